@@ -1,1 +1,25 @@
-//! placeholder
+//! What every Ringback process needs and no domain knows: time and identity, settings and secrets,
+//! the HTTP shell, databases, background work, telemetry, and an orderly end.
+
+pub mod background;
+pub mod batcher;
+pub mod clock;
+pub mod database;
+pub mod duration;
+pub mod http;
+pub mod identity;
+pub mod keys;
+pub mod lifecycle;
+pub mod problem;
+pub mod secret;
+pub mod settings;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod validation;
+
+pub use clock::{Clock, SharedClock, SystemClock};
+pub use identity::{Entropy, Ids, Sources};
+pub use lifecycle::Shutdown;
+pub use problem::Problem;
+pub use secret::Secret;

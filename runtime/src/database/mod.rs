@@ -1,0 +1,11 @@
+//! Opening databases, and the one error that stores answer with.
+
+mod error;
+mod postgres;
+mod sqlite;
+mod url;
+
+pub use error::{StoreError, StoreResult};
+pub use postgres::open_postgres;
+pub use sqlite::{Sqlite, open_sqlite};
+pub use url::{DatabaseUrl, UnknownScheme};

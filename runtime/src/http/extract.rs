@@ -1,0 +1,169 @@
+//! Reading requests. Every refusal is a problem that names what is wrong.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::BODY_LIMIT;
+use crate::problem::Problem;
+use crate::validation::{FieldError, Invalid};
+
+/// A JSON body; also the JSON answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::unsupported_media_type());
+        }
+        let body = body(request, state).await?;
+        parse(&body).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// Reads the whole body, at most [`BODY_LIMIT`] bytes.
+pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
+        _ => Problem::malformed_json("the body could not be read to its end"),
+    })
+}
+
+/// Parses JSON: 400 when it is not well-formed, 422 naming the field when it is not a `T`.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            Category::Data => Problem::invalid(wrong_field(&path, &inner.to_string())),
+            Category::Syntax | Category::Eof | Category::Io => Problem::malformed_json(inner.to_string()),
+        }
+    })?;
+    deserializer.end().map_err(|error| Problem::malformed_json(error.to_string()))?;
+    Ok(value)
+}
+
+/// serde says `missing field `amount` at line 1 column 2` with the path of the object around it.
+fn wrong_field(path: &str, message: &str) -> Invalid {
+    let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
+    let names_field = ["missing field `", "unknown field `", "duplicate field `"];
+    let named = names_field
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split_once('`'))
+        .map(|(name, _)| name);
+    let field = match (path, named) {
+        (".", Some(name)) => name.to_owned(),
+        (_, Some(name)) if path.ends_with(name) => path.to_owned(),
+        (_, Some(name)) => format!("{path}.{name}"),
+        (".", None) => "body".to_owned(),
+        (path, None) => path.to_owned(),
+    };
+    Invalid::field(field, message)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The query string; 400 naming the parameter when it can't be read. Let `T` deny unknown fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Problem::malformed_query(wrong_parameter(text))
+        })
+    }
+}
+
+/// The text is `limit: invalid digit found in string`, or `unknown field `x`, expected …`.
+fn wrong_parameter(text: &str) -> Invalid {
+    let (field, message) = match text.split_once(": ") {
+        Some((field, message)) if !field.contains(' ') => (field.to_owned(), message),
+        _ => (text.split('`').nth(1).unwrap_or("query").to_owned(), text),
+    };
+    Invalid(vec![FieldError { field, message: message.to_owned() }])
+}
+
+/// A path parameter; 404 when it can't name anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::not_found("the id in the path is not of the right form, so nothing has it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "only parsed")]
+        amount: u64,
+    }
+
+    fn problem(text: &str) -> serde_json::Value {
+        let problem = parse::<Body>(text.as_bytes()).expect_err(text);
+        serde_json::to_value(problem).expect("serializable")
+    }
+
+    #[test]
+    fn text_that_is_no_json_answers_400() {
+        for text in ["", "{", "{\"amount\":1}x", "\u{0}"] {
+            assert_eq!(problem(text)["status"], 400, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_missing_or_unknown_field_answers_422_and_is_named() {
+        for (text, field) in [
+            ("{}", "amount"),
+            ("{\"amount\":1.5}", "amount"),
+            ("{\"amount\":\"1\"}", "amount"),
+            ("{\"amount\":-1}", "amount"),
+            ("{\"amount\":1,\"tip\":2}", "tip"),
+            ("[]", "amount"),
+            ("7", "body"),
+        ] {
+            let problem = problem(text);
+            assert_eq!(problem["status"], 422, "{text}");
+            if text != "[]" {
+                assert_eq!(problem["errors"][0]["field"], field, "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The HTTP shell of every service: what is the same whatever the endpoints do.
+
+pub mod auth;
+pub mod extract;
+pub mod healthcheck;
+pub mod page;
+pub mod readiness;
+pub mod server;
+
+pub use auth::OperatorOnly;
+pub use extract::{Json, Path, Query};
+pub use page::{List, Page};
+pub use readiness::{Check, Readiness};
+pub use server::{Shell, serve};
+
+/// The largest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 64 * 1024;

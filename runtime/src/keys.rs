@@ -1,0 +1,129 @@
+//! Who is calling: the operator or one merchant, told by a bearer key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Digest, SHA256, digest};
+
+use crate::secret::Secret;
+
+/// The caller a key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// May do everything.
+    Operator,
+    /// Sees and touches only what belongs to this merchant.
+    Merchant(String),
+}
+
+impl Caller {
+    /// The merchant this caller is confined to; `None` for the operator.
+    pub fn merchant(&self) -> Option<&str> {
+        match self {
+            Self::Operator => None,
+            Self::Merchant(name) => Some(name),
+        }
+    }
+
+    /// Whether something owned by `merchant` is visible to this caller.
+    pub fn may_see(&self, merchant: Option<&str>) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Merchant(name) => merchant == Some(name),
+        }
+    }
+}
+
+/// How the caller is named in audit records: `operator` or `merchant:<name>`.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Merchant(name) => write!(f, "merchant:{name}"),
+        }
+    }
+}
+
+/// The merchants' keys as configured: `shop=KEY1,account-service=KEY2`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MerchantKeys(pub Vec<(String, Secret)>);
+
+/// A list of merchant keys that can't be read. Never shows a key.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "entry {0} must look like `merchant=KEY`, with a merchant of 1 to 64 letters, digits, `-`, `_` or `.`, named once"
+)]
+pub struct BadMerchantKeys(usize);
+
+impl FromStr for MerchantKeys {
+    type Err = BadMerchantKeys;
+
+    fn from_str(text: &str) -> Result<Self, BadMerchantKeys> {
+        let mut keys: Vec<(String, Secret)> = Vec::new();
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        for (index, entry) in entries.enumerate() {
+            let bad = || BadMerchantKeys(index + 1);
+            let (name, key) = entry.split_once('=').ok_or_else(bad)?;
+            if !is_merchant_name(name) || key.is_empty() || keys.iter().any(|(known, _)| known == name) {
+                return Err(bad());
+            }
+            keys.push((name.to_owned(), Secret::new(key)));
+        }
+        Ok(Self(keys))
+    }
+}
+
+/// Whether `name` can name a merchant: 1 to 64 letters, digits, `-`, `_` or `.`.
+pub fn is_merchant_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// All keys of a process, kept as digests so that comparison takes the same time whatever is sent.
+pub struct Keyring(Vec<(Digest, Caller)>);
+
+impl Keyring {
+    /// The operator's key, where there is one, and the merchants'.
+    pub fn new(operator: Option<&Secret>, merchants: &MerchantKeys) -> Self {
+        let operator = operator.map(|key| (fingerprint(key.expose()), Caller::Operator));
+        let merchants =
+            merchants.0.iter().map(|(name, key)| (fingerprint(key.expose()), Caller::Merchant(name.clone())));
+        Self(operator.into_iter().chain(merchants).collect())
+    }
+
+    /// Whose key this is. Compares with every key, in constant time each.
+    pub fn identify(&self, key: &str) -> Option<Caller> {
+        let presented = fingerprint(key);
+        self.0.iter().fold(None, |found, (known, caller)| {
+            let same = verify_slices_are_equal(known.as_ref(), presented.as_ref()).is_ok();
+            if same { Some(caller.clone()) } else { found }
+        })
+    }
+}
+
+fn fingerprint(key: &str) -> Digest {
+    digest(&SHA256, key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_names_its_caller_and_no_other() {
+        let merchants: MerchantKeys = "shop=k1,account-service=k2".parse().expect("well-formed");
+        let ring = Keyring::new(Some(&Secret::new("op")), &merchants);
+        assert_eq!(ring.identify("op"), Some(Caller::Operator));
+        assert_eq!(ring.identify("k2"), Some(Caller::Merchant("account-service".into())));
+        assert_eq!(ring.identify("k3"), None);
+        assert_eq!(ring.identify(""), None);
+    }
+
+    #[test]
+    fn a_bad_list_is_refused_without_showing_a_key() {
+        for text in ["shop", "shop=", "=k", "a b=k", "shop=k1,shop=k2"] {
+            let error = text.parse::<MerchantKeys>().expect_err(text).to_string();
+            assert!(!error.contains("k1"), "{error}");
+        }
+    }
+}

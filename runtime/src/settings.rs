@@ -1,0 +1,180 @@
+//! Settings: a flag, an environment variable, a key of an optional TOML file, in that order of
+//! precedence, all three read by the one clap definition of the process.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::builder::OsStr;
+use clap::error::ErrorKind;
+use clap::{Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
+
+use crate::duration::HumanDuration;
+use crate::keys::{Keyring, MerchantKeys};
+use crate::secret::Secret;
+use crate::telemetry::LogFormat;
+
+/// What a service binary is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Migrate the database, then serve.
+    Serve,
+    /// Migrate the database and end.
+    Migrate,
+    /// Ask the running service whether it is ready; for container health checks.
+    Healthcheck,
+}
+
+/// The settings that every process has.
+#[derive(Debug, Clone, Args)]
+pub struct CommonSettings {
+    /// A TOML file with any of these settings; keys are the flags' names with `_`
+    #[arg(long, env = "RINGBACK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The key that may do everything
+    #[arg(long, env = "RINGBACK_OPERATOR_KEY", hide_env_values = true, value_parser = key)]
+    pub operator_key: Option<Secret>,
+    /// The merchants' keys: `shop=KEY1,account-service=KEY2`
+    #[arg(long, env = "RINGBACK_MERCHANT_KEYS", hide_env_values = true, default_value = "")]
+    pub merchant_keys: MerchantKeys,
+    /// How long work in flight may take to finish after SIGTERM
+    #[arg(long, env = "GRACE_PERIOD", default_value = "40s")]
+    pub grace_period: HumanDuration,
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl CommonSettings {
+    /// The keys that callers may present.
+    pub fn keyring(&self) -> Keyring {
+        Keyring::new(self.operator_key.as_ref(), &self.merchant_keys)
+    }
+}
+
+/// Where a service listens. Kept apart from [`CommonSettings`] since the all-in-one process has three.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ListenSettings {
+    /// The address to listen on
+    #[arg(long, env = "LISTEN")]
+    pub listen: SocketAddr,
+}
+
+fn key(text: &str) -> Result<Secret, &'static str> {
+    if text.is_empty() { Err("a key must not be empty") } else { Ok(Secret::new(text)) }
+}
+
+/// Reads the settings of this process, or prints what is wrong (naming the setting) and exits with 2.
+pub fn load_or_exit<T: CommandFactory + FromArgMatches>() -> T {
+    load(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads settings from `arguments`, the environment, and the file that `--config` names.
+pub fn load<T: CommandFactory + FromArgMatches>(arguments: Vec<OsString>) -> Result<T, Error> {
+    let command = match config_file(T::command(), &arguments) {
+        Some(file) => with_file(T::command(), &file)?,
+        None => T::command(),
+    };
+    let mut matches = command.try_get_matches_from(arguments)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut T::command()))
+}
+
+/// Looks only for `--config`, before anything else is judged.
+fn config_file(command: Command, arguments: &[OsString]) -> Option<PathBuf> {
+    let command = command.ignore_errors(true).disable_help_flag(true).disable_version_flag(true);
+    let matches = command.try_get_matches_from(arguments).ok()?;
+    matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
+}
+
+/// The file's values become the defaults of their flags, so that flags and environment override them.
+fn with_file(mut command: Command, file: &Path) -> Result<Command, Error> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| command.error(ErrorKind::Io, format!("can't read --config {name}: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        command.error(ErrorKind::ValueValidation, format!("{name}: {}", error.message()))
+    })?;
+    for (key, value) in table {
+        let known = command.get_arguments().any(|a| a.get_id() == key.as_str() && a.get_long().is_some());
+        if !known || key == "config" {
+            return Err(command.error(ErrorKind::UnknownArgument, format!("{name}: unknown setting `{key}`")));
+        }
+        let Some(text) = as_text(&value) else {
+            let message = format!("{name}: `{key}` must be text, a number, true/false, or a list of texts");
+            return Err(command.error(ErrorKind::ValueValidation, message));
+        };
+        command = command.mut_arg(&key, |arg| arg.required(false).default_value(OsStr::from(text)));
+    }
+    Ok(command)
+}
+
+fn as_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(flag) => Some(flag.to_string()),
+        toml::Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .map(|all| all.join(",")),
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Settings {
+        #[arg(value_enum, default_value = "serve")]
+        action: Action,
+        #[command(flatten)]
+        listen: ListenSettings,
+        #[command(flatten)]
+        common: CommonSettings,
+    }
+
+    fn with_config(text: &str, more: &[&str]) -> Result<Settings, Error> {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        let mut arguments: Vec<OsString> = vec!["test".into(), "--config".into(), file.path().into()];
+        arguments.extend(more.iter().map(OsString::from));
+        load(arguments)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = "listen = \"127.0.0.1:1\"\ngrace_period = \"7s\"\n";
+        let settings = with_config(file, &["--listen", "127.0.0.1:2"]).expect("valid");
+        assert_eq!(settings.listen.listen.port(), 2);
+        assert_eq!(settings.common.grace_period.to_string(), "7s");
+        assert_eq!(settings.action, Action::Serve);
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_bad_value_names_the_setting() {
+        for (file, named) in [
+            ("colour = \"red\"", "colour"),
+            ("listen = \"nowhere\"", "--listen"),
+            ("listen = \"127.0.0.1:1\"\ngrace_period = \"soon\"", "--grace-period"),
+            ("listen = 1.5", "listen"),
+        ] {
+            let message = with_config(file, &[]).expect_err(file).to_string();
+            assert!(message.contains(named), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_redacted_wherever_settings_are_printed() {
+        let settings =
+            with_config("listen = \"127.0.0.1:1\"\noperator_key = \"hush\"\nmerchant_keys = \"a=hush\"", &[]);
+        let printed = format!("{:?}", settings.expect("valid"));
+        assert!(!printed.contains("hush"), "{printed}");
+    }
+}

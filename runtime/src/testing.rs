@@ -1,0 +1,108 @@
+//! What tests of every crate need: a clock they set, entropy they can repeat, databases of their own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+
+use crate::clock::Clock;
+use crate::database::{Sqlite, open_sqlite};
+use crate::identity::{Entropy, Sources};
+
+/// A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z.
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::at("2026-01-01T00:00:00Z")
+    }
+}
+
+impl ManualClock {
+    /// A clock that stands at this RFC 3339 time.
+    pub fn at(time: &str) -> Self {
+        Self(Arc::new(Mutex::new(time.parse().expect("an RFC 3339 time"))))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) +=
+            TimeDelta::from_std(by).expect("a sane duration");
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Entropy that repeats for the same seed (`SplitMix64`).
+#[derive(Debug)]
+pub struct SeededEntropy(AtomicU64);
+
+impl SeededEntropy {
+    /// Starts from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            let mut z = self
+                .0
+                .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
+                .wrapping_add(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// Sources on a manual clock, and that clock.
+pub fn manual_sources(seed: u64) -> (Sources, ManualClock) {
+    let clock = ManualClock::default();
+    (Sources::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed))), clock)
+}
+
+/// A `SQLite` database in a folder that vanishes with the returned guard.
+pub async fn temporary_sqlite() -> (Sqlite, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let database = open_sqlite(&folder.path().join("test.db")).await.expect("a fresh database opens");
+    (database, folder)
+}
+
+/// A fresh database on the server of `TEST_POSTGRES_URL`. The server is thrown away after the
+/// tests, so the database is left behind.
+pub async fn temporary_postgres() -> PgPool {
+    let url = temporary_postgres_url().await;
+    PgPoolOptions::new().max_connections(10).connect(&url).await.expect("the fresh database opens")
+}
+
+/// The URL of a fresh database on the server of `TEST_POSTGRES_URL`.
+pub async fn temporary_postgres_url() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let server = required_variable("TEST_POSTGRES_URL");
+    let mut random = [0_u8; 8];
+    crate::identity::SystemEntropy.fill(&mut random);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("ringback_test_{:016x}_{number}", u64::from_le_bytes(random));
+    let mut connection = PgConnection::connect(&server).await.expect("TEST_POSTGRES_URL answers");
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&mut connection).await.expect("TEST_POSTGRES_URL may create databases");
+    let mut url = url::Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
+    url.set_path(&name);
+    url.to_string()
+}
+
+/// A variable without which server tests can't run; they are never skipped.
+pub fn required_variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; ./scripts/test brings the servers and sets it"))
+}
