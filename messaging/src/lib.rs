@@ -1,1 +1,11 @@
-//! placeholder
+//! How results travel between the services: the event envelope, a broker behind a narrow trait,
+//! the outbox and its relay, and the ladder on which deliveries are repeated.
+
+pub mod broker;
+pub mod event;
+pub mod ladder;
+pub mod outbox;
+
+pub use broker::{Broker, Consumer};
+pub use event::{Event, EventKey};
+pub use ladder::Ladder;

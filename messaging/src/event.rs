@@ -1,0 +1,231 @@
+//! The envelope: a `CloudEvents` 1.0 event in its JSON format
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// The content type of an event on the broker.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The largest event that is taken from a queue, in bytes; a larger one is no event of ours.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// Something that happened, as it is published. Extensions we do not know are passed over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// Always `1.0`.
+    specversion: String,
+    /// Unique together with `source`; the receivers' deduplication key.
+    pub id: String,
+    /// Who published it, such as `/pay-service`.
+    pub source: String,
+    /// What happened, such as `recharge.succeeded`. Also the routing key.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it happened.
+    pub time: DateTime<Utc>,
+    /// What it happened to: the `tx_no` of a recharge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The media type of `data`; only JSON is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datacontenttype: Option<String>,
+    /// Extension: the merchant whose affair it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<String>,
+    /// Extension: the W3C trace context it happened in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// What is told about it, byte for byte as it was published.
+    #[serde(default = "null")]
+    pub data: Box<RawValue>,
+}
+
+/// Why a message is no event. The text goes into the dead-letter queue's reason header.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnEvent {
+    /// The body is no JSON object with the attributes of an event.
+    #[error("not a CloudEvents 1.0 JSON event: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Readable, but against a rule of `CloudEvents` or of ours.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+impl Event {
+    /// An event of ours, its data JSON.
+    pub fn new(
+        id: Uuid,
+        source: &str,
+        kind: &str,
+        time: DateTime<Utc>,
+        data: &impl Serialize,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            specversion: "1.0".into(),
+            id: id.to_string(),
+            source: source.into(),
+            kind: kind.into(),
+            time,
+            subject: None,
+            datacontenttype: Some("application/json".into()),
+            merchant: None,
+            traceparent: None,
+            data: serde_json::value::to_raw_value(data)?,
+        })
+    }
+
+    /// The same event about `subject`, an affair of `merchant`.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>, merchant: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self.merchant = Some(merchant.into());
+        self
+    }
+
+    /// Reads a message body.
+    pub fn parse(body: &[u8]) -> Result<Self, NotAnEvent> {
+        if body.len() > MAX_EVENT_BYTES {
+            return Err(NotAnEvent::Invalid("the event is larger than 256 KiB"));
+        }
+        let event: Self = serde_json::from_slice(body)?;
+        event.check()?;
+        Ok(event)
+    }
+
+    fn check(&self) -> Result<(), NotAnEvent> {
+        let rules = [
+            (self.specversion == "1.0", "specversion must be \"1.0\""),
+            (is_short_text(&self.id), "id must have 1 to 255 characters, none of them a control character"),
+            (
+                is_short_text(&self.source),
+                "source must have 1 to 255 characters, none of them a control character",
+            ),
+            (is_event_type(&self.kind), "type must have 1 to 255 letters, digits, `.`, `-` or `_`"),
+            (self.subject.as_deref().is_none_or(is_short_text), "subject must have 1 to 255 characters"),
+            (self.merchant.as_deref().is_none_or(is_short_text), "merchant must have 1 to 255 characters"),
+            (
+                self.datacontenttype.as_deref().is_none_or(is_json),
+                "datacontenttype must be a JSON media type",
+            ),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(NotAnEvent::Invalid(rule)))
+    }
+
+    /// The message body.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an event has only text, a time and valid JSON")
+    }
+
+    /// This event's key in our tables.
+    pub fn key(&self) -> EventKey {
+        EventKey::derive(&self.id, &self.source, self.time)
+    }
+}
+
+/// An event's key in our tables: its id where that is a `UUIDv7`; else derived from the event, the
+/// same way every time, so that deduplication and time order serve foreign publishers too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventKey(pub Uuid);
+
+impl EventKey {
+    fn derive(id: &str, source: &str, time: DateTime<Utc>) -> Self {
+        match Uuid::try_parse(id) {
+            Ok(uuid) if uuid.get_version_num() == 7 && id == uuid.to_string() => Self(uuid),
+            _ => {
+                let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0);
+                Self(timed_hash(millis, &[source.as_bytes(), id.as_bytes()]))
+            }
+        }
+    }
+
+    /// A `UUIDv7` of the same millisecond, derived from this key and `parts`: the same for the same
+    /// parts, so that inserting it twice collides.
+    pub fn derived(&self, parts: &[&[u8]]) -> Uuid {
+        let millis = u64::from_be_bytes(self.0.as_bytes()[..8].try_into().expect("8 of 16 bytes")) >> 16;
+        let mut all = vec![self.0.as_bytes().as_slice()];
+        all.extend_from_slice(parts);
+        timed_hash(millis, &all)
+    }
+}
+
+impl fmt::Display for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A `UUIDv7` whose time is `millis` and whose other bits are a hash of `parts`, each with its length.
+fn timed_hash(millis: u64, parts: &[&[u8]]) -> Uuid {
+    let mut input = Vec::new();
+    for part in parts {
+        input.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        input.extend_from_slice(part);
+    }
+    let hash = digest(&SHA256, &input);
+    let bits: &[u8; 10] = hash.as_ref()[..10].try_into().expect("10 of 32 bytes");
+    uuid::Builder::from_unix_timestamp_millis(millis, bits).into_uuid()
+}
+
+/// Whether `text` can be an event's type: 1 to 255 letters, digits, `.`, `-` or `_`.
+pub fn is_event_type(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+fn is_short_text(text: &str) -> bool {
+    (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+fn null() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOREIGN: &str = r#"{"specversion":"1.0","id":"order-7","source":"/shop","type":"order.paid",
+        "time":"2026-01-02T03:04:05.678Z","extension":1,"data":{"n":1.50}}"#;
+
+    #[test]
+    fn a_foreign_event_keeps_its_data_byte_for_byte() {
+        let event = Event::parse(FOREIGN.as_bytes()).expect("an event");
+        assert_eq!(event.data.get(), r#"{"n":1.50}"#);
+    }
+
+    #[test]
+    fn a_uuid_v7_is_its_own_key_and_any_other_id_gets_the_same_key_every_time() {
+        let mut event = Event::parse(FOREIGN.as_bytes()).expect("an event");
+        let derived = event.key();
+        assert_eq!(derived, event.key());
+        assert_eq!(derived.0.get_version_num(), 7);
+        event.source = "/other".into();
+        assert_ne!(derived, event.key());
+        event.id = derived.0.to_string();
+        assert_eq!(event.key(), derived);
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused_with_the_reason() {
+        for (body, reason) in [
+            ("hello", "not a CloudEvents"),
+            (r#"{"specversion":"1.0"}"#, "missing field"),
+            (&FOREIGN.replace("\"1.0\"", "\"0.3\""), "specversion"),
+            (&FOREIGN.replace("order.paid", "order paid"), "type"),
+            (&FOREIGN.replace("order-7", ""), "id must"),
+        ] {
+            let error = Event::parse(body.as_bytes()).expect_err(body).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
