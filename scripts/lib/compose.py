@@ -1,7 +1,6 @@
-"""Reads compose.yaml as far as that goes without a Docker engine.
+"""Reads compose.yaml with the values of .env.example, as far as that goes without a Docker engine.
 
-    compose.py check            says what is wrong with the file and fails if anything is
-    compose.py env SERVICE      prints the service's environment, NAME=VALUE a line, with the values of .env.example
+Run as a program it says what is wrong with the file, and fails if anything is.
 """
 
 import pathlib
@@ -81,18 +80,8 @@ def faults():
             yield f"{port} is published twice"
 
 
-def main(arguments):
-    match arguments:
-        case ["check"]:
-            found = list(faults())
-            for fault in found:
-                print(fault, file=sys.stderr)
-            sys.exit(1 if found else 0)
-        case ["env", service]:
-            for name, value in load()[0]["services"][service].get("environment", {}).items():
-                print(f"{name}={value}")
-        case _:
-            sys.exit(__doc__)
-
-
-main(sys.argv[1:])
+if __name__ == "__main__":
+    found = list(faults())
+    for fault in found:
+        print(fault, file=sys.stderr)
+    sys.exit(1 if found else 0)

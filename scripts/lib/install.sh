@@ -49,7 +49,7 @@ install_packages() {
         chmod +x "$policy"
     fi
     local status=0
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } >&2 || status=$?
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; } >&2 || status=$?
     [ -z "$own" ] || rm -f "$policy"
     [ "$status" = 0 ] || die "apt-get could not install $*"
 }
