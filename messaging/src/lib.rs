@@ -5,6 +5,7 @@ pub mod broker;
 pub mod event;
 pub mod ladder;
 pub mod outbox;
+pub mod webhook;
 
 pub use broker::{Broker, Consumer};
 pub use event::{Event, EventKey};
