@@ -16,6 +16,7 @@ package() {
         postgres) echo postgresql ;;
         rabbitmq) echo rabbitmq-server ;;
         cc) echo gcc libc6-dev ;;
+        git) echo git ca-certificates ;; # to fetch the advisories
         python3) echo python3 ;;
         pyyaml) echo python3-yaml ;;
     esac
