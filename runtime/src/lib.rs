@@ -17,7 +17,6 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validation;
-pub mod webhook_signature;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use identity::{Entropy, Ids, Sources};
