@@ -122,6 +122,11 @@ impl Event {
         serde_json::to_vec(self).expect("an event has only text, a time and valid JSON")
     }
 
+    /// The message body as text, as it is kept in the outbox.
+    pub fn to_json_text(&self) -> String {
+        serde_json::to_string(self).expect("an event has only text, a time and valid JSON")
+    }
+
     /// This event's key in our tables.
     pub fn key(&self) -> EventKey {
         EventKey::derive(&self.id, &self.source, self.time)

@@ -2,11 +2,14 @@
 //! the outbox and its relay, and the ladder on which deliveries are repeated.
 
 pub mod broker;
+pub mod consumer;
 pub mod event;
 pub mod ladder;
 pub mod outbox;
 pub mod webhook;
 
-pub use broker::{Broker, Consumer};
+pub use broker::{Broker, BrokerUrl, Consumer};
+pub use consumer::{HandleEvents, Intake, Verdict};
 pub use event::{Event, EventKey};
 pub use ladder::Ladder;
+pub use outbox::{OutboxStore, Relay};

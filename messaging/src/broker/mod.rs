@@ -1,11 +1,22 @@
 //! A broker behind a narrow trait: publish with confirms, receive in batches, settle.
 
+mod rabbitmq;
+mod sqlite;
+mod topic;
+mod url;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use runtime::Sources;
 
 use crate::event::Event;
+
+pub use rabbitmq::RabbitMq;
+pub use sqlite::SqliteBroker;
+pub use url::{BrokerUrl, UnknownScheme};
 
 /// The exchange all events go through: topic, durable.
 pub const EXCHANGE: &str = "ringback.events";
@@ -17,6 +28,13 @@ pub struct Queue {
     pub name: &'static str,
     /// The topic pattern that binds it to [`EXCHANGE`]: `*` is one word, `#` any number.
     pub binding: &'static str,
+}
+
+impl Queue {
+    /// The name of its dead-letter queue.
+    pub fn dead(&self) -> String {
+        format!("{}.dead", self.name)
+    }
 }
 
 /// Everything the notifier rings subscribers about.
@@ -39,6 +57,32 @@ pub enum BrokerError {
     /// No queue is bound for the event's type, so the message would have been dropped.
     #[error("no queue takes this event")]
     Unroutable,
+    /// The event is larger than [`MAX_EVENT_BYTES`](crate::event::MAX_EVENT_BYTES): no receiver would take it.
+    #[error("the event is larger than 256 KiB")]
+    TooLarge,
+    /// The broker has the exchange or queue already, declared in another way than ours.
+    #[error("the broker's topology contradicts ours: {0}")]
+    Conflict(String),
+}
+
+impl BrokerError {
+    /// The broker gave no usable answer.
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(source.into())
+    }
+}
+
+/// Opens the broker at `url`; `application` names the connection where the broker shows such names.
+/// A `RabbitMQ` is connected to when it is first needed, so this fails only for a `SQLite` file.
+pub async fn open(
+    url: &BrokerUrl,
+    application: &str,
+    sources: &Sources,
+) -> Result<Arc<dyn Broker>, BrokerError> {
+    Ok(match url {
+        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url.clone(), application)),
+        BrokerUrl::Sqlite(file) => Arc::new(SqliteBroker::open(file, sources).await?),
+    })
 }
 
 /// A message taken from a queue and not yet settled.
@@ -50,6 +94,8 @@ pub struct Delivery {
     pub body: Bytes,
     /// Whether it was handed out before and came back unsettled.
     pub redelivered: bool,
+    /// Why it was given up, on a message of a dead-letter queue.
+    pub reason: Option<String>,
 }
 
 /// What is to become of a delivery.
@@ -79,6 +125,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Starts taking messages from `queue`, declaring it first; at most `prefetch` are out unsettled.
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
 
+    /// Starts taking messages from the dead-letter queue of `queue`.
+    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
+
     /// A sign of life, for readiness.
     async fn check(&self) -> Result<(), BrokerError>;
 }
@@ -86,9 +135,15 @@ pub trait Broker: Send + Sync + 'static {
 /// Takes messages from one queue. What is not settled when it is dropped is handed out again.
 #[async_trait]
 pub trait Consumer: Send {
-    /// Waits for a message, then takes what else arrives within `linger`, `max` at most. After an
-    /// error the consumer is dead, its unsettled messages go back: ask the broker for a new one.
-    async fn receive(&mut self, max: usize, linger: Duration) -> Result<Vec<Delivery>, BrokerError>;
+    /// Waits up to `wait` for a message (none: an empty batch), then takes what else arrives within
+    /// `linger`, `max` at most. After an error the consumer is dead, its unsettled messages go back:
+    /// ask the broker for a new one. The same holds when the future is dropped before its end.
+    async fn receive(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        linger: Duration,
+    ) -> Result<Vec<Delivery>, BrokerError>;
 
     /// Settles deliveries by tag. Dead-lettering is confirmed before the original is forgotten.
     async fn settle(&mut self, settlements: Vec<(u64, Settlement)>) -> Result<(), BrokerError>;

@@ -1,14 +1,28 @@
 //! The outbox: events written in the transaction that causes them (law 1), and the relay that
 //! publishes them and forgets them only after the broker's confirm (law 2).
+//!
+//! The table `outbox` belongs to the service that publishes: its definition is in
+//! `migrations/messaging/outbox/<postgres|sqlite>.sql`, to be copied into that service's migrations.
+
+pub mod postgres;
+mod relay;
+pub mod sqlite;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreError, StoreResult};
 use uuid::Uuid;
 
 use crate::event::Event;
+
+pub use relay::Relay;
+
+/// The definition of the table for Postgres, for tests; services copy it into a migration.
+pub const POSTGRES_TABLE: &str = include_str!("../../../migrations/messaging/outbox/postgres.sql");
+/// The definition of the table for `SQLite`, for tests; services copy it into a migration.
+pub const SQLITE_TABLE: &str = include_str!("../../../migrations/messaging/outbox/sqlite.sql");
 
 /// An outbox row under the lease of one relay.
 #[derive(Debug, Clone)]
@@ -40,6 +54,17 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// Gives back rows that could not be published, each due again at its time, one failure more.
     async fn postpone(&self, token: Uuid, rows: &[(Uuid, DateTime<Utc>)]) -> StoreResult<()>;
 
+    /// Gives back rows that were not tried, due as before: the broker as a whole was down.
+    async fn release(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()>;
+
     /// How many rows wait, and since when the oldest does.
     async fn backlog(&self) -> StoreResult<(u64, Option<DateTime<Utc>>)>;
+}
+
+/// A row as it was claimed. Only [`Event::to_json_text`] writes the text, so a text that is no
+/// event is a defect, not an input.
+fn stored_event(id: Uuid, failures: i64, text: &str) -> StoreResult<Claimed> {
+    let event = serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("event of outbox row {id}: {error}")))?;
+    Ok(Claimed { id, failures: u32::try_from(failures).unwrap_or(u32::MAX), event })
 }

@@ -1,0 +1,114 @@
+//! The outbox in Postgres: relays share it through `FOR UPDATE SKIP LOCKED`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use runtime::database::StoreResult;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Claimed, OutboxStore, stored_event};
+use crate::event::Event;
+
+/// The table `outbox` behind a pool.
+#[derive(Debug, Clone)]
+pub struct PostgresOutbox {
+    /// The publishing service's database.
+    pub pool: PgPool,
+}
+
+/// Writes `events` as part of the caller's transaction (law 1), due at `now`. Wake the relay after
+/// the commit.
+pub async fn insert(connection: &mut PgConnection, events: &[Event], now: DateTime<Utc>) -> StoreResult<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = events.iter().map(|event| event.key().0).collect();
+    let texts: Vec<String> = events.iter().map(Event::to_json_text).collect();
+    sqlx::query(
+        "INSERT INTO outbox (id, event, due_at, created_at)
+         SELECT id, event, $3, $3 FROM UNNEST($1::uuid[], $2::text[]) AS new (id, event)",
+    )
+    .bind(ids)
+    .bind(texts)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl OutboxStore for PostgresOutbox {
+    async fn claim(
+        &self,
+        token: Uuid,
+        now: DateTime<Utc>,
+        lease: Duration,
+        limit: u32,
+    ) -> StoreResult<Vec<Claimed>> {
+        let until = now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
+        let rows: Vec<(Uuid, i32, String)> = sqlx::query_as(
+            "WITH due AS (
+                 SELECT id FROM outbox
+                 WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+                 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+             ), claimed AS (
+                 UPDATE outbox SET lease_token = $1, lease_until = $3
+                 FROM due WHERE outbox.id = due.id
+                 RETURNING outbox.id, outbox.failures, outbox.event, outbox.due_at
+             )
+             SELECT id, failures, event FROM claimed ORDER BY due_at, id",
+        )
+        .bind(token)
+        .bind(now)
+        .bind(until)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(|(id, failures, text)| stored_event(id, i64::from(failures), &text)).collect()
+    }
+
+    async fn finish(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()> {
+        sqlx::query("DELETE FROM outbox WHERE id = ANY($2) AND lease_token = $1")
+            .bind(token)
+            .bind(ids)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, token: Uuid, rows: &[(Uuid, DateTime<Utc>)]) -> StoreResult<()> {
+        let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = rows.iter().copied().unzip();
+        sqlx::query(
+            "UPDATE outbox
+             SET due_at = late.due_at, failures = failures + 1, lease_token = NULL, lease_until = NULL
+             FROM UNNEST($2::uuid[], $3::timestamptz[]) AS late (id, due_at)
+             WHERE outbox.id = late.id AND lease_token = $1",
+        )
+        .bind(token)
+        .bind(ids)
+        .bind(times)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn release(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()> {
+        sqlx::query(
+            "UPDATE outbox SET lease_token = NULL, lease_until = NULL
+             WHERE id = ANY($2) AND lease_token = $1",
+        )
+        .bind(token)
+        .bind(ids)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn backlog(&self) -> StoreResult<(u64, Option<DateTime<Utc>>)> {
+        let (count, oldest): (i64, Option<DateTime<Utc>>) =
+            sqlx::query_as("SELECT count(*), min(created_at) FROM outbox").fetch_one(&self.pool).await?;
+        Ok((count.unsigned_abs(), oldest))
+    }
+}
