@@ -6,12 +6,14 @@ pub mod healthcheck;
 pub mod page;
 pub mod readiness;
 pub mod server;
+pub mod shell;
 
 pub use auth::OperatorOnly;
 pub use extract::{Json, Path, Query};
 pub use page::{List, Page};
 pub use readiness::{Check, Readiness};
-pub use server::{Shell, serve};
+pub use server::serve;
+pub use shell::Shell;
 
 /// The largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;

@@ -1,111 +1,129 @@
-//! The shell around a service's endpoints, and the loop that serves it.
+//! The loop that takes connections. Their number, and the time a caller may take to send its
+//! headers, are bounded, so that nobody can occupy the service by doing nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use prometheus::Registry;
-use tokio::net::TcpListener;
-use tokio::time::Instant;
-use tower_http::limit::RequestBodyLimitLayer;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{BODY_LIMIT, Readiness};
-use crate::keys::Keyring;
 use crate::lifecycle::Shutdown;
-use crate::problem::Problem;
-use crate::telemetry;
 
-/// How long a request may take before it is answered 503.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What surrounds a service's own endpoints.
-pub struct Shell {
-    /// Who may call.
-    pub keyring: Keyring,
-    /// What `/readyz` asks.
-    pub readiness: Readiness,
-    /// What `/metrics` shows.
-    pub metrics: Registry,
-    /// What `/openapi.json` shows.
-    pub openapi: utoipa::openapi::OpenApi,
-}
-
-impl Shell {
-    /// `endpoints` with `/healthz`, `/readyz`, `/metrics` and `/openapi.json` beside them, keys,
-    /// body limit, time limit and access log around them, and problems for unknown paths and methods.
-    pub fn into_router(self, endpoints: Router) -> Router {
-        let Self { keyring, readiness, metrics, openapi } = self;
-        let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        endpoints
-            .route("/healthz", get(async || axum::Json(serde_json::json!({ "status": "alive" }))))
-            .route("/readyz", get(async move || readiness.answer().await))
-            .route("/metrics", get(async move || telemetry::exposition(&metrics)))
-            .route("/openapi.json", get(async move || (json, openapi.to_string())))
-            .fallback(async || Problem::not_found("there is no such path"))
-            .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(DefaultBodyLimit::disable())
-            .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
-            .layer(axum::Extension(Arc::new(keyring)))
-            .layer(from_fn(within_time))
-            .layer(from_fn(problem_for_plain_413))
-            .layer(from_fn(log_access))
-    }
-}
-
-async fn within_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::unavailable("the service", Duration::from_secs(5))
-            .with_detail("the request took too long and its outcome is unknown; ask again")
-            .into_response(),
-    }
-}
-
-/// The limit layer answers a body whose announced length is too large by itself, in plain text.
-async fn problem_for_plain_413(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    let plain =
-        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json");
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && plain {
-        return Problem::too_large(BODY_LIMIT).into_response();
-    }
-    response
-}
-
-/// One line per request, without query or body: info for refusals, debug for the rest.
-async fn log_access(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let response = next.run(request).await;
-    let route = route.as_deref().unwrap_or("(none)");
-    let status = response.status().as_u16();
-    let duration_ms = started.elapsed().as_millis();
-    if response.status().is_client_error() {
-        tracing::info!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.refused");
-    } else {
-        tracing::debug!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.done");
-    }
-    response
-}
+/// Connections served at once; more wait in the kernel's backlog.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a caller may take to send a request's headers, or to begin the next request of a
+/// kept-alive connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the soft stop; then takes no new connection, finishes the requests in flight, and
 /// gives up on those at the hard stop.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> std::io::Result<()> {
-    let stopping = shutdown.clone();
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "connection.nodelay_refused");
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = GracefulShutdown::new();
+    while let Some((stream, place)) = shutdown.unless_stopping(accept(&listener, &places)).await {
+        serve_connection(stream, place, &router, &open);
+    }
+    drop(listener);
+    shutdown.unless_hard(open.shutdown()).await;
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "connection.accept_failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
+    }
+}
+
+fn serve_connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    router: &Router,
+    open: &GracefulShutdown,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "connection.nodelay_refused");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+    let connection = open.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection.ended");
+        }
+        drop(place);
     });
-    let server = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopping.stopping().await })
-        .into_future();
-    shutdown.unless_hard(server).await.unwrap_or(Ok(()))
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_soft_stop_finishes_the_request_in_flight_and_takes_no_other() {
+        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, wait) = (entered.clone(), release.clone());
+        let slow = async move || {
+            enter.notify_one();
+            wait.notified().await;
+            "done"
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        let server = tokio::spawn(serve(listener, Router::new().route("/", get(slow)), shutdown.clone()));
+
+        let mut caller = TcpStream::connect(address).await.expect("accepted");
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        entered.notified().await;
+        shutdown.stop_softly();
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        release.notify_one();
+
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.expect("answered and closed");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        server.await.expect("no panic").expect("ended well");
+    }
+
+    #[tokio::test]
+    async fn a_hard_stop_waits_for_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        let hang = async || std::future::pending::<()>().await;
+        let server = tokio::spawn(serve(listener, Router::new().route("/", get(hang)), shutdown.clone()));
+        let mut caller = TcpStream::connect(address).await.expect("accepted");
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        shutdown.stop_hard();
+        server.await.expect("no panic").expect("ended");
+    }
 }

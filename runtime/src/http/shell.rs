@@ -1,0 +1,181 @@
+//! The shell around a service's endpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::Registry;
+use tokio::time::Instant;
+use tower_http::limit::RequestBodyLimitLayer;
+
+use super::{BODY_LIMIT, Readiness};
+use crate::keys::Keyring;
+use crate::problem::Problem;
+use crate::telemetry;
+
+/// How long a request may take before it is answered 503.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What surrounds a service's own endpoints.
+pub struct Shell {
+    /// Who may call.
+    pub keyring: Keyring,
+    /// What `/readyz` asks.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: Registry,
+    /// What `/openapi.json` shows.
+    pub openapi: utoipa::openapi::OpenApi,
+}
+
+impl Shell {
+    /// `endpoints` with `/healthz`, `/readyz`, `/metrics` and `/openapi.json` beside them, keys,
+    /// body limit, time limit and access log around them, and problems for unknown paths and methods.
+    pub fn into_router(self, endpoints: Router) -> Router {
+        let Self { keyring, readiness, metrics, openapi } = self;
+        let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        endpoints
+            .route("/healthz", get(async || axum::Json(serde_json::json!({ "status": "alive" }))))
+            .route("/readyz", get(async move || readiness.answer().await))
+            .route("/metrics", get(async move || telemetry::exposition(&metrics)))
+            .route("/openapi.json", get(async move || (json, openapi.to_string())))
+            .fallback(async || Problem::not_found("there is no such path"))
+            .method_not_allowed_fallback(async || Problem::method_not_allowed())
+            .layer(DefaultBodyLimit::disable())
+            .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+            .layer(axum::Extension(Arc::new(keyring)))
+            .layer(from_fn(within_time))
+            .layer(from_fn(problem_for_plain_413))
+            .layer(from_fn(log_access))
+    }
+}
+
+async fn within_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("the service", Duration::from_secs(5))
+            .with_detail("the request took too long and its outcome is unknown; ask again")
+            .into_response(),
+    }
+}
+
+/// The limit layer answers a body whose announced length is too large by itself, in plain text.
+async fn problem_for_plain_413(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json");
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && plain {
+        return Problem::too_large(BODY_LIMIT).into_response();
+    }
+    response
+}
+
+/// One line per request, without query or body: info for refusals, debug for the rest.
+async fn log_access(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    let route = route.as_deref().unwrap_or("(none)");
+    let status = response.status().as_u16();
+    let duration_ms = started.elapsed().as_millis();
+    if response.status().is_client_error() {
+        tracing::info!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.refused");
+    } else {
+        tracing::debug!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.done");
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Method;
+    use axum::routing::post;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::super::Json;
+    use super::*;
+    use crate::Secret;
+    use crate::keys::{Caller, MerchantKeys};
+
+    fn router() -> Router {
+        let echo = async |caller: Caller, Json(value): Json<Value>| {
+            Json(serde_json::json!({ "caller": caller.to_string(), "value": value }))
+        };
+        let shell = Shell {
+            keyring: Keyring::new(Some(&Secret::new("op")), &MerchantKeys::default()),
+            readiness: Readiness::new(),
+            metrics: Registry::new(),
+            openapi: utoipa::openapi::OpenApi::default(),
+        };
+        shell.into_router(Router::new().route("/echo", post(echo)))
+    }
+
+    async fn answer(request: axum::http::request::Builder, body: Body) -> (u16, String, Value) {
+        let response = router().oneshot(request.body(body).expect("a request")).await.expect("infallible");
+        let status = response.status().as_u16();
+        let kind =
+            response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().expect("text").to_owned());
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        (status, kind.unwrap_or_default(), serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    fn echo() -> axum::http::request::Builder {
+        let request = Request::builder().method(Method::POST).uri("/echo");
+        request.header("authorization", "Bearer op").header("content-type", "application/json")
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_a_problem_of_its_status() {
+        let plain = |method: &str, path: &str| Request::builder().method(method).uri(path);
+        let large = vec![b' '; BODY_LIMIT + 1];
+        let chunks = futures_chunks(large.clone());
+        for (request, body, expected) in [
+            (plain("GET", "/nowhere"), Body::empty(), 404),
+            (plain("GET", "/echo"), Body::empty(), 405),
+            (plain("POST", "/echo"), Body::empty(), 401),
+            (plain("POST", "/echo").header("authorization", "Bearer no"), Body::empty(), 401),
+            (plain("POST", "/echo").header("authorization", "Bearer op"), Body::from("{}"), 415),
+            (echo(), Body::from("{"), 400),
+            (echo(), Body::from(large), 413),
+            (echo(), chunks, 413),
+        ] {
+            let (status, kind, problem) = answer(request, body).await;
+            assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{problem}");
+            assert_eq!(problem["status"], expected);
+            assert!(problem["type"].as_str().is_some_and(|t| t.starts_with("urn:ringback:problem:")));
+        }
+    }
+
+    fn futures_chunks(body: Vec<u8>) -> Body {
+        let (sender, receiver) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let mut sender = sender;
+            // The server stops reading at its limit, which ends the writing.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut sender, &body).await;
+        });
+        Body::from_stream(tokio_util::io::ReaderStream::new(receiver))
+    }
+
+    #[tokio::test]
+    async fn health_metrics_and_the_interface_description_need_no_key() {
+        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
+            let (status, ..) = answer(Request::builder().uri(path), Body::empty()).await;
+            assert_eq!(status, 200, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_good_request_reaches_its_endpoint_with_its_caller() {
+        let (status, _, value) = answer(echo(), Body::from("7")).await;
+        assert_eq!((status, &value["caller"], &value["value"]), (200, &"operator".into(), &7.into()));
+    }
+}
