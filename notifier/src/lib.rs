@@ -1,1 +1,3 @@
-//! placeholder
+//! The notifier: subscriptions, notifications, delivery.
+
+pub mod webhook;
