@@ -48,12 +48,19 @@ fn is_outage(error: &sqlx::Error) -> bool {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// For an error that several callers of one batch share.
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable(ref source) => {
+            StoreError::Unavailable(source) => {
                 tracing::warn!(error = %source, "database.unavailable");
                 Self::unavailable("database", Duration::from_secs(1))
             }
-            StoreError::Defect(_) | StoreError::Corrupt(_) => Self::internal(&error),
+            StoreError::Defect(_) | StoreError::Corrupt(_) => Self::internal(error),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The HTTP shell of every service: what is the same whatever the endpoints do.
 
 pub mod auth;
+pub mod described;
 pub mod extract;
 pub mod healthcheck;
 pub mod page;
 pub mod readiness;
 pub mod server;
 pub mod shell;
+pub mod timestamp;
 
 pub use auth::OperatorOnly;
 pub use extract::{Json, Path, Query};
@@ -14,6 +16,7 @@ pub use page::{List, Page};
 pub use readiness::{Check, Readiness};
 pub use server::serve;
 pub use shell::Shell;
+pub use timestamp::Timestamp;
 
 /// The largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
