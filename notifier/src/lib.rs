@@ -1,6 +1,3 @@
-//! The notifier: tells subscribers by signed webhook what happened, and keeps ringing until they
-//! answer or the ladder ends.
+//! The notifier: subscriptions, notifications, delivery.
 
-pub mod domain;
-pub mod store;
 pub mod webhook;
