@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod problem;
 pub mod secret;
 pub mod settings;
+pub mod startup;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,0 +1,92 @@
+//! `GET /v1/recharges`: the statement that receivers reconcile against.
+
+use runtime::Problem;
+use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Page, Query, Timestamp};
+use runtime::keys::Caller;
+use runtime::validation::{Invalid, Violations};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{State, wrong_parameter};
+use crate::document::RechargeDocument;
+use crate::domain::order::account_no;
+use crate::domain::{Statement, StatusName};
+
+/// Which recharges, and which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatementQuery {
+    /// Only this merchant's; with a merchant's key, its own name or absent
+    merchant: Option<String>,
+    /// Only those that are `pending`, `succeeded`, `failed` or `closed`
+    status: Option<String>,
+    /// Only those for this account
+    account_no: Option<String>,
+    /// Only those created then or later
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: Option<Timestamp>,
+    /// Only those created before then
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_to: Option<Timestamp>,
+    /// Where the page starts: the `next_cursor` of the page before
+    cursor: Option<String>,
+    /// How many at most, 1 to 200; 50 if absent
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+}
+
+/// The statement
+///
+/// Oldest first. New recharges come at its end, so walking it page by page misses none.
+#[utoipa::path(
+    get,
+    path = "/v1/recharges",
+    tag = "recharges",
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A page of the statement", body = List<RechargeDocument>),
+        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        QueryProblems,
+    )
+)]
+pub async fn list(
+    state: State,
+    caller: Caller,
+    Query(query): Query<StatementQuery>,
+) -> Result<Json<List<RechargeDocument>>, Problem> {
+    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let mut statement = query.statement().map_err(wrong_parameter)?;
+    match &statement.merchant {
+        Some(named) => super::check_merchant(&caller, named)?,
+        None => statement.merchant = caller.merchant().map(str::to_owned),
+    }
+    let rows = state.tools.store.statement(&statement, page).await?;
+    let list = List::new(rows, page, |recharge| recharge.tx_no);
+    Ok(Json(list.map(|recharge| RechargeDocument::from(&recharge))))
+}
+
+impl StatementQuery {
+    fn statement(self) -> Result<Statement, Invalid> {
+        let mut violations = Violations::new();
+        let status = self.status.and_then(|name| violations.take(status(&name)));
+        violations.take(self.account_no.as_deref().map_or(Ok(()), account_no));
+        violations.finish()?;
+        Ok(Statement {
+            merchant: self.merchant,
+            status,
+            account_no: self.account_no,
+            created_from: self.created_from.map(|Timestamp(time)| time),
+            created_to: self.created_to.map(|Timestamp(time)| time),
+        })
+    }
+}
+
+fn status(name: &str) -> Result<StatusName, Invalid> {
+    StatusName::named(name).ok_or_else(|| {
+        let known = StatusName::ALL.map(StatusName::as_str).join(", ");
+        Invalid::field("status", format!("must be one of {known}"))
+    })
+}

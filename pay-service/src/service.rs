@@ -1,0 +1,110 @@
+//! The service put together: endpoints, the relay, and their orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use messaging::broker::NOTIFIER_EVENTS;
+use messaging::webhook::WebhookSecret;
+use messaging::{Broker, Relay};
+use runtime::http::{Check, Readiness, Shell, serve};
+use runtime::keys::Keyring;
+use runtime::startup::until_open;
+use runtime::{Shutdown, Sources, background};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::api::{self, Api};
+use crate::metrics::{BACKLOG_PERIOD, BacklogGauge, Metrics};
+use crate::store::Store;
+use crate::usecases::Tools;
+use crate::usecases::create_recharge::CreateRecharges;
+
+/// The relay's safety net: commits wake it.
+const RELAY_POLL: Duration = Duration::from_secs(1);
+
+/// What a running pay-service is made of.
+pub struct Parts {
+    /// Who may call.
+    pub keyring: Keyring,
+    /// Where recharges are kept.
+    pub store: Arc<dyn Store>,
+    /// Where results are published.
+    pub broker: Arc<dyn Broker>,
+    /// Time, randomness, ids.
+    pub sources: Sources,
+    /// What the sandbox channel signs its callbacks with; without it they are not taken.
+    pub sandbox_secret: Option<WebhookSecret>,
+}
+
+/// The parts put together, not yet running.
+pub struct Service {
+    /// All endpoints.
+    pub router: Router,
+    /// Publishes what the outbox holds.
+    pub relay: Relay,
+    /// Measures what the outbox holds.
+    pub backlog: BacklogGauge,
+    wake: Arc<Notify>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Service {
+    /// Puts `parts` together. Spawns the writer of new recharges, which ends with the router.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { keyring, store, broker, sources, sandbox_secret } = parts;
+        let (metrics, wake, outbox) = (Metrics::new(), Arc::new(Notify::new()), store.outbox());
+        let relay = Relay::new(outbox.clone(), broker.clone(), sources.clone());
+        let backlog = BacklogGauge { outbox, clock: sources.clock.clone(), metrics: metrics.clone() };
+        let readiness = Readiness::new()
+            .with("database", Arc::new(Database(store.clone())))
+            .with("broker", Arc::new(Publishing(broker.clone())));
+        let registry = metrics.registry();
+        let tools = Tools { store, sources, relay: wake.clone(), metrics };
+        let create = CreateRecharges::spawn(tools.clone());
+        let (endpoints, openapi) = api::endpoints(Api { create, tools, sandbox_secret });
+        let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
+        Self { router, relay, backlog, wake, broker }
+    }
+}
+
+/// Serves on `listener` and publishes results until `shutdown`; returns when everything has ended.
+pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Service { router, relay, backlog, wake, broker } = Service::new(parts);
+    let publishing = tokio::spawn(publish(relay, wake, broker, shutdown.clone()));
+    let never = Arc::new(Notify::new());
+    let measuring = tokio::spawn(background::run(backlog, never, BACKLOG_PERIOD, shutdown.clone()));
+    let served = serve(listener, router, shutdown.clone()).await;
+    shutdown.stop_softly();
+    publishing.await?;
+    measuring.await?;
+    Ok(served?)
+}
+
+/// The notifier's queue must be there before the first result is published, whichever service
+/// starts first: without it the result would go nowhere and come back as unroutable.
+async fn publish(relay: Relay, wake: Arc<Notify>, broker: Arc<dyn Broker>, shutdown: Shutdown) {
+    let declared = until_open("broker", &shutdown, || broker.declare(NOTIFIER_EVENTS)).await;
+    if declared.is_some() {
+        background::run(relay, wake, RELAY_POLL, shutdown).await;
+    }
+}
+
+struct Database(Arc<dyn Store>);
+
+#[async_trait]
+impl Check for Database {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}
+
+struct Publishing(Arc<dyn Broker>);
+
+#[async_trait]
+impl Check for Publishing {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}

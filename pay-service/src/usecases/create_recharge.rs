@@ -1,0 +1,83 @@
+//! Taking orders, in batches that share a transaction.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use runtime::batcher::{Batcher, HandleBatch};
+use runtime::database::{StoreError, StoreResult};
+
+use super::Tools;
+use crate::document::result_event;
+use crate::domain::{Order, Recharge};
+use crate::store::{NewRecharge, Stored};
+
+/// How many orders share a transaction at most.
+const MAX_BATCH: usize = 256;
+
+/// What taking an order came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// A new recharge.
+    New(Recharge),
+    /// The same order was taken before, as this recharge.
+    Before(Recharge),
+    /// The order's number was used before by another order, this recharge's.
+    Contradicts(Recharge),
+}
+
+/// Takes orders one batch at a time. Numbers are given here and not earlier, so that what this
+/// process commits becomes visible in the order of its numbers: whoever walks the statement while
+/// it grows misses nothing.
+pub struct CreateRecharges(Tools);
+
+impl CreateRecharges {
+    /// Spawns the one writer of this process.
+    pub fn spawn(tools: Tools) -> Batcher<Self> {
+        Batcher::spawn(Self(tools), MAX_BATCH)
+    }
+
+    /// Takes `orders` in one transaction. One answer per order, in their order.
+    pub async fn create(&self, orders: Vec<Order>) -> StoreResult<Vec<Created>> {
+        let Self(Tools { store, relay, metrics, .. }) = self;
+        let batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
+        let stored = store.create(&batch).await?;
+        relay.notify_one();
+        let created = batch.into_iter().zip(stored).map(|(new, stored)| judge(new.recharge, stored));
+        Ok(created
+            .inspect(|created| {
+                if let Created::New(recharge) = created {
+                    metrics.count(recharge);
+                }
+            })
+            .collect())
+    }
+
+    fn take(&self, order: Order) -> NewRecharge {
+        let ids = &self.0.sources.ids;
+        let recharge = Recharge::take(ids.next(), order, self.0.sources.clock.now());
+        let event = result_event(ids.next(), &recharge);
+        NewRecharge { recharge, event }
+    }
+}
+
+fn judge(new: Recharge, stored: Stored) -> Created {
+    match stored {
+        Stored::New => Created::New(new),
+        Stored::Before(before) if before.order == new.order => Created::Before(*before),
+        Stored::Before(before) => Created::Contradicts(*before),
+    }
+}
+
+#[async_trait]
+impl HandleBatch for CreateRecharges {
+    type Item = Order;
+    type Answer = Result<Created, Arc<StoreError>>;
+
+    async fn handle(&mut self, orders: Vec<Order>) -> Vec<Self::Answer> {
+        let count = orders.len();
+        match self.create(orders).await {
+            Ok(created) => created.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(Arc::new(error)); count],
+        }
+    }
+}
