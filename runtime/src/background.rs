@@ -17,6 +17,8 @@ pub enum Progress {
     More,
     /// Nothing (more) to do until woken or until the poll comes round.
     Idle,
+    /// Nothing (more) to do until woken or until this has passed, if that comes before the poll.
+    IdleFor(Duration),
 }
 
 /// The error of a round, as the loop logs it.
@@ -50,6 +52,10 @@ pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shu
             Ok(Progress::Idle) => {
                 delays = backoff.build();
                 poll
+            }
+            Ok(Progress::IdleFor(time)) => {
+                delays = backoff.build();
+                time.min(poll)
             }
             Err(error) => {
                 let error: &(dyn std::error::Error + 'static) = &*error;
