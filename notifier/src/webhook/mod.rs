@@ -1,6 +1,14 @@
 //! One webhook: who may be reached, how it is sent, and what the answer means.
 
 pub mod address_policy;
+mod client;
+mod failure;
+mod judge;
+mod request;
 pub mod resolver;
+mod retry_after;
+mod traceparent;
 
 pub use address_policy::{AddressPolicy, Blocked};
+pub use client::{SendWebhook, WebhookClient};
+pub use resolver::SystemLookup;

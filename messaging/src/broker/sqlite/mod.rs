@@ -1,45 +1,133 @@
-//! A durable broker in one `SQLite` file.
+//! A durable broker in one `SQLite` file, for the embedded footing: the semantics of the `RabbitMQ`
+//! one, usable by several processes at once.
+//!
+//! A message that is handed out carries its consumer's id. A consumer that holds messages is seen
+//! alive every second; one that is not for [`DEAD_AFTER`] has died with its process, and whoever
+//! polls next gives its messages back. A consumer that is dropped gives them back at once.
 
+mod consumer;
+mod presence;
+mod store;
+
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::Sources;
-use runtime::database::{Sqlite, open_sqlite};
+use runtime::database::open_sqlite;
+use tokio::sync::Notify;
 
-use super::{Broker, BrokerError, Consumer, Queue};
-use crate::event::Event;
+use self::consumer::SqliteConsumer;
+use self::presence::Presence;
+use self::store::Store;
+use super::{Broker, BrokerError, Consumer, Queue, topic};
+use crate::event::{Event, MAX_EVENT_BYTES};
+
+/// How long a consumer that holds messages may go unseen before it counts as dead.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// How often a consumer looks for messages that other processes have published.
+const POLL: Duration = Duration::from_millis(250);
 
 /// A broker in a file that several processes may share.
 pub struct SqliteBroker {
-    _db: Sqlite,
+    shared: Arc<Shared>,
+    presence: Presence,
+    sources: Sources,
+}
+
+/// What the broker shares with its consumers.
+struct Shared {
+    store: Store,
+    wakes: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+impl Shared {
+    /// What rings when this process puts a message into `queue`.
+    fn wake(&self, queue: &str) -> Arc<Notify> {
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.entry(queue.to_owned()).or_default().clone()
+    }
 }
 
 impl SqliteBroker {
     /// Opens `file`, making and migrating it when needed.
-    pub async fn open(file: &Path, _sources: &Sources) -> Result<Self, BrokerError> {
-        Ok(Self { _db: open_sqlite(file).await.map_err(BrokerError::unavailable)? })
+    pub async fn open(file: &Path, sources: &Sources) -> Result<Self, BrokerError> {
+        let db = open_sqlite(file).await.map_err(BrokerError::unavailable)?;
+        let store = Store::migrated(db, sources.clock.clone()).await?;
+        let presence = Presence::spawn(store.clone());
+        let shared = Arc::new(Shared { store, wakes: Mutex::default() });
+        Ok(Self { shared, presence, sources: sources.clone() })
     }
+
+    fn consumer(&self, queue: String, prefetch: u16) -> Box<dyn Consumer> {
+        let seat = self.presence.take_seat(self.sources.ids.next());
+        Box::new(SqliteConsumer::new(self.shared.clone(), seat, queue, prefetch))
+    }
+
+    /// Which queues each event goes to, by position.
+    async fn route(&self, events: &[Event]) -> Result<Vec<Vec<String>>, BrokerError> {
+        let bindings = self.shared.store.bindings().await?;
+        Ok(events.iter().map(|event| targets(&bindings, &event.kind)).collect())
+    }
+
+    async fn try_publish(&self, events: &[Event]) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        let routes = self.route(events).await?;
+        let mut answers = Vec::with_capacity(events.len());
+        let mut copies = Vec::new();
+        for (event, queues) in events.iter().zip(&routes) {
+            let body = event.to_json();
+            answers.push(match queues.as_slice() {
+                _ if body.len() > MAX_EVENT_BYTES => Err(BrokerError::TooLarge),
+                [] => Err(BrokerError::Unroutable),
+                queues => {
+                    copies.extend(queues.iter().map(|queue| (queue.as_str(), body.clone())));
+                    Ok(())
+                }
+            });
+        }
+        self.shared.store.put(&copies).await?;
+        for (queue, _) in &copies {
+            self.shared.wake(queue).notify_waiters();
+        }
+        Ok(answers)
+    }
+}
+
+/// The queues whose bindings take `kind`, each once.
+fn targets(bindings: &[(String, String)], kind: &str) -> Vec<String> {
+    let bound = bindings.iter().filter(|(_, pattern)| topic::matches(pattern, kind));
+    let mut queues: Vec<String> = bound.map(|(queue, _)| queue.clone()).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    queues
 }
 
 #[async_trait]
 impl Broker for SqliteBroker {
-    async fn declare(&self, _queue: Queue) -> Result<(), BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn declare(&self, queue: Queue) -> Result<(), BrokerError> {
+        self.shared.store.declare(queue).await
     }
 
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
-        events.iter().map(|_| Err(BrokerError::unavailable("not built yet"))).collect()
+        self.try_publish(events).await.unwrap_or_else(|error| {
+            let message = runtime::problem::Chain(&error).to_string();
+            events.iter().map(|_| Err(BrokerError::unavailable(message.clone()))).collect()
+        })
     }
 
-    async fn consume(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.declare(queue).await?;
+        Ok(self.consumer(queue.name.to_owned(), prefetch))
     }
 
-    async fn consume_dead(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.declare(queue).await?;
+        Ok(self.consumer(queue.dead(), prefetch))
     }
 
     async fn check(&self) -> Result<(), BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+        self.shared.store.bindings().await.map(drop)
     }
 }

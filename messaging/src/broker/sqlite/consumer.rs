@@ -1,0 +1,124 @@
+//! A consumer of one queue in the file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runtime::problem::Chain;
+use tokio::time::{Instant, timeout_at};
+
+use super::presence::Seat;
+use super::store::Settled;
+use super::{POLL, Shared};
+use crate::broker::{BrokerError, Consumer, Delivery, Settlement};
+
+pub(super) struct SqliteConsumer {
+    shared: Arc<Shared>,
+    seat: Seat,
+    queue: String,
+    prefetch: usize,
+    held: usize,
+}
+
+impl SqliteConsumer {
+    pub(super) fn new(shared: Arc<Shared>, seat: Seat, queue: String, prefetch: u16) -> Self {
+        Self { shared, seat, queue, prefetch: usize::from(prefetch.max(1)), held: 0 }
+    }
+
+    /// Waits until a message is ready, woken by this process and polling for others'. Answers how
+    /// many are, up to `limit`; none when `deadline` has passed.
+    async fn ready(&self, limit: i64, deadline: Instant) -> Result<i64, BrokerError> {
+        let wake = self.shared.wake(&self.queue);
+        loop {
+            let mut woken = std::pin::pin!(wake.notified());
+            woken.as_mut().enable();
+            let (ready, unseen) = self.shared.store.look(&self.queue, limit).await?;
+            if unseen {
+                self.shared.store.bury_the_dead(&self.seat.living()).await?;
+                continue;
+            }
+            if ready > 0 || Instant::now() >= deadline {
+                return Ok(ready);
+            }
+            // Woken or not: look again.
+            let _ = timeout_at(deadline.min(Instant::now() + POLL), woken).await;
+        }
+    }
+
+    fn holds(&mut self, messages: usize) {
+        self.held = messages;
+        self.seat.hold(messages);
+    }
+}
+
+#[async_trait]
+impl Consumer for SqliteConsumer {
+    async fn receive(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        linger: Duration,
+    ) -> Result<Vec<Delivery>, BrokerError> {
+        let deadline = Instant::now() + wait;
+        let room = max.min(self.prefetch.saturating_sub(self.held));
+        if room == 0 {
+            tokio::time::sleep_until(deadline).await;
+            return Ok(Vec::new());
+        }
+        let limit = i64::try_from(room).unwrap_or(i64::MAX);
+        let ready = self.ready(limit, deadline).await?;
+        if ready == 0 {
+            return Ok(Vec::new());
+        }
+        if ready < limit {
+            tokio::time::sleep(linger).await;
+        }
+        let deliveries = self.shared.store.take(self.seat.id, &self.queue, limit).await?;
+        self.holds(self.held + deliveries.len());
+        Ok(deliveries)
+    }
+
+    async fn settle(&mut self, settlements: Vec<(u64, Settlement)>) -> Result<(), BrokerError> {
+        let asked = settlements.len();
+        let settled = settlements.into_iter().fold(Settled::default(), sort_in);
+        let requeued = !settled.requeued.is_empty();
+        let held = self.shared.store.settle(self.seat.id, &settled).await?;
+        self.holds(self.held.saturating_sub(asked));
+        if requeued {
+            self.shared.wake(&self.queue).notify_waiters();
+        }
+        if !settled.dead.is_empty() {
+            self.shared.wake(&format!("{}.dead", self.queue)).notify_waiters();
+        }
+        if held == asked as u64 {
+            Ok(())
+        } else {
+            Err(BrokerError::unavailable("some of the messages are no longer this consumer's"))
+        }
+    }
+}
+
+fn sort_in(mut settled: Settled, (tag, settlement): (u64, Settlement)) -> Settled {
+    let id = i64::try_from(tag).unwrap_or_default();
+    match settlement {
+        Settlement::Ack => settled.acked.push(id),
+        Settlement::Requeue => settled.requeued.push(id),
+        Settlement::DeadLetter { reason } => settled.dead.push((id, reason)),
+    }
+    settled
+}
+
+/// Dropping can't wait, so a task gives the messages back; if there is no runtime to run it any
+/// more, the process is ending, and they come back when the consumer has gone unseen.
+impl Drop for SqliteConsumer {
+    fn drop(&mut self) {
+        let (shared, id, queue) = (self.shared.clone(), self.seat.id, self.queue.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            match shared.store.leave(id).await {
+                Ok(()) => shared.wake(&queue).notify_waiters(),
+                Err(error) => tracing::warn!(error = %Chain(&error), "broker.leave_failed"),
+            }
+        });
+    }
+}

@@ -1,0 +1,93 @@
+//! The broker suite on `SQLite`, and what only a broker in a file has to show.
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use messaging::broker::{Broker, Settlement, SqliteBroker};
+use runtime::testing::{ManualClock, manual_sources};
+use support::broker::{Bench, Capabilities, queues};
+use support::{GLIMPSE, LINGER, bodies, event, receive};
+
+struct Own {
+    bench: Bench,
+    clock: ManualClock,
+    file: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Own {
+    async fn finish(self) {
+        drop(self.bench);
+        self.folder.close().expect("the folder goes");
+    }
+}
+
+async fn fresh() -> Own {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("broker.db");
+    let (sources, clock) = manual_sources(1);
+    let (elsewhere, _) = manual_sources(2);
+    let open = async |sources| Arc::new(SqliteBroker::open(&file, sources).await.expect("opens"));
+    let (queue, all) = queues(&sources);
+    let bench = Bench {
+        broker: open(&sources).await,
+        elsewhere: open(&elsewhere).await,
+        capabilities: Capabilities { returns_in_order: true },
+        sources,
+        queue,
+        all,
+    };
+    Own { bench, clock, file, folder }
+}
+
+broker_suite!(fresh);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_died_with_its_process_gives_its_messages_back() {
+    let Own { bench, clock, folder: _folder, .. } = fresh().await;
+    let mut dying = bench.elsewhere.consume(bench.queue, 10).await.expect("a consumer");
+    let event = event(&bench.sources, "recharge.succeeded", 1);
+    assert!(bench.broker.publish(std::slice::from_ref(&event)).await[0].is_ok());
+    receive(dying.as_mut(), 1).await;
+
+    let mut heir = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
+    assert!(heir.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
+    // The other process's clock stands still: it is not seen any more.
+    clock.advance(Duration::from_secs(6));
+    let inherited = receive(heir.as_mut(), 1).await;
+    assert_eq!(bodies(&inherited), [event.to_json()]);
+    assert!(inherited[0].redelivered);
+    let late = dying.settle(vec![(inherited[0].tag, Settlement::Ack)]).await;
+    assert!(late.is_err(), "the dead consumer's acknowledgement counts no more");
+    let tag = inherited[0].tag;
+    heir.settle(vec![(tag, Settlement::Ack)]).await.expect("still the heir's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_consumer_keeps_its_messages_however_long_it_works() {
+    let Own { bench, clock, folder: _folder, .. } = fresh().await;
+    let mut working = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
+    assert!(bench.broker.publish(&[event(&bench.sources, "recharge.succeeded", 1)]).await[0].is_ok());
+    let held = receive(working.as_mut(), 1).await;
+    let mut idle = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
+    clock.advance(Duration::from_secs(3600));
+    assert!(idle.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
+    let ack = Settlement::Ack;
+    working.settle(vec![(held[0].tag, ack)]).await.expect("still its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_outlive_the_broker() {
+    let Own { bench, file, folder: _folder, .. } = fresh().await;
+    bench.broker.declare(bench.queue).await.expect("declared");
+    let event = event(&bench.sources, "recharge.succeeded", 1);
+    assert!(bench.broker.publish(std::slice::from_ref(&event)).await[0].is_ok());
+    let (queue, sources) = (bench.queue, bench.sources.clone());
+    drop(bench);
+    let reopened = SqliteBroker::open(&file, &sources).await.expect("opens again");
+    let mut consumer = reopened.consume(queue, 10).await.expect("a consumer");
+    assert_eq!(bodies(&receive(consumer.as_mut(), 1).await), [event.to_json()]);
+}

@@ -1,0 +1,248 @@
+//! One try at delivering a notification, and what follows from how it ended.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use messaging::Ladder;
+use messaging::ladder::Next;
+
+use super::{Lease, NotificationId, SubscriptionId};
+
+/// The longest part of an answer that is kept, in bytes.
+pub const MAX_EXCERPT_BYTES: usize = 1024;
+/// The longest error text that is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 500;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver acknowledged.
+    Delivered,
+    /// It did not; the ladder decides what follows.
+    Failed(FailureClass),
+    /// The receiver answered 410: nobody is there any more.
+    Gone,
+}
+
+/// Why an attempt failed, in words that statistics can count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The host's name has no address.
+    Dns,
+    /// Nobody answers at the address.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The whole exchange took longer than the subscription's timeout.
+    Timeout,
+    /// The status is not 2xx.
+    Status,
+    /// 2xx, but not the acknowledgement the subscription asks for.
+    AckMismatch,
+    /// The address is one that webhooks must not reach.
+    BlockedTarget,
+    /// The answer broke off.
+    Body,
+    /// What came back is no HTTP.
+    Protocol,
+}
+
+impl FailureClass {
+    /// Every class.
+    pub const ALL: [Self; 9] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Status,
+        Self::AckMismatch,
+        Self::BlockedTarget,
+        Self::Body,
+        Self::Protocol,
+    ];
+
+    /// The class as it is stored, shown and counted.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Status => "status",
+            Self::AckMismatch => "ack_mismatch",
+            Self::BlockedTarget => "blocked_target",
+            Self::Body => "body",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+impl Outcome {
+    /// `delivered`, `failed` or `gone`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed(_) => "failed",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The class of a failure.
+    pub fn failure_class(self) -> Option<FailureClass> {
+        match self {
+            Self::Failed(class) => Some(class),
+            Self::Delivered | Self::Gone => None,
+        }
+    }
+
+    /// Reads what [`Outcome::as_str`] and [`FailureClass::as_str`] wrote.
+    pub fn parse(outcome: &str, class: Option<&str>) -> Option<Self> {
+        match outcome {
+            "delivered" => Some(Self::Delivered),
+            "gone" => Some(Self::Gone),
+            "failed" => FailureClass::ALL.into_iter().find(|c| Some(c.as_str()) == class).map(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+/// One exchange with a receiver, as whoever sent the webhook saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, the answer's body included.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The status, where one came back.
+    pub http_status: Option<u16>,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+    /// The beginning of the answer's body, [`MAX_EXCERPT_BYTES`] at the most.
+    pub response_excerpt: Option<String>,
+    /// The receiver's `Retry-After` (429 and 503 only), counted from the end of the exchange.
+    pub retry_after: Option<Duration>,
+}
+
+/// An attempt of a notification's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counts from 1 and never starts over.
+    pub number: u32,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The status, where one came back.
+    pub http_status: Option<u16>,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+    /// The beginning of the answer's body.
+    pub response_excerpt: Option<String>,
+}
+
+impl Attempt {
+    /// The exchange as attempt `number`; texts cut to their limits, and without NUL, which no
+    /// database keeps in text.
+    pub fn new(number: u32, exchange: Exchange) -> Self {
+        Self {
+            number,
+            started_at: exchange.started_at,
+            duration: exchange.duration,
+            outcome: exchange.outcome,
+            http_status: exchange.http_status,
+            error: exchange.error.map(|text| clipped(&text, MAX_ERROR_BYTES)),
+            response_excerpt: exchange.response_excerpt.map(|text| clipped(&text, MAX_EXCERPT_BYTES)),
+        }
+    }
+}
+
+fn clipped(text: &str, max: usize) -> String {
+    text[..text.floor_char_boundary(max)].replace('\0', "\u{FFFD}")
+}
+
+/// What becomes of the notification after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is delivered.
+    Delivered,
+    /// It is tried again, not before this time.
+    RetryAt(DateTime<Utc>),
+    /// The ladder ended.
+    Exhausted,
+    /// Its subscription is disabled; it waits, due, until that is made active again.
+    Gone,
+}
+
+impl Verdict {
+    /// What follows when an attempt ended with `outcome` at `now`, after `climb` failed attempts
+    /// earlier in this climb of the ladder.
+    pub fn of(
+        outcome: Outcome,
+        ladder: &Ladder,
+        climb: u32,
+        now: DateTime<Utc>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        match outcome {
+            Outcome::Delivered => Self::Delivered,
+            Outcome::Gone => Self::Gone,
+            Outcome::Failed(_) => match ladder.next(climb.saturating_add(1), now, retry_after) {
+                Next::RetryAt(at) => Self::RetryAt(at),
+                Next::Exhausted => Self::Exhausted,
+            },
+        }
+    }
+}
+
+/// A finished attempt on its way into the log. Counts only while `lease.token` is still the
+/// notification's (law 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// What was being delivered.
+    pub notification: NotificationId,
+    /// To whom; disabled by [`Verdict::Gone`].
+    pub subscription: SubscriptionId,
+    /// The lease it was made under.
+    pub lease: Lease,
+    /// The log's entry.
+    pub attempt: Attempt,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_read_as_they_were_written() {
+        let failures = FailureClass::ALL.into_iter().map(Outcome::Failed);
+        for outcome in failures.chain([Outcome::Delivered, Outcome::Gone]) {
+            let class = outcome.failure_class().map(FailureClass::as_str);
+            assert_eq!(Outcome::parse(outcome.as_str(), class), Some(outcome));
+        }
+        assert_eq!(Outcome::parse("failed", None), None);
+    }
+
+    #[test]
+    fn a_failure_climbs_the_ladder_until_it_ends() {
+        let ladder = Ladder::new(vec!["1s".parse().expect("a duration"); 2]).expect("a ladder");
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let failed = Outcome::Failed(FailureClass::Status);
+        let after = |climb| Verdict::of(failed, &ladder, climb, now, None);
+        assert_eq!(after(0), Verdict::RetryAt(now + Duration::from_secs(1)));
+        assert_eq!(after(1), Verdict::RetryAt(now + Duration::from_secs(1)));
+        assert_eq!(after(2), Verdict::Exhausted);
+        assert_eq!(Verdict::of(Outcome::Gone, &ladder, 2, now, None), Verdict::Gone);
+    }
+
+    #[test]
+    fn an_excerpt_is_cut_between_characters_and_holds_no_nul() {
+        assert_eq!(clipped("a\0é", 3), "a\u{FFFD}");
+        assert_eq!(clipped("abc", 3), "abc");
+    }
+}

@@ -1,0 +1,68 @@
+//! Which events a subscription asks for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use messaging::event::is_event_type;
+
+/// An event type exactly (`recharge.succeeded`), a family (`recharge.*`), or everything (`*`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventPattern(String);
+
+/// The text is no pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("each must be an event type such as `recharge.succeeded`, a family such as `recharge.*`, or `*`")]
+pub struct NotAPattern;
+
+impl EventPattern {
+    /// Whether events of type `kind` are asked for. A family holds all types below it, at any depth.
+    pub fn matches(&self, kind: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(family) => kind.starts_with(family),
+            None => kind == self.0,
+        }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EventPattern {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let valid = text == "*" || is_event_type(text.strip_suffix(".*").unwrap_or(text));
+        if valid { Ok(Self(text.to_owned())) } else { Err(NotAPattern) }
+    }
+}
+
+impl fmt::Display for EventPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_exact_a_family_or_everything() {
+        let matches = |pattern: &str, kind| pattern.parse::<EventPattern>().expect(pattern).matches(kind);
+        assert!(matches("recharge.succeeded", "recharge.succeeded"));
+        assert!(!matches("recharge.succeeded", "recharge.succeeded.late"));
+        assert!(matches("recharge.*", "recharge.failed"));
+        assert!(!matches("recharge.*", "recharge"));
+        assert!(!matches("recharge.*", "rechargeable.x"));
+        assert!(matches("*", "anything"));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for text in ["", "**", "*.failed", "recharge*", "a b", "recharge.*.x", ".*"] {
+            assert_eq!(text.parse::<EventPattern>(), Err(NotAPattern), "{text}");
+        }
+    }
+}

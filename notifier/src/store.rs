@@ -1,0 +1,278 @@
+//! What the notifier keeps. Every method is one whole use case, in one transaction of its own.
+//!
+//! `owner` is the merchant a caller is confined to, or `None` for the operator, who sees all.
+//! What is not there and what the owner may not see look the same.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::Secret;
+use runtime::database::StoreResult;
+use runtime::http::Page;
+use runtime::validation::Invalid;
+use uuid::Uuid;
+
+use crate::domain::attempt::AttemptResult;
+use crate::domain::notification::{Refused, StateName};
+use crate::domain::subscription::Patch;
+use crate::domain::{
+    Attempt, Audit, Delivery, Directory, Endpoint, NewEvent, Notification, NotificationId, Replay,
+    Subscription, SubscriptionId,
+};
+
+/// Says which fresh notifications may be delivered at once, without a detour through the database.
+pub trait Admission: Send {
+    /// Whether there is room for one more delivery to `endpoint`; takes that room. Room taken for
+    /// what is not among the answered deliveries, or when ingesting fails, is the caller's to free.
+    fn admit(&mut self, endpoint: &Arc<Endpoint>) -> bool;
+}
+
+/// Nothing is delivered at once.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmitNone;
+
+impl Admission for AdmitNone {
+    fn admit(&mut self, _: &Arc<Endpoint>) -> bool {
+        false
+    }
+}
+
+/// What a batch of events caused.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    /// Events that were not known before.
+    pub events: usize,
+    /// Notifications made.
+    pub notifications: usize,
+    /// Those of them handed out at once, under a lease.
+    pub deliveries: Vec<Delivery>,
+    /// Those of them that are due and wait to be claimed.
+    pub waiting: usize,
+}
+
+/// How much work for one subscription a claim asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// At most so many deliveries.
+    pub quota: u32,
+}
+
+/// What became of an attempt's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is in the log and decided what follows.
+    Counted,
+    /// Its lease was no longer the notification's: nothing was changed, nothing was logged.
+    Late,
+}
+
+/// The hot path: events in, deliveries out, results back.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync + 'static {
+    /// Keeps `events` and makes a notification for every subscription that is to hear of one that
+    /// was not known before (law 4); those that `admission` has room for are handed out at once
+    /// under the lease `token`. When this returns, all of it is committed.
+    async fn ingest(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested>;
+
+    /// Hands out what is due at `now` and under no live lease, oldest due first, to each wanted
+    /// subscription that is active, under the lease `token` (law 5). A lease that ended without a
+    /// result is handed out again with the same attempt number.
+    async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>>;
+
+    /// When the next notification of `subscriptions` becomes due or loses its lease; in the past
+    /// when something is due already, `None` when nothing waits.
+    async fn next_due(&self, subscriptions: &[SubscriptionId]) -> StoreResult<Option<DateTime<Utc>>>;
+
+    /// Logs results and moves their notifications, as far as each lease's token is still the
+    /// notification's. One answer per result, in their order.
+    async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>>;
+
+    /// All subscriptions as they are now; read again only after one has changed.
+    async fn directory(&self) -> StoreResult<Arc<Directory>>;
+
+    /// A sign of life, for readiness.
+    async fn check(&self) -> StoreResult<()>;
+}
+
+/// The name is taken by another subscription of the same merchant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another subscription of this merchant has that name")]
+pub struct NameTaken;
+
+/// Why a subscription was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchRefused {
+    /// See [`NameTaken`].
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The result would break a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Which subscriptions a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriptionFilter {
+    /// Only this merchant's.
+    pub merchant: Option<String>,
+    /// Only the one with this name (per merchant).
+    pub name: Option<String>,
+}
+
+/// Subscriptions and their secrets.
+#[async_trait]
+pub trait SubscriptionStore: Send + Sync + 'static {
+    /// Keeps a new subscription with its first secret.
+    async fn create(
+        &self,
+        subscription: &Subscription,
+        secret: &Secret,
+    ) -> StoreResult<Result<(), NameTaken>>;
+
+    /// The subscription, unless it is deleted.
+    async fn subscription(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+    ) -> StoreResult<Option<Subscription>>;
+
+    /// A page of subscriptions, newest first.
+    async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>>;
+
+    /// Changes a subscription.
+    async fn patch(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        patch: &Patch,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Subscription, PatchRefused>>>;
+
+    /// Deletes a subscription: its name is free again, what was pending is cancelled. Whether it
+    /// was there.
+    async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool>;
+
+    /// Makes `secret` the newest; those before it are signed with until `overlap_until`, or until
+    /// the end they had when that is earlier. Whether the subscription was there.
+    async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        secret: &Secret,
+        overlap_until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<bool>;
+}
+
+/// Which notifications a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct NotificationFilter {
+    /// Only those of this merchant's subscriptions.
+    pub owner: Option<String>,
+    /// Only those in this state.
+    pub state: Option<StateName>,
+    /// Only those of this subscription.
+    pub subscription: Option<SubscriptionId>,
+    /// Only those about events of this type.
+    pub event_type: Option<String>,
+    /// Only those about events with this subject.
+    pub subject: Option<String>,
+    /// Only those about the event with this id.
+    pub event_id: Option<String>,
+    /// Only those that came in at this time or later.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Only those that came in before this time.
+    pub created_to: Option<DateTime<Utc>>,
+}
+
+/// A notification with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct NotificationDetail {
+    /// The log's line.
+    pub notification: Notification,
+    /// Its event.
+    pub event: NewEvent,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// What people did to it, oldest first.
+    pub audits: Vec<Audit>,
+}
+
+/// The notification log and what operators do with it.
+#[async_trait]
+pub trait NotificationStore: Send + Sync + 'static {
+    /// A page of notifications as they stand at `now`, newest first.
+    async fn notifications(
+        &self,
+        filter: &NotificationFilter,
+        page: Page,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Notification>>;
+
+    /// One notification with its event, attempts and audits, as it stands at `now`.
+    async fn notification(
+        &self,
+        id: NotificationId,
+        owner: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<NotificationDetail>>;
+
+    /// Makes a notification due at once with a fresh climb of the ladder; attempts keep counting.
+    /// `audit.at` is the present.
+    async fn resend(
+        &self,
+        id: NotificationId,
+        owner: Option<&str>,
+        audit: &Audit,
+    ) -> StoreResult<Option<Result<Notification, Refused>>>;
+
+    /// Gives a notification up; an attempt under way no longer counts. `audit.at` is the present.
+    async fn cancel(
+        &self,
+        id: NotificationId,
+        owner: Option<&str>,
+        audit: &Audit,
+    ) -> StoreResult<Option<Result<Notification, Refused>>>;
+}
+
+/// What one step of the replays did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayStep {
+    /// Notifications made due.
+    pub resent: usize,
+    /// Whether a replay still runs.
+    pub more: bool,
+}
+
+/// Bulk resends.
+#[async_trait]
+pub trait ReplayStore: Send + Sync + 'static {
+    /// Keeps a new replay, which then runs.
+    async fn create_replay(&self, replay: &Replay) -> StoreResult<()>;
+
+    /// The replay and how far it is.
+    async fn replay(&self, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Replay>>;
+
+    /// Resends the next `limit` notifications of the oldest running replay, each with an audit whose
+    /// id comes from `next_id`; finishes the replay when there is none left.
+    async fn advance_replay(
+        &self,
+        limit: u32,
+        next_id: &(dyn Fn() -> Uuid + Send + Sync),
+        now: DateTime<Utc>,
+    ) -> StoreResult<ReplayStep>;
+}
+
+/// Everything a notifier keeps.
+pub trait Store: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore {}
+
+impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore> Store for T {}

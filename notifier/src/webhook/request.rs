@@ -1,0 +1,55 @@
+//! The request of one attempt, as the contract of "The webhook" lays it out.
+
+use chrono::{DateTime, Utc};
+use messaging::webhook::{ID_HEADER, NotASecret, SIGNATURE_HEADER, TIMESTAMP_HEADER, WebhookSecret};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+
+use crate::domain::{Endpoint, Message};
+
+use super::traceparent::traceparent;
+
+const AGENT: &str = concat!("Ringback/", env!("CARGO_PKG_VERSION"));
+
+/// The request can't be built from what is stored. Nothing a receiver does leads here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsendable {
+    /// The event's id or a header of the subscription can't be part of a request.
+    #[error("a header can't be sent")]
+    Header(#[from] reqwest::header::InvalidHeaderValue),
+    /// A header of the subscription has no proper name.
+    #[error("a header's name can't be sent")]
+    HeaderName(#[from] reqwest::header::InvalidHeaderName),
+    /// A stored secret can't be read.
+    #[error("a signing secret can't be read")]
+    Secret(#[from] NotASecret),
+    /// There is no secret to sign with.
+    #[error("the subscription has no live signing secret")]
+    NoSecret,
+}
+
+/// The headers of an attempt at `now`: the subscriber's own, then ours, which they can't replace.
+pub fn headers(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Result<HeaderMap, Unsendable> {
+    let mut headers = HeaderMap::with_capacity(endpoint.headers.len() + 6);
+    for (name, value) in &endpoint.headers {
+        headers.insert(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(ID_HEADER, HeaderValue::from_str(&message.id)?);
+    headers.insert(TIMESTAMP_HEADER, HeaderValue::from(now.timestamp()));
+    headers.insert(SIGNATURE_HEADER, HeaderValue::from_str(&signatures(endpoint, message, now)?)?);
+    let trace = traceparent(message.traceparent.as_deref(), &message.id);
+    headers.insert("traceparent", HeaderValue::from_str(&trace)?);
+    Ok(headers)
+}
+
+/// One signature per live secret, so that a receiver that still holds the old one during a
+/// rotation finds its own.
+fn signatures(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Result<String, Unsendable> {
+    let mut signatures = Vec::new();
+    for secret in endpoint.live_secrets(now) {
+        let secret: WebhookSecret = secret.expose().parse()?;
+        signatures.push(secret.sign(&message.id, now.timestamp(), &message.body));
+    }
+    if signatures.is_empty() { Err(Unsendable::NoSecret) } else { Ok(signatures.join(" ")) }
+}

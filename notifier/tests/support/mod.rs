@@ -1,0 +1,49 @@
+//! What the tests of this crate share.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod receiver;
+
+use std::sync::Arc;
+
+use messaging::Ladder;
+use messaging::webhook::WebhookSecret;
+use notifier::domain::{AckRule, Endpoint, Message, RequestTimeout, SigningSecret, SubscriptionId};
+use notifier::webhook::{AddressPolicy, SystemLookup, WebhookClient};
+use runtime::Secret;
+use runtime::duration::HumanDuration;
+use runtime::testing::{ManualClock, SeededEntropy};
+use uuid::Uuid;
+
+/// A signing secret.
+pub fn secret(seed: u64) -> WebhookSecret {
+    WebhookSecret::generate(&SeededEntropy::new(seed))
+}
+
+/// An endpoint with the shortest timeout.
+pub fn endpoint(url: &str) -> Endpoint {
+    let timeout = HumanDuration(RequestTimeout::MIN);
+    Endpoint {
+        subscription: SubscriptionId(Uuid::from_u128(1)),
+        url: url.parse().expect("a URL"),
+        headers: Vec::new(),
+        timeout: RequestTimeout::new(timeout).expect("within bounds"),
+        ack: AckRule::Status,
+        ladder: Ladder::default(),
+        max_in_flight: 32,
+        rate_limit: None,
+        secrets: vec![SigningSecret { secret: Secret::new(secret(1).expose()), expires_at: None }],
+    }
+}
+
+/// A message.
+pub fn message() -> Message {
+    let body = r#"{"type":"recharge.succeeded","timestamp":"2026-01-01T00:00:00Z","data":{"n":1.50}}"#;
+    Message { id: "evt-1".into(), body: body.into(), traceparent: None }
+}
+
+/// A client that reaches the loopback besides the public internet.
+pub fn client(clock: &ManualClock) -> WebhookClient {
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network"));
+    let policy = Arc::new(AddressPolicy::allowing(loopback.into()));
+    WebhookClient::new(policy, Arc::new(SystemLookup), Arc::new(clock.clone())).expect("a client")
+}

@@ -1,0 +1,261 @@
+//! Webhooks over real sockets: what is sent, and what is made of every kind of answer.
+
+mod support;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use messaging::webhook::{self, Claims};
+use notifier::domain::{AckRule, Endpoint, Exchange, FailureClass, Outcome, SigningSecret};
+use notifier::webhook::resolver::Lookup;
+use notifier::webhook::{AddressPolicy, SendWebhook, SystemLookup, WebhookClient};
+use runtime::testing::ManualClock;
+use runtime::{Clock, Secret};
+use support::receiver::{Act, Receiver, answer};
+use support::{client, endpoint, message, secret};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+async fn send(acts: Vec<Act>) -> (Exchange, Receiver) {
+    let receiver = Receiver::start(acts).await;
+    let exchange = client(&ManualClock::default()).send(&endpoint(&receiver.url()), &message()).await;
+    (exchange, receiver)
+}
+
+async fn failure_of(act: Act) -> (FailureClass, Exchange) {
+    let (exchange, _) = send(vec![act]).await;
+    let class = exchange.outcome.failure_class();
+    (class.unwrap_or_else(|| panic!("a failure, not {exchange:?}")), exchange)
+}
+
+fn verified(request: &support::receiver::Request, secret_seed: u64, clock: &ManualClock) -> bool {
+    let claims = Claims {
+        id: request.header("webhook-id"),
+        timestamp: request.header("webhook-timestamp"),
+        signature: request.header("webhook-signature"),
+    };
+    webhook::verify(&[secret(secret_seed)], claims, &request.body, clock.now()).is_ok()
+}
+
+#[tokio::test]
+async fn the_request_is_what_the_standard_asks_for() {
+    let receiver = Receiver::start(vec![answer(200, "", "thanks")]).await;
+    let clock = ManualClock::default();
+    let mut endpoint = endpoint(&receiver.url());
+    endpoint.headers = vec![("x-shop".into(), "7".into()), ("authorization".into(), "Bearer theirs".into())];
+    let exchange = client(&clock).send(&endpoint, &message()).await;
+    assert_eq!((exchange.outcome, exchange.http_status), (Outcome::Delivered, Some(200)));
+    assert_eq!(exchange.response_excerpt.as_deref(), Some("thanks"));
+
+    let request = &receiver.requests()[0];
+    assert_eq!(request.head[0], "POST /hook?token=t0ken HTTP/1.1");
+    assert_eq!(request.body, message().body);
+    let agent = format!("Ringback/{}", env!("CARGO_PKG_VERSION"));
+    for (name, value) in [
+        ("webhook-id", "evt-1"),
+        ("webhook-timestamp", &clock.now().timestamp().to_string()),
+        ("content-type", "application/json"),
+        ("user-agent", &agent),
+        ("x-shop", "7"),
+        ("authorization", "Bearer theirs"),
+    ] {
+        assert_eq!(request.header(name), Some(value), "{name}");
+    }
+    assert!(request.header("traceparent").is_some());
+    assert!(verified(request, 1, &clock));
+}
+
+#[tokio::test]
+async fn during_a_rotation_a_holder_of_either_secret_can_verify_and_afterwards_only_of_the_new() {
+    let receiver = Receiver::start(vec![answer(200, "", "")]).await;
+    let clock = ManualClock::default();
+    let mut endpoint = endpoint(&receiver.url());
+    let expires_at = Some(clock.now() + Duration::from_mins(1));
+    endpoint.secrets.push(SigningSecret { secret: Secret::new(secret(2).expose()), expires_at });
+    let client = client(&clock);
+    client.send(&endpoint, &message()).await;
+    clock.advance(Duration::from_mins(1));
+    client.send(&endpoint, &message()).await;
+    let requests = receiver.requests();
+    assert!(verified(&requests[0], 1, &clock) && verified(&requests[0], 2, &clock));
+    assert!(verified(&requests[1], 1, &clock) && !verified(&requests[1], 2, &clock));
+}
+
+#[tokio::test]
+async fn connections_are_kept_alive() {
+    let receiver = Receiver::start(vec![answer(200, "", "ok")]).await;
+    let client = client(&ManualClock::default());
+    for _ in 0..5 {
+        let exchange = client.send(&endpoint(&receiver.url()), &message()).await;
+        assert_eq!(exchange.outcome, Outcome::Delivered);
+    }
+    assert_eq!((receiver.requests().len(), receiver.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let other = Receiver::start(vec![answer(200, "", "")]).await;
+    let (exchange, _) = send(vec![answer(302, &format!("location: {}\r\n", other.url()), "")]).await;
+    assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Status));
+    assert!(exchange.error.expect("an error").contains("redirects are not followed"));
+    assert_eq!(other.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_410_says_that_nobody_is_there() {
+    let (exchange, _) = send(vec![answer(410, "", "")]).await;
+    assert_eq!((exchange.outcome, exchange.http_status), (Outcome::Gone, Some(410)));
+}
+
+#[tokio::test]
+async fn retry_after_is_reported_with_429_and_503() {
+    let (busy, _) = send(vec![answer(429, "retry-after: 90\r\n", "")]).await;
+    assert_eq!(busy.retry_after, Some(Duration::from_secs(90)));
+    let date = "retry-after: Thu, 01 Jan 2026 00:02:00 GMT\r\n";
+    let (down, _) = send(vec![answer(503, date, "")]).await;
+    assert_eq!(down.retry_after, Some(Duration::from_mins(2)));
+    assert_eq!(down.outcome, Outcome::Failed(FailureClass::Status));
+}
+
+#[tokio::test]
+async fn the_acknowledgement_is_what_the_subscription_asks_for() {
+    for (body, expected) in
+        [(" success\n", Outcome::Delivered), ("fail", Outcome::Failed(FailureClass::AckMismatch))]
+    {
+        let receiver = Receiver::start(vec![answer(200, "", body)]).await;
+        let endpoint = Endpoint { ack: AckRule::Body("success".into()), ..endpoint(&receiver.url()) };
+        let exchange = client(&ManualClock::default()).send(&endpoint, &message()).await;
+        assert_eq!(exchange.outcome, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_without_a_whole_answer_is_a_protocol_failure() {
+    for bytes in ["", "HTTP/1.1 200 O", "HTTP/1.1 200 OK\r\ncontent-le", "SMTP ready\r\n\r\n"] {
+        let (class, exchange) = failure_of(Act::WriteAndClose(bytes.into())).await;
+        assert_eq!((class, exchange.http_status), (FailureClass::Protocol, None), "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_shorter_than_it_claims_to_be_is_a_broken_body() {
+    let short = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort";
+    let (class, exchange) = failure_of(Act::WriteAndClose(short.into())).await;
+    assert_eq!((class, exchange.http_status), (FailureClass::Body, Some(200)));
+    assert_eq!(exchange.response_excerpt.as_deref(), Some("short"));
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_it_claims_to_be_is_read_as_far_as_it_claims() {
+    let long = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok and more";
+    let (exchange, _) = send(vec![Act::WriteAndClose(long.into())]).await;
+    assert_eq!(exchange.outcome, Outcome::Delivered);
+    assert_eq!(exchange.response_excerpt.as_deref(), Some("ok"));
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_and_the_connection_given_up() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n";
+    let (exchange, _) = send(vec![Act::WriteForEver(head.into(), vec![b'x'; 8192], Duration::ZERO)]).await;
+    assert_eq!(exchange.outcome, Outcome::Delivered);
+    assert_eq!(exchange.response_excerpt.map(|text| text.len()), Some(1024));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut_by_the_timeout() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+    let drip = Act::WriteForEver(head.into(), b".".into(), Duration::from_millis(50));
+    let (class, exchange) = failure_of(drip).await;
+    assert_eq!((class, exchange.http_status), (FailureClass::Timeout, Some(200)));
+    assert!(exchange.duration < Duration::from_secs(3), "{:?}", exchange.duration);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_cut_by_the_timeout() {
+    let never = Act::Hold(Arc::new(Semaphore::new(0)));
+    let header_by_header =
+        Act::WriteForEver("HTTP/1.1 200 OK\r\n".into(), b"a: b\r\n".into(), Duration::from_millis(50));
+    for act in [never, header_by_header] {
+        let (class, exchange) = failure_of(act).await;
+        assert_eq!((class, exchange.http_status), (FailureClass::Timeout, None));
+        assert!(exchange.duration >= Duration::from_secs(1), "{:?}", exchange.duration);
+        assert!(exchange.duration < Duration::from_secs(3), "{:?}", exchange.duration);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_and_an_unknown_name_are_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let closed = format!("http://{}/", listener.local_addr().expect("bound"));
+    drop(listener);
+    let exchange = client(&ManualClock::default()).send(&endpoint(&closed), &message()).await;
+    assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Connect), "{exchange:?}");
+
+    let clock = Arc::new(ManualClock::default());
+    let client = WebhookClient::new(Arc::default(), Arc::new(NoNames), clock).expect("a client");
+    let exchange = client.send(&endpoint("http://shop.example/"), &message()).await;
+    assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Dns), "{exchange:?}");
+}
+
+/// Knows no name.
+struct NoNames;
+
+#[async_trait]
+impl Lookup for NoNames {
+    async fn lookup(&self, _name: &str) -> std::io::Result<Vec<IpAddr>> {
+        Err(std::io::Error::other("no such name"))
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_speaks_no_tls_fails_the_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 no tls here\r\n").await;
+        }
+    });
+    let exchange =
+        client(&ManualClock::default()).send(&endpoint(&format!("https://{address}/")), &message()).await;
+    assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Tls), "{exchange:?}");
+}
+
+#[tokio::test]
+async fn the_loopback_is_not_reached_unless_it_is_allowed_however_it_is_called() {
+    let receiver = Receiver::start(vec![answer(200, "", "")]).await;
+    let clock = Arc::new(ManualClock::default());
+    let policy = Arc::new(AddressPolicy::default());
+    let client = WebhookClient::new(policy, Arc::new(SystemLookup), clock).expect("a client");
+    let port = receiver.address.port();
+    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
+        let exchange = client.send(&endpoint(&format!("http://{host}:{port}/")), &message()).await;
+        assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::BlockedTarget), "{exchange:?}");
+    }
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_error_shows_neither_the_url_nor_the_secret_nor_the_payload() {
+    let (_, exchange) = failure_of(Act::WriteAndClose(Vec::new())).await;
+    let printed = format!("{exchange:?}");
+    for hidden in ["t0ken", secret(1).expose().as_str(), "1.50"] {
+        assert!(!printed.contains(hidden), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_a_failure_and_no_panic() {
+    let receiver = Receiver::start(vec![answer(200, "", "")]).await;
+    let client = client(&ManualClock::default());
+    let unsigned = Endpoint { secrets: Vec::new(), ..endpoint(&receiver.url()) };
+    let mut strange = message();
+    strange.id = "a\r\nb: c".into();
+    for (endpoint, message) in [(unsigned, message()), (endpoint(&receiver.url()), strange)] {
+        let exchange = client.send(&endpoint, &message).await;
+        assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Protocol));
+    }
+    assert_eq!(receiver.connections(), 0);
+}
