@@ -1,1 +1,152 @@
-//! placeholder
+//! Accounts, credits that happen once, and the query that finds what no notification brought.
+
+mod api;
+pub mod domain;
+mod metrics;
+pub mod pay_service;
+mod queue;
+pub mod settings;
+pub mod store;
+mod use_cases;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use messaging::Broker;
+use messaging::broker::RECHARGE_RESULTS;
+use messaging::consumer::Intake;
+use messaging::webhook::WebhookSecret;
+use prometheus::Registry;
+use runtime::background::{self, Worker};
+use runtime::http::{Check, Readiness, Shell, serve};
+use runtime::keys::Keyring;
+use runtime::{Shutdown, Sources};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::api::App;
+use crate::metrics::Metrics;
+use crate::pay_service::PayService;
+use crate::queue::CreditFromQueue;
+pub use crate::settings::Settings;
+use crate::store::Store;
+use crate::use_cases::{PostResults, Posting, ReadResults, Reconcile, RequestRecharge};
+
+/// How long the intake rests when its queue is empty; the queue itself waits for messages.
+const INTAKE_POLL: Duration = Duration::from_millis(100);
+
+/// Everything the service needs, made by its `main` or by the all-in-one process.
+pub struct Parts {
+    /// Who may call.
+    pub keyring: Keyring,
+    /// The books.
+    pub store: Arc<dyn Store>,
+    /// Who is asked about recharges.
+    pub pay_service: Arc<dyn PayService>,
+    /// What the webhook receiver verifies with; `None` turns it off.
+    pub webhook_secrets: Option<Vec<WebhookSecret>>,
+    /// Where the queue of results is; `None` leaves it alone.
+    pub queue: Option<Arc<dyn Broker>>,
+    /// The merchant whose recharges are credited here.
+    pub merchant: String,
+    /// Time and fresh ids.
+    pub sources: Sources,
+}
+
+/// A service that is ready to be served.
+pub struct Service {
+    /// Its endpoints.
+    pub router: Router,
+    /// Takes results from the queue, where there is one.
+    pub intake: Option<Box<dyn Worker>>,
+}
+
+impl Parts {
+    /// Puts the service together; starts the task that posts results. Call it within a runtime.
+    pub fn assemble(self) -> Result<Service, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry)?;
+        let read_results = ReadResults { merchant: self.merchant.clone() };
+        let post = PostResults {
+            store: self.store.clone(),
+            clock: self.sources.clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let intake = self.queue.clone().map(|broker| {
+            let (read, post) = (read_results.clone(), post.clone());
+            let handler = CreditFromQueue { read, post, metrics: metrics.clone() };
+            Box::new(Intake::new("results.intake", broker, RECHARGE_RESULTS, handler)) as Box<dyn Worker>
+        });
+        let readiness = self.readiness();
+        let keyring = self.keyring;
+        let posting = Posting::spawn(post);
+        let app = App {
+            clock: self.sources.clock.clone(),
+            request_recharge: RequestRecharge {
+                store: self.store.clone(),
+                pay_service: self.pay_service.clone(),
+                sources: self.sources,
+                merchant: self.merchant.clone(),
+                metrics: metrics.clone(),
+            },
+            reconcile: Reconcile {
+                store: self.store.clone(),
+                pay_service: self.pay_service,
+                posting: posting.clone(),
+                merchant: self.merchant.clone(),
+                metrics: metrics.clone(),
+            },
+            store: self.store,
+            merchant: self.merchant,
+            metrics,
+            posting,
+            read_results,
+            webhook_secrets: self.webhook_secrets,
+        };
+        let (endpoints, openapi) = api::endpoints(app);
+        let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
+        Ok(Service { router, intake })
+    }
+
+    fn readiness(&self) -> Readiness {
+        let readiness = Readiness::new().with("database", Arc::new(Database(self.store.clone())));
+        match &self.queue {
+            Some(broker) => readiness.with("broker", Arc::new(Queue(broker.clone()))),
+            None => readiness,
+        }
+    }
+}
+
+/// Serves on `listener`, and takes results from the queue, until stopped; returns when all of it
+/// has ended.
+pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Service { router, intake } = parts.assemble()?;
+    let intake = async {
+        if let Some(worker) = intake {
+            background::run(worker, Arc::new(Notify::new()), INTAKE_POLL, shutdown.clone()).await;
+        }
+    };
+    let (served, ()) = tokio::join!(serve(listener, router, shutdown.clone()), intake);
+    Ok(served?)
+}
+
+struct Database(Arc<dyn Store>);
+
+#[async_trait]
+impl Check for Database {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}
+
+struct Queue(Arc<dyn Broker>);
+
+#[async_trait]
+impl Check for Queue {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}

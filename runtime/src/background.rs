@@ -34,6 +34,17 @@ pub trait Worker: Send {
     async fn run_once(&mut self) -> Result<Progress, RoundError>;
 }
 
+#[async_trait]
+impl<W: Worker + ?Sized> Worker for Box<W> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    async fn run_once(&mut self) -> Result<Progress, RoundError> {
+        (**self).run_once().await
+    }
+}
+
 /// Rounds until the soft stop: again at once while there is more, else when `wake` rings or `poll`
 /// has passed; after an error with exponential backoff (100 ms to 5 s).
 pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shutdown: Shutdown) {

@@ -1,0 +1,86 @@
+//! `GET /v1/accounts/{account_no}/credits`.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Page, Path, Query};
+use runtime::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::access::Owner;
+use super::{AppState, account_no, no_such_account};
+use crate::domain::Credit;
+
+/// Which page of the list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// The `next_cursor` of the page before
+    cursor: Option<String>,
+    /// How many items at most: 1 to 200, else 50
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+}
+
+/// One credit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Credit)]
+pub(super) struct CreditView {
+    /// The recharge it comes from
+    tx_no: Uuid,
+    /// The account it went to
+    #[schema(example = "6222021001")]
+    account_no: String,
+    /// How much, in minor units (fen)
+    #[schema(example = 1000)]
+    amount: i64,
+    /// Of what, by ISO 4217
+    #[schema(example = "CNY")]
+    currency: String,
+    /// How the result was learnt: `webhook`, `queue` or `query`
+    #[schema(example = "webhook")]
+    source: &'static str,
+    /// The event that told it; `null` when pay-service was asked
+    event_id: Option<String>,
+    /// When it was credited
+    credited_at: DateTime<Utc>,
+}
+
+impl From<Credit> for CreditView {
+    fn from(credit: Credit) -> Self {
+        Self {
+            tx_no: credit.tx_no,
+            account_no: credit.account_no.to_string(),
+            amount: credit.amount.minor_units(),
+            currency: credit.currency.to_string(),
+            source: credit.source.as_str(),
+            event_id: credit.event_id,
+            credited_at: credit.credited_at,
+        }
+    }
+}
+
+/// List an account's credits, newest first
+#[utoipa::path(get, path = "/v1/accounts/{account_no}/credits", tag = "accounts", security(("key" = [])),
+    params(("account_no" = String, Path, description = "The account's number")),
+    responses(
+        (status = 200, description = "One page of credits", body = List<CreditView>),
+        (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such account", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems, QueryProblems,
+    ))]
+pub(super) async fn list(
+    _: Owner,
+    State(app): AppState,
+    Path(path): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<CreditView>>, Problem> {
+    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let account_no = account_no(path)?;
+    app.store.account(&account_no).await?.ok_or_else(no_such_account)?;
+    let credits = app.store.credits(&account_no, page).await?;
+    Ok(Json(List::new(credits, page, |credit| credit.tx_no).map(CreditView::from)))
+}

@@ -1,0 +1,73 @@
+//! HTTP in and out, nothing else.
+
+mod access;
+mod accounts;
+mod credits;
+mod notifications;
+mod payresult;
+mod recharges;
+
+use std::sync::Arc;
+
+use axum::Router;
+use messaging::webhook::WebhookSecret;
+use runtime::SharedClock;
+use runtime::http::described::BearerKey;
+use runtime::problem::Problem;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::AccountNo;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::use_cases::{Posting, ReadResults, Reconcile, RequestRecharge};
+
+/// What the endpoints work with.
+pub(crate) struct App {
+    pub store: Arc<dyn Store>,
+    pub clock: SharedClock,
+    pub merchant: String,
+    pub metrics: Metrics,
+    pub posting: Posting,
+    pub read_results: ReadResults,
+    pub request_recharge: RequestRecharge,
+    pub reconcile: Reconcile,
+    /// `None` when results come from the queue alone.
+    pub webhook_secrets: Option<Vec<WebhookSecret>>,
+}
+
+type AppState = axum::extract::State<Arc<App>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Ringback account-service", description = "Accounts, idempotent credits, reconciliation."),
+    modifiers(&BearerKey),
+    tags(
+        (name = "accounts", description = "Accounts, their credits, and recharges asked for here"),
+        (name = "results", description = "How results get in: told by webhook, or asked for"),
+    )
+)]
+struct Description;
+
+/// The service's own endpoints and their description.
+pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
+    let (router, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(accounts::create))
+        .routes(routes!(accounts::show))
+        .routes(routes!(credits::list))
+        .routes(routes!(recharges::create))
+        .routes(routes!(notifications::receive))
+        .routes(routes!(payresult::show))
+        .split_for_parts();
+    (router.with_state(Arc::new(app)), openapi)
+}
+
+/// The account number of a path; what can't be one names no account.
+fn account_no(path: String) -> Result<AccountNo, Problem> {
+    AccountNo::parse(path).map_err(|_| no_such_account())
+}
+
+fn no_such_account() -> Problem {
+    Problem::not_found("there is no account of this number")
+}

@@ -1,0 +1,126 @@
+//! The part of the books that one batch touches: results are posted to it one after the other, and
+//! what changed is then written in one transaction (law 8).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::account::{Account, AccountNo};
+use super::credit::{Credit, CreditSource};
+use super::recharge::Recharge;
+use super::request::{Request, RequestState};
+use super::verdict::{Decision, Refusal, Verdict, judge};
+
+/// A recharge that was heard of, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// What was told.
+    pub recharge: Recharge,
+    /// Who told it.
+    pub source: CreditSource,
+    /// The event that told it.
+    pub event_id: Option<String>,
+}
+
+/// What posting a batch has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New credits, in the order they were posted.
+    pub credits: Vec<Credit>,
+    /// By how much each touched account's balance grows, in minor units.
+    pub deltas: BTreeMap<AccountNo, i64>,
+    /// Requests that learnt something.
+    pub requests: Vec<(Uuid, RequestState)>,
+}
+
+/// Accounts, requests and credits as stored, then as changed by [`Ledger::post`].
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accounts: HashMap<AccountNo, Account>,
+    requests: HashMap<Uuid, Request>,
+    /// Which request knows a `tx_no`.
+    orders: HashMap<Uuid, Uuid>,
+    credits: HashMap<Uuid, Credit>,
+    posted: Vec<Uuid>,
+    learnt: HashSet<Uuid>,
+    deltas: BTreeMap<AccountNo, i64>,
+}
+
+impl Ledger {
+    /// Starts from everything stored that the batch's results name: accounts by number, requests by
+    /// order number and by `tx_no`, credits by `tx_no`.
+    pub fn new(accounts: Vec<Account>, requests: Vec<Request>, credits: Vec<Credit>) -> Self {
+        let known = |request: &Request| Some((request.state.tx_no()?, request.merchant_order_no));
+        Self {
+            orders: requests.iter().filter_map(known).collect(),
+            accounts: accounts.into_iter().map(|account| (account.account_no.clone(), account)).collect(),
+            requests: requests.into_iter().map(|request| (request.merchant_order_no, request)).collect(),
+            credits: credits.into_iter().map(|credit| (credit.tx_no, credit)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Posts results in their order. One that is refused holds no other back.
+    pub fn post_all(&mut self, arrivals: &[Arrival], now: DateTime<Utc>) -> Vec<Verdict> {
+        arrivals.iter().map(|a| self.post(a, now).unwrap_or_else(Verdict::Refused)).collect()
+    }
+
+    fn post(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Result<Verdict, Refusal> {
+        let recharge = &arrival.recharge;
+        let account = self.accounts.get(&recharge.account_no);
+        let request = self.request_of(recharge);
+        let earlier = self.credits.get(&recharge.tx_no);
+        let order = request.map(|request| request.merchant_order_no);
+        let (decision, learnt) = judge(recharge, account, request, earlier)?;
+        if let (Some(order), Some(state)) = (order, learnt) {
+            self.learn(order, state);
+        }
+        Ok(match decision {
+            Decision::Credit { balance } => Verdict::Credited(self.credit(arrival, balance, now)),
+            Decision::Already(credit) => Verdict::Already(credit),
+            Decision::Note => Verdict::Noted,
+        })
+    }
+
+    /// The request that already knows this `tx_no`, else the one of this order number.
+    fn request_of(&self, recharge: &Recharge) -> Option<&Request> {
+        let order = self.orders.get(&recharge.tx_no).copied().or_else(|| recharge.order())?;
+        self.requests.get(&order)
+    }
+
+    fn learn(&mut self, order: Uuid, state: RequestState) {
+        if let Some(request) = self.requests.get_mut(&order).filter(|request| request.state != state) {
+            request.state = state;
+            self.learnt.insert(order);
+            self.orders.extend(state.tx_no().map(|tx_no| (tx_no, order)));
+        }
+    }
+
+    fn credit(&mut self, arrival: &Arrival, balance: i64, now: DateTime<Utc>) -> Credit {
+        let recharge = &arrival.recharge;
+        let credit = Credit {
+            tx_no: recharge.tx_no,
+            account_no: recharge.account_no.clone(),
+            amount: recharge.amount,
+            currency: recharge.currency,
+            source: arrival.source,
+            event_id: arrival.event_id.clone(),
+            credited_at: now,
+        };
+        if let Some(account) = self.accounts.get_mut(&recharge.account_no) {
+            account.balance = balance;
+        }
+        *self.deltas.entry(recharge.account_no.clone()).or_default() += recharge.amount.minor_units();
+        self.posted.push(credit.tx_no);
+        self.credits.insert(credit.tx_no, credit.clone());
+        credit
+    }
+
+    /// What is to be written.
+    pub fn into_changes(mut self) -> Changes {
+        let credits = self.posted.iter().filter_map(|tx_no| self.credits.remove(tx_no)).collect();
+        let requests = self.learnt.iter().filter_map(|order| Some((*order, self.requests.get(order)?.state)));
+        Changes { credits, requests: requests.collect(), deltas: self.deltas }
+    }
+}

@@ -1,0 +1,17 @@
+//! Accounts, credits, requests, and what a recharge's result does to them. Pure.
+
+mod account;
+mod credit;
+mod ledger;
+mod money;
+mod recharge;
+mod request;
+mod verdict;
+
+pub use account::{Account, AccountNo, NewAccount, Opened};
+pub use credit::{Credit, CreditSource};
+pub use ledger::{Arrival, Changes, Ledger};
+pub use money::{Amount, Currency};
+pub use recharge::{Recharge, Status, UnknownWord};
+pub use request::{Contradiction, Request, RequestState};
+pub use verdict::{Refusal, Verdict};

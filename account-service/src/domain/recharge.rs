@@ -1,0 +1,78 @@
+//! A recharge as pay-service tells of it: the parts that matter for crediting.
+
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use super::account::AccountNo;
+use super::money::{Amount, Currency};
+
+/// How a recharge stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Not decided.
+    Pending,
+    /// Paid. Final.
+    Succeeded,
+    /// Not paid. Final.
+    Failed,
+    /// Given up before it was paid. Final.
+    Closed,
+}
+
+/// A word that none of ours is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a known word here")]
+pub struct UnknownWord(pub String);
+
+impl Status {
+    /// The word for it everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        match word {
+            "pending" => Ok(Self::Pending),
+            "succeeded" => Ok(Self::Succeeded),
+            "failed" => Ok(Self::Failed),
+            "closed" => Ok(Self::Closed),
+            _ => Err(UnknownWord(word.to_owned())),
+        }
+    }
+}
+
+/// A recharge that pay-service told of, by itself or when asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recharge {
+    /// pay-service's number for it.
+    pub tx_no: Uuid,
+    /// Whose recharge it is.
+    pub merchant: String,
+    /// The merchant's number for it. Requests made here have a uuid; others' may be any text.
+    pub merchant_order_no: String,
+    /// The account to credit.
+    pub account_no: AccountNo,
+    /// How much.
+    pub amount: Amount,
+    /// Of what.
+    pub currency: Currency,
+    /// How it stands.
+    pub status: Status,
+}
+
+impl Recharge {
+    /// The request it may answer: ours are numbered by uuids, written in the usual form.
+    pub fn order(&self) -> Option<Uuid> {
+        Uuid::try_parse(&self.merchant_order_no).ok().filter(|id| id.to_string() == self.merchant_order_no)
+    }
+}

@@ -1,0 +1,96 @@
+//! What a result means for the account it names.
+
+use super::account::Account;
+use super::credit::Credit;
+use super::money::Currency;
+use super::recharge::{Recharge, Status};
+use super::request::{Contradiction, Request, RequestState};
+
+/// What became of one result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Credited now.
+    Credited(Credit),
+    /// Credited before, by the very same recharge.
+    Already(Credit),
+    /// Nothing to credit (pending, failed, closed); a request it answers knows now.
+    Noted,
+    /// Can't be credited; nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why a result can't be credited.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No account has that number.
+    #[error("there is no such account")]
+    UnknownAccount,
+    /// The account holds another currency.
+    #[error("the account holds {0}, not this currency")]
+    CurrencyMismatch(Currency),
+    /// It is not what this service asked for.
+    #[error(transparent)]
+    ContradictsRequest(#[from] Contradiction),
+    /// The same `tx_no` was credited with another account, amount or currency, or is told to have failed.
+    #[error("this tx_no was already credited differently")]
+    ContradictsCredit,
+    /// The balance would leave the range that can be stored.
+    #[error("the balance would become too large")]
+    Overflow,
+}
+
+impl Refusal {
+    /// A short word for metrics.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::UnknownAccount => "unknown_account",
+            Self::CurrencyMismatch(_) => "currency_mismatch",
+            Self::ContradictsRequest(_) => "contradicts_request",
+            Self::ContradictsCredit => "contradicts_credit",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
+/// What is to be done about a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Credit the account, which then has this balance.
+    Credit { balance: i64 },
+    /// It was credited before.
+    Already(Credit),
+    /// There is nothing to credit.
+    Note,
+}
+
+/// Judges `recharge` against its account, the request it answers and an earlier credit of its
+/// `tx_no`, as far as there are any; with the state the request has afterwards.
+pub(super) fn judge(
+    recharge: &Recharge,
+    account: Option<&Account>,
+    request: Option<&Request>,
+    earlier: Option<&Credit>,
+) -> Result<(Decision, Option<RequestState>), Refusal> {
+    if let Some(credit) = earlier {
+        return judge_again(recharge, credit).map(|decision| (decision, None));
+    }
+    let learnt = request.map(|request| request.learn(recharge)).transpose()?;
+    if recharge.status != Status::Succeeded {
+        return Ok((Decision::Note, learnt));
+    }
+    let account = account.ok_or(Refusal::UnknownAccount)?;
+    if account.currency != recharge.currency {
+        return Err(Refusal::CurrencyMismatch(account.currency));
+    }
+    let balance = account.balance.checked_add(recharge.amount.minor_units()).ok_or(Refusal::Overflow)?;
+    Ok((Decision::Credit { balance }, learnt))
+}
+
+fn judge_again(recharge: &Recharge, credit: &Credit) -> Result<Decision, Refusal> {
+    match recharge.status {
+        _ if !credit.agrees_with(recharge) => Err(Refusal::ContradictsCredit),
+        Status::Succeeded => Ok(Decision::Already(credit.clone())),
+        Status::Pending => Ok(Decision::Note),
+        Status::Failed | Status::Closed => Err(Refusal::ContradictsCredit),
+    }
+}

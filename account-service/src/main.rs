@@ -1,0 +1,52 @@
+//! The account-service process.
+
+use account_service::pay_service::HttpPayService;
+use account_service::{Parts, Settings, run, store};
+use anyhow::Context;
+use runtime::http::healthcheck::ask_readyz;
+use runtime::settings::{Action, load_or_exit};
+use runtime::startup::until_open;
+use runtime::{Shutdown, Sources, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings: Settings = load_or_exit();
+    if settings.action == Action::Healthcheck {
+        return Ok(ask_readyz(settings.listen).await?);
+    }
+    telemetry::init(settings.common.log_format);
+    let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
+    let open_store = || store::open(&settings.database_url, settings.database_max_connections);
+    if settings.action == Action::Migrate {
+        return until_open("database", &shutdown, open_store).await.map(|_| ()).context("stopped");
+    }
+    let (webhook_secrets, broker_url) = (settings.webhook_secrets()?, settings.queue_broker()?);
+    let key = settings.pay_service_key()?;
+    let pay_service =
+        HttpPayService::new(settings.pay_service_url.clone(), key, settings.pay_service_timeout.0)?;
+    let sources = Sources::system();
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("LISTEN: can't listen on {}", settings.listen))?;
+    let Some(store) = until_open("database", &shutdown, open_store).await else { return Ok(()) };
+    let queue = match broker_url {
+        None => None,
+        Some(url) => {
+            let open = || messaging::broker::open(url, "account-service", &sources);
+            let Some(broker) = until_open("broker", &shutdown, open).await else { return Ok(()) };
+            Some(broker)
+        }
+    };
+    tracing::info!(listen = %listener.local_addr()?, database = %settings.database_url, "account_service.started");
+    let parts = Parts {
+        keyring: settings.common.keyring(),
+        store,
+        pay_service: std::sync::Arc::new(pay_service),
+        webhook_secrets,
+        queue,
+        merchant: settings.merchant,
+        sources,
+    };
+    run(listener, parts, shutdown).await
+}

@@ -1,0 +1,141 @@
+//! pay-service over HTTP: bounded in time and in size, through no proxy, after no redirect.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect};
+use runtime::Secret;
+use runtime::validation::FieldError;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+use uuid::Uuid;
+
+use super::{NotCreated, PayService, Unanswered};
+use crate::domain::{Recharge, Request};
+use crate::wire::read_recharge;
+
+/// The longest answer that is read: a recharge with the longest attachment is a fraction of it.
+const ANSWER_LIMIT: usize = 64 * 1024;
+/// The parts of a request that the asker chose, and may be told to choose differently.
+const CHOSEN: [&str; 5] = ["account_no", "amount", "currency", "channel", "attach"];
+
+/// pay-service at a base URL.
+#[derive(Clone)]
+pub struct HttpPayService {
+    http: Client,
+    base: Url,
+}
+
+/// The key can't be sent. Never shows it.
+#[derive(Debug, thiserror::Error)]
+pub enum BadKey {
+    /// A header can't carry it.
+    #[error("the key for pay-service holds characters that a header can't carry")]
+    Characters,
+    /// The client can't be made.
+    #[error("no HTTP client for pay-service")]
+    Client(#[source] reqwest::Error),
+}
+
+struct Answer {
+    status: StatusCode,
+    /// Whether it says to be JSON, or does not say what it is.
+    maybe_json: bool,
+    body: Vec<u8>,
+}
+
+impl HttpPayService {
+    /// pay-service at `base`, asked with `key`; a whole exchange takes at most `timeout`.
+    pub fn new(base: Url, key: &Secret, timeout: Duration) -> Result<Self, BadKey> {
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| BadKey::Characters)?;
+        bearer.set_sensitive(true);
+        let http = Client::builder()
+            .user_agent(concat!("Ringback/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .build()
+            .map_err(BadKey::Client)?;
+        Ok(Self { http, base })
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+}
+
+async fn exchange(request: RequestBuilder) -> Result<Answer, Unanswered> {
+    let unreachable = |error: reqwest::Error| Unanswered::Unreachable(error.without_url());
+    let mut response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
+    let maybe_json = kind.is_none_or(|kind| kind.contains("json"));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err(Unanswered::TooLong(ANSWER_LIMIT));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, maybe_json, body })
+}
+
+/// The fields that pay-service refuses, if the asker can do something about each of them. Else the
+/// refusal is about how this service asks, and says nothing about the recharge.
+fn refused_fields(body: &[u8]) -> Option<Vec<FieldError>> {
+    #[derive(Deserialize)]
+    struct Refused {
+        errors: Vec<Field>,
+    }
+    #[derive(Deserialize)]
+    struct Field {
+        field: String,
+        message: String,
+    }
+    let refused: Refused = serde_json::from_slice(body).ok()?;
+    let chosen = refused.errors.iter().all(|error| CHOSEN.contains(&error.field.as_str()));
+    let fields = refused.errors.into_iter().map(|Field { field, message }| FieldError { field, message });
+    let fields: Vec<FieldError> = fields.collect();
+    (chosen && !fields.is_empty()).then_some(fields)
+}
+
+#[async_trait]
+impl PayService for HttpPayService {
+    async fn create(&self, request: &Request) -> Result<Recharge, NotCreated> {
+        let body = json!({
+            "merchant_order_no": request.merchant_order_no,
+            "account_no": request.account_no.as_str(),
+            "amount": request.amount.minor_units(),
+            "currency": request.currency.as_str(),
+            "channel": request.channel,
+            "attach": request.attach,
+        });
+        let answer = exchange(self.http.post(self.url(&["v1", "recharges"])).json(&body)).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::CREATED => {
+                Ok(read_recharge(&answer.body).map_err(Unanswered::Nonsense)?)
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => Err(refused_fields(&answer.body)
+                .map_or(Unanswered::Status(answer.status.as_u16()).into(), NotCreated::Refused)),
+            status => Err(Unanswered::Status(status.as_u16()).into()),
+        }
+    }
+
+    async fn payresult(&self, tx_no: Uuid) -> Result<Option<Recharge>, Unanswered> {
+        let answer = exchange(self.http.get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(read_recharge(&answer.body)?)),
+            // Somebody else's "page not found" says nothing about the recharge.
+            StatusCode::NOT_FOUND if answer.maybe_json => Ok(None),
+            status => Err(Unanswered::Status(status.as_u16())),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The settings of the service's own process.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+use messaging::broker::BrokerUrl;
+use messaging::webhook::{NotASecret, WebhookSecret};
+use runtime::Secret;
+use runtime::database::DatabaseUrl;
+use runtime::duration::HumanDuration;
+use runtime::keys::is_merchant_name;
+use runtime::settings::{Action, CommonSettings};
+use url::Url;
+
+/// Accounts, idempotent credits, reconciliation.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "account-service", version)]
+pub struct Settings {
+    /// What to do
+    #[arg(value_enum, default_value = "serve")]
+    pub action: Action,
+    /// The address to listen on
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8083")]
+    pub listen: SocketAddr,
+    /// Where the books are kept: `postgres://…` or `sqlite://FILE`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: DatabaseUrl,
+    /// How many connections to Postgres at most
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub database_max_connections: u32,
+    /// Where pay-service is: `http://…` or `https://…`
+    #[arg(long, env = "PAY_SERVICE_URL", default_value = "http://127.0.0.1:8081", value_parser = http_url)]
+    pub pay_service_url: Url,
+    /// This merchant's key at pay-service
+    #[arg(long, env = "PAY_SERVICE_KEY", hide_env_values = true)]
+    pub pay_service_key: Option<Secret>,
+    /// How long pay-service may take to answer: 10ms to 20s
+    #[arg(long, env = "PAY_SERVICE_TIMEOUT", default_value = "5s", value_parser = timeout)]
+    pub pay_service_timeout: HumanDuration,
+    /// How results come in
+    #[arg(long, env = "INTAKE", value_enum, default_value = "webhook")]
+    pub intake: IntakeMode,
+    /// The secrets of this service's subscription, separated by commas while they rotate; for INTAKE webhook or both
+    #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true, value_delimiter = ',')]
+    pub webhook_secret: Vec<Secret>,
+    /// `amqp://…`, `amqps://…` or `sqlite://FILE`; for INTAKE queue or both
+    #[arg(long, env = "BROKER_URL", hide_env_values = true)]
+    pub broker_url: Option<BrokerUrl>,
+    /// The merchant whose recharges are credited here
+    #[arg(long, env = "MERCHANT", default_value = "account-service", value_parser = merchant)]
+    pub merchant: String,
+    /// What every process has
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+/// How results come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IntakeMode {
+    /// The notifier rings (scheme 2).
+    Webhook,
+    /// The queue holds them (scheme 1).
+    Queue,
+    /// Both; whichever is first credits.
+    Both,
+}
+
+impl IntakeMode {
+    fn webhook(self) -> bool {
+        matches!(self, Self::Webhook | Self::Both)
+    }
+
+    fn queue(self) -> bool {
+        matches!(self, Self::Queue | Self::Both)
+    }
+}
+
+/// Settings that are missing or wrong together with others.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSettings {
+    /// A setting that serving needs.
+    #[error("{setting} is missing: {why}")]
+    Missing {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it is needed for.
+        why: &'static str,
+    },
+    /// Never shows the secret.
+    #[error("WEBHOOK_SECRET: {0}")]
+    Secret(#[from] NotASecret),
+}
+
+impl Settings {
+    /// The key for pay-service.
+    pub fn pay_service_key(&self) -> Result<&Secret, BadSettings> {
+        let why = "pay-service is asked with it";
+        self.pay_service_key.as_ref().ok_or(BadSettings::Missing { setting: "PAY_SERVICE_KEY", why })
+    }
+
+    /// The webhook's secrets, where the webhook is on.
+    pub fn webhook_secrets(&self) -> Result<Option<Vec<WebhookSecret>>, BadSettings> {
+        if !self.intake.webhook() {
+            return Ok(None);
+        }
+        let given = self.webhook_secret.iter().map(|secret| secret.expose().trim());
+        let secrets: Vec<WebhookSecret> =
+            given.filter(|text| !text.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+        if secrets.is_empty() {
+            let why = "the webhook receiver (INTAKE webhook or both) verifies with it";
+            return Err(BadSettings::Missing { setting: "WEBHOOK_SECRET", why });
+        }
+        Ok(Some(secrets))
+    }
+
+    /// The broker, where results come from the queue.
+    pub fn queue_broker(&self) -> Result<Option<&BrokerUrl>, BadSettings> {
+        if !self.intake.queue() {
+            return Ok(None);
+        }
+        let why = "results come from its queue (INTAKE queue or both)";
+        self.broker_url.as_ref().map(Some).ok_or(BadSettings::Missing { setting: "BROKER_URL", why })
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, &'static str> {
+    let wrong = "must be http://… or https://… without user or password";
+    let url = Url::parse(text).map_err(|_| wrong)?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if matches!(url.scheme(), "http" | "https") && plain { Ok(url) } else { Err(wrong) }
+}
+
+fn timeout(text: &str) -> Result<HumanDuration, String> {
+    let duration: HumanDuration = text.parse().map_err(|error| format!("{error}"))?;
+    if (10..=20_000).contains(&duration.0.as_millis()) {
+        return Ok(duration);
+    }
+    Err("must be 10ms to 20s".to_owned())
+}
+
+fn merchant(text: &str) -> Result<String, &'static str> {
+    if is_merchant_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 64 letters, digits, `-`, `_` or `.`")
+    }
+}

@@ -1,0 +1,138 @@
+//! Posting a batch: read and lock what it names, let the domain decide, write what changed.
+
+use chrono::{DateTime, Utc};
+use runtime::database::StoreResult;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{AccountRow, CreditRow, RequestRow};
+use crate::domain::{AccountNo, Arrival, Changes, Contradiction, Ledger, Recharge, RequestState, Verdict};
+use crate::store::{Named, all_moved};
+
+/// One transaction; one statement per table.
+pub(super) async fn post(
+    pool: &PgPool,
+    arrivals: &[Arrival],
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Verdict>> {
+    let mut transaction = pool.begin().await?;
+    let mut ledger = read(&mut transaction, &Named::by(arrivals)).await?;
+    let verdicts = ledger.post_all(arrivals, now);
+    write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(verdicts)
+}
+
+/// Accounts are locked first and in order, so that batches of several processes queue up instead of
+/// deadlocking, and credits are read under those locks.
+async fn read(connection: &mut PgConnection, named: &Named) -> StoreResult<Ledger> {
+    let accounts: Vec<AccountRow> = sqlx::query_as(
+        "SELECT * FROM accounts WHERE account_no = ANY($1) ORDER BY account_no FOR NO KEY UPDATE",
+    )
+    .bind(&named.accounts)
+    .fetch_all(&mut *connection)
+    .await?;
+    let requests: Vec<RequestRow> = sqlx::query_as(
+        "SELECT * FROM requests WHERE merchant_order_no = ANY($1) OR tx_no = ANY($2)
+         ORDER BY merchant_order_no FOR UPDATE",
+    )
+    .bind(&named.orders)
+    .bind(&named.tx_nos)
+    .fetch_all(&mut *connection)
+    .await?;
+    let credits: Vec<CreditRow> = sqlx::query_as("SELECT * FROM credits WHERE tx_no = ANY($1)")
+        .bind(&named.tx_nos)
+        .fetch_all(&mut *connection)
+        .await?;
+    Ok(Ledger::new(
+        accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
+        requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
+        credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
+    ))
+}
+
+async fn write(connection: &mut PgConnection, changes: &Changes, now: DateTime<Utc>) -> StoreResult<()> {
+    if !changes.credits.is_empty() {
+        insert_credits(connection, changes).await?;
+        move_balances(connection, changes).await?;
+    }
+    if !changes.requests.is_empty() {
+        update_requests(connection, &changes.requests, now).await?;
+    }
+    Ok(())
+}
+
+/// Fails as a whole when one of the `tx_no`s was credited meanwhile.
+async fn insert_credits(connection: &mut PgConnection, changes: &Changes) -> StoreResult<()> {
+    let credits = &changes.credits;
+    sqlx::query(
+        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                              $7::timestamptz[])",
+    )
+    .bind(credits.iter().map(|c| c.tx_no).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.account_no.as_str()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.amount.minor_units()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.currency.to_string()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.source.as_str()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.event_id.clone()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.credited_at).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Each account moves once, by the sum of its credits.
+async fn move_balances(connection: &mut PgConnection, changes: &Changes) -> StoreResult<()> {
+    let moved = sqlx::query(
+        "UPDATE accounts SET balance = accounts.balance + moved.delta
+         FROM UNNEST($1::text[], $2::bigint[]) AS moved (account_no, delta)
+         WHERE accounts.account_no = moved.account_no",
+    )
+    .bind(changes.deltas.keys().map(AccountNo::as_str).collect::<Vec<_>>())
+    .bind(changes.deltas.values().copied().collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_moved(changes, moved.rows_affected())
+}
+
+async fn update_requests(
+    connection: &mut PgConnection,
+    learnt: &[(Uuid, RequestState)],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE requests SET tx_no = learnt.tx_no, status = learnt.status, updated_at = $4
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS learnt (merchant_order_no, tx_no, status)
+         WHERE requests.merchant_order_no = learnt.merchant_order_no",
+    )
+    .bind(learnt.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+    .bind(learnt.iter().map(|(_, state)| state.tx_no()).collect::<Vec<_>>())
+    .bind(learnt.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What pay-service answered when it was asked for the recharge; credits nothing.
+pub(super) async fn note_answer(
+    pool: &PgPool,
+    merchant_order_no: Uuid,
+    answer: &Recharge,
+    now: DateTime<Utc>,
+) -> StoreResult<Result<(), Contradiction>> {
+    let mut transaction = pool.begin().await?;
+    let row: Option<RequestRow> =
+        sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = $1 FOR UPDATE")
+            .bind(merchant_order_no)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
+    match request.learn(answer) {
+        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], now).await?,
+        Err(contradiction) => return Ok(Err(contradiction)),
+    }
+    transaction.commit().await?;
+    Ok(Ok(()))
+}

@@ -1,0 +1,144 @@
+//! The books in one `SQLite` file.
+
+mod posting;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::database::{Sqlite, StoreResult};
+use runtime::http::Page;
+use uuid::Uuid;
+
+use super::{Store, collided, rows};
+use crate::domain::{
+    Account, AccountNo, Arrival, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+};
+
+type AccountRow = rows::AccountRow<i64>;
+type CreditRow = rows::CreditRow<i64>;
+type RequestRow = rows::RequestRow<i64>;
+
+/// The books in one file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    database: Sqlite,
+}
+
+impl SqliteStore {
+    /// The books in `database`, its schema brought up to date.
+    pub async fn migrated(database: Sqlite) -> anyhow::Result<Self> {
+        let migrations = sqlx::migrate!("../migrations/account-service/sqlite");
+        migrations.run(&database.writer).await.context("the database can't be migrated")?;
+        Ok(Self { database })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened> {
+        let created: Option<AccountRow> = sqlx::query_as(
+            "INSERT INTO accounts (account_no, account_name, currency, created_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (account_no) DO NOTHING RETURNING *",
+        )
+        .bind(wish.account_no.as_str())
+        .bind(&wish.account_name)
+        .bind(wish.currency.as_str())
+        .bind(now.timestamp_micros())
+        .fetch_optional(&self.database.writer)
+        .await?;
+        match created {
+            Some(row) => Ok(Opened::Created(row.read()?)),
+            None => {
+                Ok(self.account(&wish.account_no).await?.map_or(Opened::Conflict, |a| Opened::again(wish, a)))
+            }
+        }
+    }
+
+    async fn account(&self, account_no: &AccountNo) -> StoreResult<Option<Account>> {
+        let row: Option<AccountRow> = sqlx::query_as("SELECT * FROM accounts WHERE account_no = ?1")
+            .bind(account_no.as_str())
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(AccountRow::read).transpose()
+    }
+
+    async fn credits(&self, account_no: &AccountNo, page: Page) -> StoreResult<Vec<Credit>> {
+        let rows: Vec<CreditRow> = sqlx::query_as(
+            "SELECT * FROM credits
+             WHERE account_no = ?1 AND (?2 IS NULL OR (credited_at, tx_no) <
+                   (SELECT last.credited_at, last.tx_no FROM credits AS last WHERE last.tx_no = ?2))
+             ORDER BY credited_at DESC, tx_no DESC LIMIT ?3",
+        )
+        .bind(account_no.as_str())
+        .bind(page.after)
+        .bind(page.fetch())
+        .fetch_all(&self.database.reader)
+        .await?;
+        rows.into_iter().map(CreditRow::read).collect()
+    }
+
+    async fn credit(&self, tx_no: Uuid) -> StoreResult<Option<Credit>> {
+        let row: Option<CreditRow> = sqlx::query_as("SELECT * FROM credits WHERE tx_no = ?1")
+            .bind(tx_no)
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(CreditRow::read).transpose()
+    }
+
+    async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {
+        posting::post(&self.database, arrivals, now).await
+    }
+
+    async fn record_request(&self, request: &Request) -> StoreResult<()> {
+        sqlx::query(
+            "INSERT INTO requests (merchant_order_no, account_no, amount, currency, channel, attach, tx_no,
+                                   status, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+        )
+        .bind(request.merchant_order_no)
+        .bind(request.account_no.as_str())
+        .bind(request.amount.minor_units())
+        .bind(request.currency.as_str())
+        .bind(&request.channel)
+        .bind(&request.attach)
+        .bind(request.state.tx_no())
+        .bind(request.state.as_str())
+        .bind(request.created_at.timestamp_micros())
+        .execute(&self.database.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn withdraw_request(&self, merchant_order_no: Uuid) -> StoreResult<()> {
+        sqlx::query("DELETE FROM requests WHERE merchant_order_no = ?1 AND status = 'unknown'")
+            .bind(merchant_order_no)
+            .execute(&self.database.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn note_answer(
+        &self,
+        merchant_order_no: Uuid,
+        answer: &Recharge,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Result<(), Contradiction>> {
+        match posting::note_answer(&self.database, merchant_order_no, answer, now).await {
+            Err(error) if collided(&error) => Ok(Err(Contradiction("tx_no"))),
+            noted => noted,
+        }
+    }
+
+    async fn request(&self, merchant_order_no: Uuid) -> StoreResult<Option<Request>> {
+        let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = ?1")
+            .bind(merchant_order_no)
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(RequestRow::read).transpose()
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! What the service does, one use case a file.
+
+mod post_results;
+mod receive_result;
+mod reconcile;
+mod request_recharge;
+
+pub use post_results::{NotPosted, PostResults, Posting};
+pub use receive_result::{ReadResults, Told};
+pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
+pub use request_recharge::{NotRequested, RequestRecharge, Wish};
