@@ -3,6 +3,13 @@
 //! `owner` is the merchant a caller is confined to, or `None` for the operator, who sees all.
 //! What is not there and what the owner may not see look the same.
 
+mod cache;
+mod outcome;
+mod plan;
+pub mod postgres;
+mod replay;
+mod rows;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

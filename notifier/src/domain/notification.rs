@@ -146,6 +146,9 @@ pub enum Refused {
     /// There is nothing left to cancel.
     #[error("it is {} already", .0.as_str())]
     Final(StateName),
+    /// Nobody is there to send it to.
+    #[error("its subscription is deleted")]
+    SubscriptionDeleted,
 }
 
 impl NotificationState {

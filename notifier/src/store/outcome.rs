@@ -1,0 +1,49 @@
+//! What a result writes, the same in both databases.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Recorded;
+use crate::domain::SubscriptionId;
+use crate::domain::attempt::{AttemptResult, Verdict};
+
+/// Why a subscription is disabled by [`Verdict::Gone`].
+pub(super) const GONE_REASON: &str = "the endpoint answered 410 Gone";
+
+/// The columns that a verdict sets.
+pub(super) struct Written {
+    pub(super) state: &'static str,
+    pub(super) due_at: DateTime<Utc>,
+    /// Steps climbed on the ladder: one for a failure.
+    pub(super) climbed: i64,
+}
+
+impl Written {
+    pub(super) fn of(verdict: Verdict, now: DateTime<Utc>) -> Self {
+        let (state, due_at, climbed) = match verdict {
+            Verdict::Delivered => ("delivered", now, 0),
+            Verdict::RetryAt(at) => ("pending", at, 1),
+            Verdict::Exhausted => ("exhausted", now, 1),
+            Verdict::Gone => ("pending", now, 0),
+        };
+        Self { state, due_at, climbed }
+    }
+}
+
+/// Whether this result's lease is among those `held` (notification and token).
+pub(super) fn holds(held: &HashSet<(Uuid, Uuid)>, result: &AttemptResult) -> bool {
+    held.contains(&(result.notification.0, result.lease.token()))
+}
+
+/// One answer per result.
+pub(super) fn answers(held: &HashSet<(Uuid, Uuid)>, results: &[AttemptResult]) -> Vec<Recorded> {
+    let answer = |result| if holds(held, result) { Recorded::Counted } else { Recorded::Late };
+    results.iter().map(answer).collect()
+}
+
+/// The subscriptions that counted results disable.
+pub(super) fn gone(counted: &[&AttemptResult]) -> impl Iterator<Item = SubscriptionId> {
+    counted.iter().filter(|result| result.verdict == Verdict::Gone).map(|result| result.subscription)
+}

@@ -1,0 +1,62 @@
+//! The store in Postgres: any number of notifier processes share it.
+
+mod deliveries;
+mod notifications;
+mod record;
+mod replays;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use runtime::database::StoreResult;
+use sqlx::{PgConnection, PgPool};
+
+use super::cache::{self, DirectoryCache};
+use super::rows::subscription_columns;
+use crate::domain::Directory;
+
+/// The store behind a pool.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+    cache: DirectoryCache,
+}
+
+impl PostgresStore {
+    /// The store behind `pool`, its schema brought up to date.
+    pub async fn migrate(pool: PgPool) -> anyhow::Result<Self> {
+        sqlx::migrate!("../migrations/notifier/postgres").run(&pool).await?;
+        Ok(Self { pool, cache: DirectoryCache::default() })
+    }
+
+    /// The directory at `version`, which `connection` has read.
+    async fn directory_at(&self, version: i64, connection: &mut PgConnection) -> StoreResult<Arc<Directory>> {
+        if let Some(directory) = self.cache.at(version) {
+            return Ok(directory);
+        }
+        let subscriptions = sqlx::query_as(concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscriptions WHERE deleted_at IS NULL"
+        ))
+        .fetch_all(&mut *connection)
+        .await?;
+        let secrets = sqlx::query_as(
+            "SELECT k.subscription_id, k.secret, k.expires_at FROM subscription_secrets k
+             JOIN subscriptions s ON s.id = k.subscription_id
+             WHERE s.deleted_at IS NULL ORDER BY k.subscription_id, k.ordinal DESC",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let directory = cache::directory::<chrono::DateTime<chrono::Utc>>(subscriptions, secrets)?;
+        self.cache.keep(version, &directory);
+        Ok(directory)
+    }
+}
+
+/// Announces a change of subscriptions. Always a transaction's first statement, so that those that
+/// change something and those that match events wait for each other in one order.
+async fn bump_version(connection: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query("UPDATE subscriptions_version SET version = version + 1").execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! Rows as they lie in their tables, and what they stand for; the same columns in both databases.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use messaging::EventKey;
+use runtime::Secret;
+use runtime::database::{StoreError, StoreResult};
+use runtime::duration::HumanDuration;
+use serde::{Deserialize, Serialize};
+use sqlx::{Database, Encode, QueryBuilder, Type};
+use uuid::Uuid;
+
+use crate::domain::audit::Action;
+use crate::domain::notification::{StateName, StoredState};
+use crate::domain::subscription::{Definition, Draft};
+use crate::domain::{
+    AckRule, Attempt, Audit, Delivery, Endpoint, Lease, Message, NewEvent, Notification, NotificationId,
+    Outcome, Replay, ReplayFilter, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState,
+};
+
+/// The most secrets a subscription has at once; a rotation beyond it drops the oldest.
+pub(super) const MAX_SECRETS: i64 = 5;
+
+/// How a database keeps a time.
+pub(super) trait StoredTime {
+    /// The time; `None` when it is out of range, which we never write.
+    fn time(self) -> Option<DateTime<Utc>>;
+}
+
+/// `PostgreSQL`'s `timestamptz`.
+impl StoredTime for DateTime<Utc> {
+    fn time(self) -> Option<DateTime<Utc>> {
+        Some(self)
+    }
+}
+
+/// `SQLite`: microseconds since the epoch.
+impl StoredTime for i64 {
+    fn time(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(self)
+    }
+}
+
+/// An optional time; the outer `None` stands for one that can't be read.
+fn optional<Time: StoredTime>(time: Option<Time>) -> Option<Option<DateTime<Utc>>> {
+    match time {
+        None => Some(None),
+        Some(time) => time.time().map(Some),
+    }
+}
+
+fn count(number: i64) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+fn readable<T>(value: Option<T>, what: &str, id: impl Display) -> StoreResult<T> {
+    value.ok_or_else(|| StoreError::Corrupt(format!("{what} {id}")))
+}
+
+/// Adds `condition` and its bound value to a statement's WHERE, if there is a value.
+pub(super) fn narrow<'v, DB, T>(query: &mut QueryBuilder<DB>, condition: &'static str, value: Option<T>)
+where
+    DB: Database,
+    T: Encode<'v, DB> + Type<DB>,
+{
+    if let Some(value) = value {
+        query.push(condition).push_bind(value);
+    }
+}
+
+/// The column `definition`.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredDefinition {
+    url: String,
+    event_types: Vec<String>,
+    description: Option<String>,
+    ladder: Schedule,
+    ack: AckRule,
+    timeout: HumanDuration,
+    max_in_flight: u32,
+    rate_limit: Option<u32>,
+    headers: BTreeMap<String, String>,
+}
+
+/// What is written to the column `definition`; the name has a column of its own.
+pub(super) fn definition_text(definition: &Definition) -> String {
+    let draft = definition.draft().clone();
+    let stored = StoredDefinition {
+        url: draft.url,
+        event_types: draft.event_types,
+        description: draft.description,
+        ladder: draft.schedule,
+        ack: draft.ack,
+        timeout: draft.timeout,
+        max_in_flight: draft.max_in_flight,
+        rate_limit: draft.rate_limit,
+        headers: draft.headers,
+    };
+    serde_json::to_string(&stored).expect("only text keys")
+}
+
+fn read_definition(name: String, text: &str) -> Option<Definition> {
+    let stored: StoredDefinition = serde_json::from_str(text).ok()?;
+    let draft = Draft {
+        name,
+        url: stored.url,
+        event_types: stored.event_types,
+        description: stored.description,
+        schedule: stored.ladder,
+        ack: stored.ack,
+        timeout: stored.timeout,
+        max_in_flight: stored.max_in_flight,
+        rate_limit: stored.rate_limit,
+        headers: stored.headers,
+    };
+    draft.check().ok()
+}
+
+/// The columns of a [`SubscriptionRow`].
+macro_rules! subscription_columns {
+    () => {
+        "id, merchant, name, definition, state, disabled_reason, created_at, updated_at"
+    };
+}
+pub(super) use subscription_columns;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SubscriptionRow<Time> {
+    id: Uuid,
+    merchant: Option<String>,
+    name: String,
+    definition: String,
+    state: String,
+    disabled_reason: Option<String>,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl<Time: StoredTime> SubscriptionRow<Time> {
+    pub(super) fn subscription(self) -> StoreResult<Subscription> {
+        let id = self.id;
+        readable(self.read(), "subscription", id)
+    }
+
+    fn read(self) -> Option<Subscription> {
+        Some(Subscription {
+            id: SubscriptionId(self.id),
+            merchant: self.merchant,
+            definition: read_definition(self.name, &self.definition)?,
+            state: SubscriptionState::parse(&self.state, self.disabled_reason)?,
+            created_at: self.created_at.time()?,
+            updated_at: self.updated_at.time()?,
+        })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SecretRow<Time> {
+    pub(super) subscription_id: Uuid,
+    secret: String,
+    expires_at: Option<Time>,
+}
+
+impl<Time: StoredTime> SecretRow<Time> {
+    pub(super) fn secret(self) -> StoreResult<SigningSecret> {
+        let expires_at = readable(optional(self.expires_at), "secret of subscription", self.subscription_id)?;
+        Ok(SigningSecret { secret: Secret::new(self.secret), expires_at })
+    }
+}
+
+/// A claimed notification with its event's message.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ClaimedRow {
+    id: Uuid,
+    pub(super) subscription_id: Uuid,
+    attempts: i64,
+    climb: i64,
+    event_id: String,
+    body: String,
+    traceparent: Option<String>,
+}
+
+impl ClaimedRow {
+    pub(super) fn delivery(self, endpoint: Arc<Endpoint>, lease: Lease) -> StoreResult<Delivery> {
+        let counts = count(self.attempts).zip(count(self.climb));
+        let (attempts, climb) = readable(counts, "notification", self.id)?;
+        Ok(Delivery {
+            notification: NotificationId(self.id),
+            number: attempts + 1,
+            climb,
+            message: Message { id: self.event_id, body: self.body.into(), traceparent: self.traceparent },
+            endpoint,
+            lease,
+        })
+    }
+}
+
+/// What every statement that reads the log selects; `n`, `e` and `s` are notifications, events and
+/// subscriptions.
+macro_rules! select_notification {
+    () => {
+        "SELECT n.id, n.event_key, n.subscription_id, n.merchant, e.id AS event_id, e.type AS event_type, \
+         e.subject, n.state, n.due_at, n.lease_token IS NOT NULL AS leased, n.attempts, n.created_at, \
+         n.updated_at, s.state = 'active' AS subscription_active, s.deleted_at IS NOT NULL AS deleted \
+         FROM notifications n JOIN events e ON e.key = n.event_key \
+         JOIN subscriptions s ON s.id = n.subscription_id"
+    };
+}
+pub(super) use select_notification;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct NotificationRow<Time> {
+    id: Uuid,
+    pub(super) event_key: Uuid,
+    subscription_id: Uuid,
+    merchant: Option<String>,
+    event_id: String,
+    event_type: String,
+    subject: Option<String>,
+    state: String,
+    due_at: Time,
+    leased: bool,
+    attempts: i64,
+    created_at: Time,
+    updated_at: Time,
+    subscription_active: bool,
+    /// Whether its subscription is deleted.
+    pub(super) deleted: bool,
+}
+
+impl<Time: StoredTime> NotificationRow<Time> {
+    pub(super) fn notification(self, now: DateTime<Utc>) -> StoreResult<Notification> {
+        let id = self.id;
+        readable(self.read(now), "notification", id)
+    }
+
+    fn read(self, now: DateTime<Utc>) -> Option<Notification> {
+        let updated_at = self.updated_at.time()?;
+        let stored = StoredState {
+            state: self.state,
+            due_at: self.due_at.time()?,
+            leased: self.leased,
+            updated_at,
+            subscription_active: self.subscription_active,
+        };
+        Some(Notification {
+            id: NotificationId(self.id),
+            subscription: SubscriptionId(self.subscription_id),
+            merchant: self.merchant,
+            event_id: self.event_id,
+            event_type: self.event_type,
+            subject: self.subject,
+            state: stored.shown(now)?,
+            attempts: count(self.attempts)?,
+            created_at: self.created_at.time()?,
+            updated_at,
+        })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct EventRow<Time> {
+    key: Uuid,
+    id: String,
+    source: String,
+    #[sqlx(rename = "type")]
+    kind: String,
+    time: Time,
+    subject: Option<String>,
+    merchant: Option<String>,
+    traceparent: Option<String>,
+    body: String,
+}
+
+impl<Time: StoredTime> EventRow<Time> {
+    pub(super) fn event(self) -> StoreResult<NewEvent> {
+        let time = readable(self.time.time(), "event", self.key)?;
+        Ok(NewEvent {
+            key: EventKey(self.key),
+            id: self.id,
+            source: self.source,
+            kind: self.kind,
+            time,
+            subject: self.subject,
+            merchant: self.merchant,
+            traceparent: self.traceparent,
+            body: self.body.into(),
+        })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct AttemptRow<Time> {
+    notification_id: Uuid,
+    number: i64,
+    started_at: Time,
+    duration_ms: i64,
+    outcome: String,
+    failure_class: Option<String>,
+    http_status: Option<i64>,
+    error: Option<String>,
+    response_excerpt: Option<String>,
+}
+
+impl<Time: StoredTime> AttemptRow<Time> {
+    pub(super) fn attempt(self) -> StoreResult<Attempt> {
+        let id = self.notification_id;
+        readable(self.read(), "attempt of notification", id)
+    }
+
+    fn read(self) -> Option<Attempt> {
+        Some(Attempt {
+            number: count(self.number)?,
+            started_at: self.started_at.time()?,
+            duration: Duration::from_millis(self.duration_ms.try_into().ok()?),
+            outcome: Outcome::parse(&self.outcome, self.failure_class.as_deref())?,
+            http_status: self.http_status.map(u16::try_from).transpose().ok()?,
+            error: self.error,
+            response_excerpt: self.response_excerpt,
+        })
+    }
+}
+
+/// An attempt's duration in whole milliseconds.
+pub(super) fn duration_ms(attempt: &Attempt) -> i64 {
+    i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct AuditRow<Time> {
+    id: Uuid,
+    action: String,
+    actor: String,
+    reason: Option<String>,
+    at: Time,
+}
+
+impl<Time: StoredTime> AuditRow<Time> {
+    pub(super) fn audit(self) -> StoreResult<Audit> {
+        let read = Action::parse(&self.action).zip(self.at.time());
+        let (action, at) = readable(read, "audit", self.id)?;
+        Ok(Audit { id: self.id, action, actor: self.actor, reason: self.reason, at })
+    }
+}
+
+/// The columns of a [`ReplayRow`].
+macro_rules! replay_columns {
+    () => {
+        "id, subscription_id, merchant, state, created_from, created_to, actor, reason, matched, resent, \
+         cursor_created_at, cursor_id, created_at, finished_at"
+    };
+}
+pub(super) use replay_columns;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ReplayRow<Time> {
+    id: Uuid,
+    subscription_id: Uuid,
+    merchant: Option<String>,
+    state: Option<String>,
+    created_from: Option<Time>,
+    created_to: Option<Time>,
+    actor: String,
+    reason: Option<String>,
+    matched: i64,
+    resent: i64,
+    pub(super) cursor_created_at: Option<Time>,
+    pub(super) cursor_id: Option<Uuid>,
+    created_at: Time,
+    finished_at: Option<Time>,
+}
+
+impl<Time: StoredTime> ReplayRow<Time> {
+    pub(super) fn replay(self) -> StoreResult<Replay> {
+        let id = self.id;
+        readable(self.read(), "replay", id)
+    }
+
+    fn read(self) -> Option<Replay> {
+        let state = match self.state {
+            None => None,
+            Some(text) => Some(StateName::parse(&text)?),
+        };
+        let filter = ReplayFilter {
+            subscription: SubscriptionId(self.subscription_id),
+            state,
+            created_from: optional(self.created_from)?,
+            created_to: optional(self.created_to)?,
+        };
+        Some(Replay {
+            id: self.id,
+            merchant: self.merchant,
+            filter,
+            actor: self.actor,
+            reason: self.reason,
+            matched: self.matched.try_into().ok()?,
+            resent: self.resent.try_into().ok()?,
+            created_at: self.created_at.time()?,
+            finished_at: optional(self.finished_at)?,
+        })
+    }
+}
