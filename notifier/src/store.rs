@@ -9,13 +9,14 @@ mod plan;
 pub mod postgres;
 mod replay;
 mod rows;
+pub mod sqlite;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::Secret;
-use runtime::database::StoreResult;
+use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
 use runtime::http::Page;
 use runtime::validation::Invalid;
 use uuid::Uuid;
@@ -283,3 +284,16 @@ pub trait ReplayStore: Send + Sync + 'static {
 pub trait Store: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore {}
 
 impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore> Store for T {}
+
+/// Opens the store at `url` and brings its schema up to date.
+pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
+    match url {
+        DatabaseUrl::Postgres(url) => {
+            let pool = open_postgres(url, "notifier", max_connections)?;
+            Ok(Arc::new(postgres::PostgresStore::migrate(pool).await?))
+        }
+        DatabaseUrl::Sqlite(file) => {
+            Ok(Arc::new(sqlite::SqliteStore::migrate(open_sqlite(file).await?).await?))
+        }
+    }
+}

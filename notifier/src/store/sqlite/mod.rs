@@ -1,0 +1,69 @@
+//! The store in one `SQLite` file. A batch is a loop inside one transaction: in-process, a statement
+//! is cheap, and there is one writer at a time.
+
+mod deliveries;
+mod notifications;
+mod record;
+mod replays;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use runtime::database::{Sqlite, StoreResult};
+use sqlx::{SqliteConnection, SqliteTransaction};
+
+use super::cache::{self, DirectoryCache};
+use super::rows::subscription_columns;
+use crate::domain::Directory;
+
+/// The store in a database file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    db: Sqlite,
+    cache: DirectoryCache,
+}
+
+impl SqliteStore {
+    /// The store in `db`, its schema brought up to date.
+    pub async fn migrate(db: Sqlite) -> anyhow::Result<Self> {
+        sqlx::migrate!("../migrations/notifier/sqlite").run(&db.writer).await?;
+        Ok(Self { db, cache: DirectoryCache::default() })
+    }
+
+    async fn begin(&self) -> StoreResult<SqliteTransaction<'static>> {
+        Ok(self.db.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// The directory as `connection` sees it.
+    async fn directory_of(&self, connection: &mut SqliteConnection) -> StoreResult<Arc<Directory>> {
+        let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version")
+            .fetch_one(&mut *connection)
+            .await?;
+        if let Some(directory) = self.cache.at(version) {
+            return Ok(directory);
+        }
+        let subscriptions = sqlx::query_as(concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscriptions WHERE deleted_at IS NULL"
+        ))
+        .fetch_all(&mut *connection)
+        .await?;
+        let secrets = sqlx::query_as(
+            "SELECT k.subscription_id, k.secret, k.expires_at FROM subscription_secrets k
+             JOIN subscriptions s ON s.id = k.subscription_id
+             WHERE s.deleted_at IS NULL ORDER BY k.subscription_id, k.ordinal DESC",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let directory = cache::directory::<i64>(subscriptions, secrets)?;
+        self.cache.keep(version, &directory);
+        Ok(directory)
+    }
+}
+
+/// Announces a change of subscriptions.
+async fn bump_version(connection: &mut SqliteConnection) -> StoreResult<()> {
+    sqlx::query("UPDATE subscriptions_version SET version = version + 1").execute(connection).await?;
+    Ok(())
+}

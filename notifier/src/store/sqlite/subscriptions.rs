@@ -1,0 +1,197 @@
+//! Subscriptions and their secrets.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::Secret;
+use runtime::database::StoreResult;
+use runtime::http::Page;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{SqliteStore, bump_version};
+use crate::domain::subscription::Patch;
+use crate::domain::{Subscription, SubscriptionId};
+use crate::store::rows::{MAX_SECRETS, SubscriptionRow, definition_text, narrow, subscription_columns};
+use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
+
+type Row = SubscriptionRow<i64>;
+
+#[async_trait]
+impl SubscriptionStore for SqliteStore {
+    async fn create(
+        &self,
+        subscription: &Subscription,
+        secret: &Secret,
+    ) -> StoreResult<Result<(), NameTaken>> {
+        let mut transaction = self.begin().await?;
+        bump_version(&mut transaction).await?;
+        let inserted = sqlx::query(
+            "INSERT INTO subscriptions (id, merchant, name, definition, state, disabled_reason, created_at,
+                 updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        )
+        .bind(subscription.id.0)
+        .bind(&subscription.merchant)
+        .bind(&subscription.definition.draft().name)
+        .bind(definition_text(&subscription.definition))
+        .bind(subscription.state.as_str())
+        .bind(subscription.state.disabled_reason())
+        .bind(subscription.created_at.timestamp_micros())
+        .bind(subscription.updated_at.timestamp_micros())
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Ok(Err(NameTaken));
+        }
+        sqlx::query("INSERT INTO subscription_secrets (subscription_id, ordinal, secret) VALUES (?1, 1, ?2)")
+            .bind(subscription.id.0)
+            .bind(secret.expose())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Ok(()))
+    }
+
+    async fn subscription(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+    ) -> StoreResult<Option<Subscription>> {
+        find(&mut *self.db.reader.acquire().await?, id, owner).await
+    }
+
+    async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>> {
+        let mut query = QueryBuilder::<Sqlite>::new(concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscriptions WHERE deleted_at IS NULL"
+        ));
+        narrow(&mut query, " AND merchant = ", filter.merchant.as_deref());
+        narrow(&mut query, " AND name = ", filter.name.as_deref());
+        narrow(&mut query, " AND id < ", page.after);
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.fetch());
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.db.reader).await?;
+        rows.into_iter().map(Row::subscription).collect()
+    }
+
+    async fn patch(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        patch: &Patch,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Subscription, PatchRefused>>> {
+        let mut transaction = self.begin().await?;
+        bump_version(&mut transaction).await?;
+        let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        if let Err(invalid) = patch.apply(&mut subscription, now) {
+            return Ok(Some(Err(invalid.into())));
+        }
+        let updated = sqlx::query(
+            "UPDATE subscriptions SET name = ?2, definition = ?3, state = ?4, disabled_reason = ?5,
+                 updated_at = ?6
+             WHERE id = ?1 AND NOT EXISTS (
+                 SELECT 1 FROM subscriptions other
+                 WHERE coalesce(other.merchant, '') = coalesce(?7, '') AND other.name = ?2
+                   AND other.deleted_at IS NULL AND other.id <> ?1)",
+        )
+        .bind(id.0)
+        .bind(&subscription.definition.draft().name)
+        .bind(definition_text(&subscription.definition))
+        .bind(subscription.state.as_str())
+        .bind(subscription.state.disabled_reason())
+        .bind(now.timestamp_micros())
+        .bind(&subscription.merchant)
+        .execute(&mut *transaction)
+        .await?;
+        if updated.rows_affected() == 0 {
+            return Ok(Some(Err(NameTaken.into())));
+        }
+        transaction.commit().await?;
+        Ok(Some(Ok(subscription)))
+    }
+
+    async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool> {
+        let mut transaction = self.begin().await?;
+        bump_version(&mut transaction).await?;
+        if find(&mut transaction, id, owner).await?.is_none() {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE subscriptions SET deleted_at = ?2, updated_at = ?2 WHERE id = ?1")
+            .bind(id.0)
+            .bind(now.timestamp_micros())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM subscription_secrets WHERE subscription_id = ?1")
+            .bind(id.0)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "UPDATE notifications SET state = 'cancelled', lease_token = NULL, updated_at = ?2
+             WHERE subscription_id = ?1 AND state = 'pending'",
+        )
+        .bind(id.0)
+        .bind(now.timestamp_micros())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        secret: &Secret,
+        overlap_until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<bool> {
+        let mut transaction = self.begin().await?;
+        bump_version(&mut transaction).await?;
+        if find(&mut transaction, id, owner).await?.is_none() {
+            return Ok(false);
+        }
+        sqlx::query(
+            "UPDATE subscription_secrets SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE subscription_id = ?1",
+        )
+        .bind(id.0)
+        .bind(overlap_until.timestamp_micros())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO subscription_secrets (subscription_id, ordinal, secret)
+             SELECT ?1, coalesce(max(ordinal), 0) + 1, ?2 FROM subscription_secrets WHERE subscription_id = ?1",
+        )
+        .bind(id.0)
+        .bind(secret.expose())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM subscription_secrets WHERE subscription_id = ?1 AND (expires_at <= ?2 OR ordinal <=
+                 (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = ?1) - ?3)",
+        )
+        .bind(id.0)
+        .bind(now.timestamp_micros())
+        .bind(MAX_SECRETS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    id: SubscriptionId,
+    owner: Option<&str>,
+) -> StoreResult<Option<Subscription>> {
+    let row: Option<Row> = sqlx::query_as(concat!(
+        "SELECT ",
+        subscription_columns!(),
+        " FROM subscriptions WHERE id = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR merchant = ?2)"
+    ))
+    .bind(id.0)
+    .bind(owner)
+    .fetch_optional(connection)
+    .await?;
+    row.map(Row::subscription).transpose()
+}
