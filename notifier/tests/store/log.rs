@@ -1,0 +1,220 @@
+//! The notification log and what operators do with it.
+
+use std::time::Duration;
+
+use notifier::domain::audit::Action;
+use notifier::domain::notification::{Refused, StateName};
+use notifier::domain::{NotificationId, NotificationState, Outcome, Replay, ReplayFilter, SubscriptionState};
+use notifier::store::{NotificationFilter, Recorded};
+use runtime::http::Page;
+
+use super::world::World;
+
+pub async fn pausing_holds_and_resuming_releases(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let id = world.notify(subscription).await;
+    world.set_state(subscription, SubscriptionState::Paused).await;
+    assert_eq!(world.state(id).await, StateName::Held);
+    assert!(world.claim(subscription, 1).await.is_empty());
+    let while_paused = world.notify(subscription).await;
+    assert_eq!(world.state(while_paused).await, StateName::Held);
+    world.set_state(subscription, SubscriptionState::Active).await;
+    assert_eq!(world.state(id).await, StateName::Pending);
+    assert_eq!(world.claim(subscription, 10).await.len(), 2);
+}
+
+pub async fn a_resend_starts_the_climb_over_and_keeps_numbering(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let id = world.notify(subscription).await;
+    for _ in 0..3 {
+        world.fail(&world.claim_one(subscription).await).await;
+        world.clock.advance(Duration::from_mins(5));
+    }
+    assert_eq!(world.state(id).await, StateName::Exhausted);
+    let resent = world.store.resend(id, None, &world.audit(Action::Resend)).await.expect("a store");
+    let resent = resent.expect("it is there").expect("allowed");
+    assert_eq!(resent.state, NotificationState::Pending { next_attempt_at: world.now() });
+    let delivery = world.claim_one(subscription).await;
+    assert_eq!((delivery.number, delivery.climb), (4, 0));
+    world.fail(&delivery).await;
+    assert_eq!(world.state(id).await, StateName::Pending);
+    let shown = world.show(id).await;
+    let numbers: Vec<_> = shown.attempts.iter().map(|attempt| attempt.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let [audit] = &shown.audits[..] else { panic!("one audit") };
+    assert_eq!((audit.action, audit.actor.as_str()), (Action::Resend, "operator"));
+    assert_eq!((audit.reason.as_deref(), audit.at), (Some("a test"), world.now()));
+}
+
+pub async fn a_resend_under_a_lease_is_refused(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let id = world.notify(subscription).await;
+    let delivery = world.claim_one(subscription).await;
+    let resend = async || {
+        world.store.resend(id, None, &world.audit(Action::Resend)).await.expect("a store").expect("there")
+    };
+    assert_eq!(resend().await, Err(Refused::UnderWay));
+    assert!(world.show(id).await.audits.is_empty());
+    assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Counted);
+    assert!(resend().await.is_ok());
+    assert_eq!(world.claim_one(subscription).await.number, 2);
+    world.store.delete(subscription, None, world.now()).await.expect("a store");
+    assert_eq!(resend().await, Err(Refused::SubscriptionDeleted));
+}
+
+pub async fn a_cancelled_notification_stays_so_whatever_its_running_attempt_says(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let id = world.notify(subscription).await;
+    let delivery = world.claim_one(subscription).await;
+    let cancel = async || {
+        world.store.cancel(id, None, &world.audit(Action::Cancel)).await.expect("a store").expect("there")
+    };
+    assert_eq!(cancel().await.expect("allowed").state, NotificationState::Cancelled { at: world.now() });
+    assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Late);
+    assert_eq!(cancel().await, Err(Refused::Final(StateName::Cancelled)));
+    let shown = world.show(id).await;
+    assert_eq!((shown.notification.state.name(), shown.attempts.len()), (StateName::Cancelled, 0));
+    assert_eq!(shown.audits.len(), 1);
+    world.clock.advance(Duration::from_hours(1));
+    assert!(world.claim(subscription, 1).await.is_empty());
+}
+
+pub async fn the_list_answers_every_filter(world: World) {
+    let shop = world.subscribe("a", Some("shop")).await;
+    let bank = world.subscribe("a", Some("bank")).await;
+    let first = world.event_of("shop", "recharge.succeeded", "tx-1");
+    let second = world.event_of("shop", "recharge.failed", "tx-2");
+    let third = world.event_of("bank", "recharge.failed", "tx-3");
+    let times = [world.now(), world.now() + Duration::from_secs(1), world.now() + Duration::from_secs(2)];
+    for event in [&first, &second, &third] {
+        world.ingest(std::slice::from_ref(event)).await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let [one, two, three] = [(&first, shop), (&second, shop), (&third, bank)]
+        .map(|(event, subscription)| NotificationId::of(event.key, subscription));
+    world.record(&world.claim_one(shop).await, Outcome::Delivered).await;
+    world.claim_one(shop).await;
+    let all = NotificationFilter::default;
+    let cases: Vec<(NotificationFilter, Vec<NotificationId>)> = vec![
+        (all(), vec![three, two, one]),
+        (NotificationFilter { owner: Some("shop".into()), ..all() }, vec![two, one]),
+        (NotificationFilter { subscription: Some(bank), ..all() }, vec![three]),
+        (NotificationFilter { event_type: Some("recharge.failed".into()), ..all() }, vec![three, two]),
+        (NotificationFilter { subject: Some("tx-2".into()), ..all() }, vec![two]),
+        (NotificationFilter { event_id: Some(first.id.clone()), ..all() }, vec![one]),
+        (NotificationFilter { created_from: Some(times[1]), ..all() }, vec![three, two]),
+        (NotificationFilter { created_to: Some(times[1]), ..all() }, vec![one]),
+        (NotificationFilter { state: Some(StateName::Delivered), ..all() }, vec![one]),
+        (NotificationFilter { state: Some(StateName::Delivering), ..all() }, vec![two]),
+        (NotificationFilter { state: Some(StateName::Pending), ..all() }, vec![three]),
+        (NotificationFilter { state: Some(StateName::Held), ..all() }, vec![]),
+        (NotificationFilter { state: Some(StateName::Exhausted), ..all() }, vec![]),
+        (
+            NotificationFilter {
+                owner: Some("shop".into()),
+                event_type: Some("recharge.failed".into()),
+                created_from: Some(times[0]),
+                ..all()
+            },
+            vec![two],
+        ),
+        (NotificationFilter { owner: Some("bank".into()), subject: Some("tx-1".into()), ..all() }, vec![]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(world.list(filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+pub async fn the_list_pages_without_gap_or_repetition(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let events: Vec<_> = (0..9).map(|n| world.event(&format!("tx-{n}"))).collect();
+    world.ingest(&events).await;
+    let of_subscription = NotificationFilter { subscription: Some(subscription), ..Default::default() };
+    for filter in [NotificationFilter::default(), of_subscription] {
+        let mut walked = Vec::new();
+        let mut after = None;
+        loop {
+            let page = Page { limit: 4, after };
+            let mut found = world.store.notifications(&filter, page, world.now()).await.expect("a store");
+            let more = found.len() > 4;
+            found.truncate(4);
+            walked.extend(found.into_iter().map(|notification| notification.id));
+            if !more {
+                break;
+            }
+            after = walked.last().map(|id| id.0);
+        }
+        assert_eq!(walked, world.list(filter).await);
+        assert_eq!(walked.len(), 9);
+    }
+}
+
+pub async fn a_notification_shows_its_event_and_every_attempt(world: World) {
+    let subscription = world.subscribe("a", Some("shop")).await;
+    let event = world.event("tx-1");
+    world.ingest(std::slice::from_ref(&event)).await;
+    let id = NotificationId::of(event.key, subscription);
+    let delivery = world.claim_one(subscription).await;
+    let expected = world.result(&delivery, Outcome::Gone).attempt;
+    world.record(&delivery, Outcome::Gone).await;
+    let shown = world.show(id).await;
+    assert_eq!(shown.event, event);
+    assert_eq!(shown.attempts, [expected]);
+    assert_eq!(shown.notification.event_id, event.id);
+    assert_eq!(shown.notification.subject.as_deref(), Some("tx-1"));
+    assert_eq!(shown.notification.merchant.as_deref(), Some("shop"));
+}
+
+pub async fn another_merchants_notification_is_not_there(world: World) {
+    let subscription = world.subscribe("a", Some("shop")).await;
+    let id = world.notify(subscription).await;
+    let bank = Some("bank");
+    assert!(world.store.notification(id, bank, world.now()).await.expect("a store").is_none());
+    assert!(world.store.resend(id, bank, &world.audit(Action::Resend)).await.expect("a store").is_none());
+    assert!(world.store.cancel(id, bank, &world.audit(Action::Cancel)).await.expect("a store").is_none());
+    let shown = world.show(id).await;
+    assert_eq!((shown.notification.state.name(), shown.audits.len()), (StateName::Pending, 0));
+    assert!(world.store.notification(id, Some("shop"), world.now()).await.expect("a store").is_some());
+}
+
+pub async fn a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let events: Vec<_> = (0..5).map(|n| world.event(&format!("tx-{n}"))).collect();
+    world.ingest(&events).await;
+    for delivery in world.claim(subscription, 5).await {
+        world.record(&delivery, Outcome::Delivered).await;
+    }
+    let pending = world.notify(subscription).await;
+    let replay = Replay {
+        id: world.sources.ids.next(),
+        merchant: None,
+        filter: ReplayFilter {
+            subscription,
+            state: Some(StateName::Delivered),
+            created_from: None,
+            created_to: None,
+        },
+        actor: "operator".into(),
+        reason: Some("lost them".into()),
+        matched: 0,
+        resent: 0,
+        created_at: world.now(),
+        finished_at: None,
+    };
+    world.store.create_replay(&replay).await.expect("a store");
+    let ids = world.sources.ids.clone();
+    let next_id = move || ids.next();
+    let step = async || world.store.advance_replay(2, &next_id, world.now()).await.expect("a store");
+    for resent in [2, 2, 1] {
+        assert_eq!(step().await.resent, resent);
+    }
+    assert!(!step().await.more);
+    let done = world.store.replay(replay.id, None).await.expect("a store").expect("it is there");
+    assert_eq!((done.matched, done.resent, done.finished_at), (5, 5, Some(world.now())));
+    assert!(world.store.replay(replay.id, Some("shop")).await.expect("a store").is_none());
+    let shown = world.show(NotificationId::of(events[0].key, subscription)).await;
+    assert_eq!((shown.notification.state.name(), shown.audits.len()), (StateName::Pending, 1));
+    assert!(shown.audits[0].reason.as_deref().expect("a reason").ends_with("lost them"));
+    assert!(world.show(pending).await.audits.is_empty());
+    assert_eq!(world.claim(subscription, 10).await.len(), 6);
+}

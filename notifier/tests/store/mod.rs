@@ -1,0 +1,58 @@
+//! One suite for every store: what each backend must do, whatever its SQL.
+
+pub mod deliveries;
+pub mod log;
+pub mod subscriptions;
+mod world;
+
+pub use world::World;
+
+/// Makes a test of every case, each in a world of its own from `$world`.
+macro_rules! suite {
+    ($world:ident) => {
+        store::cases!($world, deliveries,
+            an_event_makes_one_notification_per_subscription_however_often_it_arrives
+            the_same_events_at_the_same_time_make_each_notification_once
+            a_merchants_subscription_hears_only_of_that_merchants_events
+            fresh_notifications_are_handed_out_at_once_where_there_is_room
+            concurrent_claims_never_share_a_notification
+            nothing_under_a_live_lease_is_handed_out_and_an_expired_one_keeps_its_attempt_number
+            a_late_result_changes_nothing_and_logs_no_attempt
+            a_claim_takes_no_more_than_its_quota_oldest_first
+            failures_climb_the_ladder_until_it_is_exhausted
+            next_due_tells_when_to_look_again
+            a_subscription_that_answers_410_is_disabled_and_its_notification_held
+        );
+        store::cases!($world, subscriptions,
+            a_subscription_comes_back_as_it_was_made
+            a_name_is_taken_once_per_merchant_and_free_after_deletion
+            another_merchants_subscription_is_not_there
+            lists_page_newest_first
+            a_change_reaches_the_directory
+            rotation_signs_with_both_secrets_until_the_overlap_ends
+            deleting_cancels_what_was_pending
+        );
+        store::cases!($world, log,
+            pausing_holds_and_resuming_releases
+            a_resend_starts_the_climb_over_and_keeps_numbering
+            a_resend_under_a_lease_is_refused
+            a_cancelled_notification_stays_so_whatever_its_running_attempt_says
+            the_list_answers_every_filter
+            the_list_pages_without_gap_or_repetition
+            a_notification_shows_its_event_and_every_attempt
+            another_merchants_notification_is_not_there
+            a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
+        );
+    };
+}
+
+macro_rules! cases {
+    ($world:ident, $module:ident, $($case:ident)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $case() {
+            store::$module::$case($world().await).await;
+        })+
+    };
+}
+
+pub(crate) use {cases, suite};

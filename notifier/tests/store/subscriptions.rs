@@ -1,0 +1,152 @@
+//! Subscriptions and their secrets.
+
+use std::time::Duration;
+
+use notifier::domain::notification::StateName;
+use notifier::domain::subscription::{Draft, Patch};
+use notifier::domain::{Outcome, Subscription, SubscriptionId, SubscriptionState};
+use notifier::store::{NameTaken, PatchRefused, Recorded, SubscriptionFilter};
+use runtime::Secret;
+use runtime::http::Page;
+
+use super::world::{FIRST_PAGE, World};
+
+async fn find(world: &World, id: SubscriptionId, owner: Option<&str>) -> Option<Subscription> {
+    world.store.subscription(id, owner).await.expect("a store")
+}
+
+async fn rename(
+    world: &World,
+    id: SubscriptionId,
+    name: &str,
+    owner: Option<&str>,
+) -> Option<Result<Subscription, PatchRefused>> {
+    let patch = Patch { name: Some(name.into()), ..Patch::default() };
+    world.store.patch(id, owner, &patch, world.now()).await.expect("a store")
+}
+
+pub async fn a_subscription_comes_back_as_it_was_made(world: World) {
+    let draft = Draft {
+        description: Some("for orders".into()),
+        ack: serde_json::from_str(r#"{"json":{"pointer":"/code","equals":"SUCCESS"}}"#).expect("a rule"),
+        timeout: "2500ms".parse().expect("a duration"),
+        rate_limit: Some(7),
+        headers: [("x-tenant".to_owned(), "7".to_owned())].into(),
+        ..world.draft("orders")
+    };
+    let subscription = world.unsaved(draft, Some("shop"));
+    let made = world.store.create(&subscription, &Secret::new("whsec_Zmlyc3Q=")).await.expect("a store");
+    made.expect("the name is free");
+    assert_eq!(find(&world, subscription.id, None).await, Some(subscription.clone()));
+    let directory = world.store.directory().await.expect("a store");
+    let endpoint = &directory.get(subscription.id).expect("an entry").endpoint;
+    assert_eq!(endpoint.headers, [("x-tenant".to_owned(), "7".to_owned())]);
+    assert_eq!(endpoint.timeout.get(), Duration::from_millis(2500));
+    let secrets: Vec<_> = endpoint.live_secrets(world.now()).map(Secret::expose).collect();
+    assert_eq!(secrets, ["whsec_Zmlyc3Q="]);
+}
+
+pub async fn a_name_is_taken_once_per_merchant_and_free_after_deletion(world: World) {
+    let first = world.subscribe("orders", Some("shop")).await;
+    world.subscribe("orders", Some("bank")).await;
+    world.subscribe("orders", None).await;
+    let other = world.subscribe("other", Some("shop")).await;
+    let again = world.unsaved(world.draft("orders"), Some("shop"));
+    let create = async || world.store.create(&again, &Secret::new("whsec_")).await.expect("a store");
+    assert_eq!(create().await, Err(NameTaken));
+    let renamed = rename(&world, other, "orders", None).await.expect("it is there");
+    assert_eq!(renamed, Err(PatchRefused::NameTaken(NameTaken)));
+    assert_eq!(find(&world, other, None).await.expect("it is there").definition.draft().name, "other");
+    assert!(rename(&world, first, "orders", None).await.expect("it is there").is_ok());
+    assert!(world.store.delete(first, None, world.now()).await.expect("a store"));
+    assert_eq!(create().await, Ok(()));
+}
+
+pub async fn another_merchants_subscription_is_not_there(world: World) {
+    let id = world.subscribe("orders", Some("shop")).await;
+    let operators = world.subscribe("all", None).await;
+    let bank = Some("bank");
+    for id in [id, operators] {
+        assert_eq!(find(&world, id, bank).await, None);
+        assert_eq!(rename(&world, id, "mine", bank).await, None);
+        assert!(!world.store.delete(id, bank, world.now()).await.expect("a store"));
+        let secret = Secret::new("whsec_eA==");
+        let rotated = world.store.rotate_secret(id, bank, &secret, world.now(), world.now()).await;
+        assert!(!rotated.expect("a store"));
+    }
+    assert!(find(&world, id, Some("shop")).await.is_some());
+    assert!(find(&world, operators, None).await.is_some());
+}
+
+pub async fn lists_page_newest_first(world: World) {
+    let mut made = Vec::new();
+    for n in 0..5 {
+        made.push(world.subscribe(&format!("s{n}"), Some("shop")).await);
+    }
+    let other = world.subscribe("other", Some("bank")).await;
+    made.reverse();
+    let list = async |filter: &SubscriptionFilter, page| {
+        let found = world.store.subscriptions(filter, page).await.expect("a store");
+        found.into_iter().map(|subscription| subscription.id).collect::<Vec<_>>()
+    };
+    let shop = SubscriptionFilter { merchant: Some("shop".into()), name: None };
+    assert_eq!(list(&shop, FIRST_PAGE).await, made);
+    assert_eq!(list(&shop, Page { limit: 1, after: Some(made[1].0) }).await, made[2..4]);
+    assert_eq!(list(&SubscriptionFilter::default(), FIRST_PAGE).await[0], other);
+    let named = SubscriptionFilter { merchant: None, name: Some("s3".into()) };
+    assert_eq!(list(&named, FIRST_PAGE).await, [made[1]]);
+}
+
+pub async fn a_change_reaches_the_directory(world: World) {
+    let id = world.subscribe("orders", None).await;
+    let entry = async || world.store.directory().await.expect("a store").get(id).cloned();
+    assert!(entry().await.expect("an entry").active);
+    world.set_state(id, SubscriptionState::Paused).await;
+    assert!(!entry().await.expect("an entry").active);
+    let patch = Patch { max_in_flight: Some(3), url: Some("http://new.example/".into()), ..Patch::default() };
+    let patched = world.store.patch(id, None, &patch, world.now()).await.expect("a store");
+    assert!(patched.expect("it is there").is_ok());
+    let endpoint = entry().await.expect("an entry").endpoint;
+    assert_eq!((endpoint.max_in_flight, endpoint.url.as_str()), (3, "http://new.example/"));
+    world.store.delete(id, None, world.now()).await.expect("a store");
+    assert!(entry().await.is_none());
+}
+
+pub async fn rotation_signs_with_both_secrets_until_the_overlap_ends(world: World) {
+    let id = world.subscribe("orders", None).await;
+    let end = world.now() + Duration::from_hours(24);
+    let rotate = async |secret: &str, until| {
+        let secret = Secret::new(secret);
+        world.store.rotate_secret(id, None, &secret, until, world.now()).await.expect("a store")
+    };
+    let live = async |at| {
+        let directory = world.store.directory().await.expect("a store");
+        let endpoint = &directory.get(id).expect("an entry").endpoint;
+        endpoint.live_secrets(at).map(|secret| secret.expose().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(rotate("whsec_c2Vjb25k", end).await);
+    assert_eq!(live(world.now()).await, ["whsec_c2Vjb25k", "whsec_Zmlyc3Q="]);
+    assert_eq!(live(end).await, ["whsec_c2Vjb25k"]);
+    assert!(rotate("whsec_dGhpcmQ=", world.now()).await);
+    assert_eq!(live(world.now()).await, ["whsec_dGhpcmQ="]);
+    for _ in 0..10 {
+        assert!(rotate("whsec_bW9yZQ==", end).await);
+    }
+    assert_eq!(live(world.now()).await.len(), 5);
+}
+
+pub async fn deleting_cancels_what_was_pending(world: World) {
+    let id = world.subscribe("orders", None).await;
+    let done = world.notify(id).await;
+    world.record(&world.claim_one(id).await, Outcome::Delivered).await;
+    let waiting = world.notify(id).await;
+    let running = world.claim_one(id).await;
+    assert!(world.store.delete(id, None, world.now()).await.expect("a store"));
+    assert_eq!(find(&world, id, None).await, None);
+    assert_eq!(world.state(done).await, StateName::Delivered);
+    assert_eq!(world.state(waiting).await, StateName::Cancelled);
+    assert_eq!(world.record(&running, Outcome::Delivered).await, Recorded::Late);
+    assert_eq!(world.state(waiting).await, StateName::Cancelled);
+    assert_eq!(world.ingest(&[world.event("tx")]).await.notifications, 0);
+    assert!(!world.store.delete(id, None, world.now()).await.expect("a store"));
+}

@@ -1,0 +1,160 @@
+//! A store, a clock, and short words for what happens to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use messaging::Event;
+use notifier::domain::attempt::AttemptResult;
+use notifier::domain::audit::{Action, Audit};
+use notifier::domain::notification::StateName;
+use notifier::domain::subscription::{Draft, Patch};
+use notifier::domain::{
+    Delivery, Endpoint, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Schedule, Subscription,
+    SubscriptionId, SubscriptionState,
+};
+use notifier::store::{
+    Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Store, Want,
+};
+use runtime::http::Page;
+use runtime::testing::{ManualClock, manual_sources};
+use runtime::{Clock, Secret, Sources};
+
+pub struct World {
+    pub store: Arc<dyn Store>,
+    pub clock: ManualClock,
+    pub sources: Sources,
+    _folder: Option<tempfile::TempDir>,
+}
+
+pub const FIRST_PAGE: Page = Page { limit: 200, after: None };
+
+/// Room for everything.
+pub struct AdmitAll;
+
+impl Admission for AdmitAll {
+    fn admit(&mut self, _: &Arc<Endpoint>) -> bool {
+        true
+    }
+}
+
+impl World {
+    pub fn new(store: Arc<dyn Store>, folder: Option<tempfile::TempDir>) -> Self {
+        let (sources, clock) = manual_sources(7);
+        Self { store, clock, sources, _folder: folder }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub fn draft(&self, name: &str) -> Draft {
+        Draft {
+            schedule: Schedule::Steps(vec!["1m".parse().unwrap(), "5m".parse().unwrap()]),
+            ..Draft::new(name, "https://shop.example/hook", vec!["recharge.*".into()])
+        }
+    }
+
+    pub fn unsaved(&self, draft: Draft, merchant: Option<&str>) -> Subscription {
+        Subscription {
+            id: SubscriptionId(self.sources.ids.next()),
+            merchant: merchant.map(str::to_owned),
+            definition: draft.check().expect("a valid draft"),
+            state: SubscriptionState::Active,
+            created_at: self.now(),
+            updated_at: self.now(),
+        }
+    }
+
+    pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {
+        let subscription = self.unsaved(self.draft(name), merchant);
+        let made = self.store.create(&subscription, &Secret::new("whsec_Zmlyc3Q=")).await.expect("a store");
+        made.expect("the name is free");
+        subscription.id
+    }
+
+    pub async fn set_state(&self, id: SubscriptionId, state: SubscriptionState) {
+        let patch = Patch { state: Some(state), ..Patch::default() };
+        let patched = self.store.patch(id, None, &patch, self.now()).await.expect("a store");
+        patched.expect("it is there").expect("a valid change");
+    }
+
+    /// An event of merchant `shop` about `subject`.
+    pub fn event(&self, subject: &str) -> NewEvent {
+        self.event_of("shop", "recharge.succeeded", subject)
+    }
+
+    pub fn event_of(&self, merchant: &str, kind: &str, subject: &str) -> NewEvent {
+        let data = serde_json::json!({ "tx_no": subject });
+        let id = self.sources.ids.next();
+        let event = Event::new(id, "/pay-service", kind, self.now(), &data).expect("an event");
+        NewEvent::from(&event.about(subject, merchant))
+    }
+
+    pub async fn ingest(&self, events: &[NewEvent]) -> Ingested {
+        let token = self.sources.ids.next();
+        self.store.ingest(events, &mut AdmitNone, token, self.now()).await.expect("a store")
+    }
+
+    /// Ingests one fresh event of merchant `shop`; answers its notification for `subscription`.
+    pub async fn notify(&self, subscription: SubscriptionId) -> NotificationId {
+        let event = self.event("tx");
+        self.ingest(std::slice::from_ref(&event)).await;
+        NotificationId::of(event.key, subscription)
+    }
+
+    pub async fn claim(&self, subscription: SubscriptionId, quota: u32) -> Vec<Delivery> {
+        let token = self.sources.ids.next();
+        let wants = [Want { subscription, quota }];
+        self.store.claim_due(&wants, token, self.now()).await.expect("a store")
+    }
+
+    pub async fn claim_one(&self, subscription: SubscriptionId) -> Delivery {
+        let mut claimed = self.claim(subscription, 1).await;
+        claimed.pop().expect("something is due")
+    }
+
+    pub fn result(&self, delivery: &Delivery, outcome: Outcome) -> AttemptResult {
+        delivery.conclude(Exchange {
+            started_at: self.now(),
+            duration: Duration::from_millis(0),
+            outcome,
+            http_status: Some(500),
+            error: Some("HTTP 500".into()),
+            response_excerpt: Some("oh\0no".into()),
+            retry_after: None,
+        })
+    }
+
+    pub async fn record(&self, delivery: &Delivery, outcome: Outcome) -> Recorded {
+        let results = [self.result(delivery, outcome)];
+        self.store.record(&results, self.now()).await.expect("a store")[0]
+    }
+
+    pub async fn fail(&self, delivery: &Delivery) -> Recorded {
+        self.record(delivery, Outcome::Failed(FailureClass::Status)).await
+    }
+
+    pub async fn show(&self, id: NotificationId) -> NotificationDetail {
+        self.store.notification(id, None, self.now()).await.expect("a store").expect("it is there")
+    }
+
+    pub async fn state(&self, id: NotificationId) -> StateName {
+        self.show(id).await.notification.state.name()
+    }
+
+    pub async fn list(&self, filter: NotificationFilter) -> Vec<NotificationId> {
+        let found = self.store.notifications(&filter, FIRST_PAGE, self.now()).await.expect("a store");
+        found.into_iter().map(|notification| notification.id).collect()
+    }
+
+    pub fn audit(&self, action: Action) -> Audit {
+        Audit {
+            id: self.sources.ids.next(),
+            action,
+            actor: "operator".into(),
+            reason: Some("a test".into()),
+            at: self.now(),
+        }
+    }
+}
