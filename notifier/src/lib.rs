@@ -2,5 +2,6 @@
 //! answer or the ladder ends.
 
 pub mod domain;
+pub mod engine;
 pub mod store;
 pub mod webhook;

@@ -1,0 +1,118 @@
+//! Finds due work and starts it: never more than there is room for, so that whatever is claimed
+//! starts at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use runtime::Sources;
+use runtime::background::{Progress, RoundError, Worker};
+use runtime::database::StoreResult;
+
+use crate::domain::{Endpoint, SubscriptionId};
+use crate::store::{DeliveryStore, Want};
+
+use super::courier::Courier;
+use super::slots::{Reservation, Slots};
+
+/// How long due work can stay unseen at the most: what another process resent, resumed or left
+/// behind makes no sound here.
+pub const POLL: Duration = Duration::from_millis(500);
+/// The most that one round claims for a subscription known to have work waiting.
+const CLAIM: u32 = 64;
+/// The same for one that only may have: the room is kept from fresh events while the claim runs.
+const PROBE: u32 = 8;
+
+/// The worker that claims.
+pub struct Dispatcher {
+    pub(super) store: Arc<dyn DeliveryStore>,
+    pub(super) slots: Slots,
+    pub(super) courier: Courier,
+    pub(super) sources: Sources,
+}
+
+impl Dispatcher {
+    /// Claims into `reserved` and starts what was claimed; how much that was.
+    async fn claim(&self, reserved: Vec<Reservation>, now: DateTime<Utc>) -> StoreResult<usize> {
+        if reserved.is_empty() {
+            return Ok(0);
+        }
+        let want = |reservation: &Reservation| Want {
+            subscription: reservation.subscription,
+            quota: u32::try_from(reservation.slots.len()).unwrap_or(u32::MAX),
+        };
+        let wants: Vec<Want> = reserved.iter().map(want).collect();
+        let deliveries = self.store.claim_due(&wants, self.sources.ids.next(), now).await?;
+        let claimed = deliveries.len();
+        let mut reserved: BTreeMap<SubscriptionId, Reservation> =
+            reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();
+        for delivery in deliveries {
+            let slot = reserved.get_mut(&delivery.endpoint.subscription).and_then(|r| r.slots.pop());
+            if let Some(slot) = slot {
+                self.courier.dispatch(delivery, slot);
+            }
+        }
+        for reservation in reserved.into_values() {
+            if reservation.slots.is_empty() {
+                self.slots.mark(reservation.subscription); // There may be more.
+            } else {
+                self.slots.clear(reservation.subscription, reservation.mark);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Looks through all active subscriptions, if it is time and anything is due.
+    async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<usize> {
+        let latest = now + TimeDelta::from_std(POLL).expect("half a second");
+        if !self.courier.schedule.begin(now, latest) {
+            return Ok(0);
+        }
+        let swept = self.sweep_until(now).await;
+        if swept.is_err() {
+            self.courier.schedule.look_now();
+        }
+        swept
+    }
+
+    async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<usize> {
+        let directory = self.store.directory().await?;
+        self.slots.follow(&directory);
+        let with_room: Vec<&Arc<Endpoint>> =
+            directory.active().filter(|endpoint| self.slots.has_room(endpoint, now)).collect();
+        let ids: Vec<SubscriptionId> = with_room.iter().map(|endpoint| endpoint.subscription).collect();
+        match self.store.next_due(&ids).await? {
+            Some(due) if due <= now => {
+                self.claim(self.slots.reserve(with_room.into_iter(), now, PROBE), now).await
+            }
+            Some(due) => {
+                self.courier.schedule.look_at(due);
+                Ok(0)
+            }
+            None => Ok(0),
+        }
+    }
+
+    /// How long there is nothing to do unless somebody rings.
+    fn idle(&self, now: DateTime<Utc>) -> Progress {
+        let next = self.slots.next_token_at(now).into_iter().chain([self.courier.schedule.next()]).min();
+        let pause = next.and_then(|next| (next - now).to_std().ok()).unwrap_or_default();
+        Progress::IdleFor(pause.max(Duration::from_millis(1)))
+    }
+}
+
+#[async_trait]
+impl Worker for Dispatcher {
+    fn name(&self) -> &'static str {
+        "notifier.dispatcher"
+    }
+
+    async fn run_once(&mut self) -> Result<Progress, RoundError> {
+        let now = self.sources.clock.now();
+        let claimed = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
+        let claimed = claimed + self.sweep(now).await?;
+        Ok(if claimed > 0 { Progress::More } else { self.idle(self.sources.clock.now()) })
+    }
+}

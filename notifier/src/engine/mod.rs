@@ -1,0 +1,121 @@
+//! The engine: events in, attempts out, results recorded.
+//!
+//! Fresh notifications go from [`Ingest`] straight to delivery while there is room; all else waits
+//! in the database until the [`Dispatcher`] claims it. Nothing is kept in memory beyond the
+//! attempts under way.
+
+mod admission;
+mod courier;
+mod dispatcher;
+mod ingest;
+mod metrics;
+mod rate;
+mod recorder;
+mod schedule;
+mod slots;
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use runtime::batcher::Batcher;
+use runtime::{Shutdown, Sources, background};
+use tokio_util::task::TaskTracker;
+
+use crate::store::DeliveryStore;
+use crate::webhook::SendWebhook;
+
+use courier::Courier;
+use metrics::Metrics;
+use recorder::{MAX_GROUP, Recorder};
+use slots::Slots;
+
+pub use dispatcher::Dispatcher;
+pub use ingest::Ingest;
+pub use schedule::Schedule;
+
+/// What the engine is made of.
+pub struct EngineParts {
+    /// Where everything is kept.
+    pub store: Arc<dyn DeliveryStore>,
+    /// What attempts are made with.
+    pub sender: Arc<dyn SendWebhook>,
+    /// Time and ids.
+    pub sources: Sources,
+    /// When to end.
+    pub shutdown: Shutdown,
+    /// How many attempts may be under way at once in this process.
+    pub max_in_flight: u32,
+}
+
+/// Delivers notifications until the soft stop.
+pub struct Engine {
+    store: Arc<dyn DeliveryStore>,
+    sources: Sources,
+    slots: Slots,
+    courier: Courier,
+}
+
+impl Engine {
+    /// An engine whose metrics `registry` shows. Must be called inside of a tokio runtime, which
+    /// its recorder runs in.
+    pub fn new(parts: EngineParts, registry: &Registry) -> prometheus::Result<Self> {
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let clock = parts.sources.clock.clone();
+        let courier = Courier {
+            sender: parts.sender,
+            recorder: Batcher::spawn(Recorder::new(parts.store.clone(), clock.clone()), MAX_GROUP),
+            schedule: Schedule::new(wake.clone()),
+            clock,
+            metrics: Metrics::register(registry)?,
+            tasks: TaskTracker::new(),
+            shutdown: parts.shutdown,
+        };
+        let slots = Slots::new(parts.max_in_flight, wake);
+        Ok(Self { store: parts.store, sources: parts.sources, slots, courier })
+    }
+
+    /// The handler for the intake of events.
+    pub fn ingest(&self) -> Ingest {
+        Ingest {
+            store: self.store.clone(),
+            slots: self.slots.clone(),
+            courier: self.courier.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// The worker that claims due work; [`Engine::run`] runs one.
+    pub fn dispatcher(&self) -> Dispatcher {
+        Dispatcher {
+            store: self.store.clone(),
+            slots: self.slots.clone(),
+            courier: self.courier.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// Told by whoever makes notifications due: resend, replay, a subscription made active again.
+    pub fn schedule(&self) -> Schedule {
+        self.courier.schedule.clone()
+    }
+
+    /// Claims and delivers until the soft stop, then lets the attempts under way finish and be
+    /// recorded, until the hard stop at the latest.
+    pub async fn run(self) {
+        let shutdown = self.courier.shutdown.clone();
+        let closing = async {
+            shutdown.stopping().await;
+            self.slots.close();
+        };
+        let wake = self.courier.schedule.wake();
+        let claiming = background::run(self.dispatcher(), wake, dispatcher::POLL, shutdown.clone());
+        tokio::join!(closing, claiming);
+        self.finish().await;
+    }
+
+    /// Waits for the attempts under way.
+    async fn finish(&self) {
+        self.courier.tasks.close();
+        self.courier.shutdown.unless_hard(self.courier.tasks.wait()).await;
+    }
+}

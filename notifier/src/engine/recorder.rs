@@ -1,0 +1,88 @@
+//! Writes the results of attempts, those that end together in one group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::SharedClock;
+use runtime::batcher::HandleBatch;
+use runtime::database::{StoreError, StoreResult};
+use runtime::problem::Chain;
+
+use crate::domain::attempt::AttemptResult;
+use crate::store::{DeliveryStore, Recorded};
+
+/// The most results in one group.
+pub const MAX_GROUP: usize = 500;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What became of a result that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The store has answered.
+    Stored(Recorded),
+    /// It could not be written before its lease was over: the attempt will be made again.
+    Unwritten,
+}
+
+/// The writer. While the database is down it tries again until the results' leases are over.
+pub struct Recorder {
+    store: Arc<dyn DeliveryStore>,
+    clock: SharedClock,
+}
+
+impl Recorder {
+    /// Writes into `store`.
+    pub fn new(store: Arc<dyn DeliveryStore>, clock: SharedClock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Writes a group; on an error that is the store's own and not an outage, each result by
+    /// itself, so that one that can't be written holds none of the others back.
+    async fn write(&self, group: &[AttemptResult]) -> StoreResult<Vec<Fate>> {
+        match self.store.record(group, self.clock.now()).await {
+            Ok(recorded) => Ok(recorded.into_iter().map(Fate::Stored).collect()),
+            Err(StoreError::Unavailable(error)) => Err(StoreError::Unavailable(error)),
+            Err(error) if group.len() == 1 => {
+                tracing::error!(notification.id = %group[0].notification, error = %Chain(&error), "attempt.unwritable");
+                Ok(vec![Fate::Unwritten])
+            }
+            Err(_) => {
+                let mut fates = Vec::with_capacity(group.len());
+                for result in group {
+                    fates.extend(Box::pin(self.write(std::slice::from_ref(result))).await?);
+                }
+                Ok(fates)
+            }
+        }
+    }
+}
+
+/// Whether any of the leases could still let a result count.
+fn any_alive(group: &[AttemptResult], now: DateTime<Utc>) -> bool {
+    group.iter().any(|result| now < result.lease.until())
+}
+
+#[async_trait]
+impl HandleBatch for Recorder {
+    type Item = AttemptResult;
+    type Answer = Fate;
+
+    async fn handle(&mut self, group: Vec<AttemptResult>) -> Vec<Fate> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.write(&group).await {
+                Ok(fates) => return fates,
+                Err(error) => error,
+            };
+            tracing::warn!(results = group.len(), error = %Chain(&error), "attempts.not_recorded_yet");
+            if !any_alive(&group, self.clock.now()) {
+                return vec![Fate::Unwritten; group.len()];
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
