@@ -1,1 +1,249 @@
-fn main() {}
+//! The broker suite on `RabbitMQ`, and what a broker at the end of a network has to show.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use messaging::broker::{Broker, BrokerError, REASON_HEADER, RabbitMq, RabbitMqOptions, Settlement};
+use runtime::testing::required_variable;
+use runtime::{Secret, Sources};
+use support::broker::{Bench, Capabilities, queues};
+use support::proxy::Proxy;
+use support::{GLIMPSE, LINGER, PATIENCE, bodies, event, events, receive};
+
+/// Short enough for tests, long enough for a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+struct Own {
+    bench: Bench,
+    proxy: Proxy,
+    exchange: String,
+    /// A connection past the proxy.
+    direct: Connection,
+}
+
+impl Own {
+    /// The servers are shared, so a test takes its queues along.
+    async fn finish(self) {
+        let channel = self.channel().await;
+        for queue in [self.bench.queue, self.bench.all] {
+            for name in [queue.name.to_owned(), queue.dead()] {
+                channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("deleted");
+            }
+        }
+        let options = ExchangeDeleteOptions::default();
+        channel.exchange_delete(self.exchange.as_str().into(), options).await.expect("deleted");
+    }
+
+    async fn channel(&self) -> Channel {
+        self.direct.create_channel().await.expect("a channel")
+    }
+
+    /// Takes a message out of a queue as any AMQP program would.
+    async fn get(&self, queue: &str) -> lapin::message::Delivery {
+        let channel = self.channel().await;
+        let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await;
+        got.expect("answers").expect("a message").delivery
+    }
+
+    /// Publishes what is no event of ours straight into the queue.
+    async fn post(&self, body: &[u8], properties: BasicProperties) {
+        let options = BasicPublishOptions::default();
+        let queue = self.bench.queue.name.into();
+        let channel = self.channel().await;
+        channel.basic_publish("".into(), queue, options, body, properties).await.expect("published");
+    }
+}
+
+async fn fresh() -> Own {
+    let url = required_variable("TEST_AMQP_URL");
+    let direct =
+        Connection::connect(&url, ConnectionProperties::default()).await.expect("TEST_AMQP_URL answers");
+    let mut through: url::Url = url.parse().expect("TEST_AMQP_URL is a URL");
+    let server = format!("{}:{}", through.host_str().expect("a host"), through.port().unwrap_or(5672));
+    let proxy = Proxy::before(server).await;
+    through.set_host(Some("127.0.0.1")).expect("takes a host");
+    through.set_port(Some(proxy.address.port())).expect("takes a port");
+    let sources = Sources::system();
+    let exchange = format!("test.{}", sources.ids.next());
+    let options = RabbitMqOptions { exchange: exchange.clone(), answer_timeout: ANSWER_TIMEOUT };
+    let broker = || Arc::new(RabbitMq::with_options(&Secret::new(through.as_str()), "test", options.clone()));
+    let (queue, all) = queues(&sources);
+    let bench = Bench {
+        broker: broker(),
+        elsewhere: broker(),
+        capabilities: Capabilities { returns_in_order: false },
+        sources,
+        queue,
+        all,
+    };
+    Own { bench, proxy, exchange, direct }
+}
+
+broker_suite!(fresh);
+
+/// Calls the broker again until it answers, as its callers do.
+async fn eventually<T>(mut call: impl AsyncFnMut() -> Result<T, BrokerError>) -> T {
+    let calling = async {
+        loop {
+            match call().await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, calling).await.expect("the broker answers again in time")
+}
+
+async fn publish_one(broker: &dyn Broker, event: &messaging::Event) -> Result<(), BrokerError> {
+    broker.publish(std::slice::from_ref(event)).await.pop().expect("one answer per event")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_connection_is_lost_says_so_and_the_next_one_goes_on() {
+    let own = fresh().await;
+    let Bench { broker, queue, sources, .. } = &own.bench;
+    let mut consumer = broker.consume(*queue, 10).await.expect("a consumer");
+    let sent = event(sources, "recharge.succeeded", 1);
+    publish_one(broker.as_ref(), &sent).await.expect("confirmed");
+    receive(consumer.as_mut(), 1).await;
+    own.proxy.cut();
+    consumer.receive(1, PATIENCE, LINGER).await.expect_err("the connection is lost");
+    drop(consumer);
+    let mut next = eventually(async || broker.consume(*queue, 10).await).await;
+    let again = receive(next.as_mut(), 1).await;
+    assert_eq!(bodies(&again), [sent.to_json()]);
+    assert!(again[0].redelivered);
+    eventually(async || publish_one(broker.as_ref(), &sent).await).await;
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_whose_confirm_is_lost_is_never_reported_as_stored() {
+    let own = fresh().await;
+    let Bench { broker, queue, sources, .. } = &own.bench;
+    broker.declare(*queue).await.expect("declared");
+    publish_one(broker.as_ref(), &event(sources, "recharge.closed", 0)).await.expect("confirmed");
+    own.proxy.hold_answers();
+    let batch = events(sources, "recharge.succeeded", 20);
+    let publishing = broker.publish(&batch);
+    let cutting = async {
+        let arrived = async || {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let channel = own.channel().await;
+            channel.queue_declare(queue.name.into(), options, FieldTable::default()).await.expect("there")
+        };
+        // Everything is stored, and no confirm has come through: then the connection goes.
+        while arrived().await.message_count() < 21 {
+            tokio::task::yield_now().await;
+        }
+        own.proxy.cut();
+    };
+    let (answers, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(publishing, cutting) })
+        .await
+        .expect("ends in time");
+    assert_eq!(answers.len(), 20);
+    assert!(answers.iter().all(|answer| matches!(answer, Err(BrokerError::Unavailable(_)))));
+    own.proxy.resume();
+    eventually(async || broker.publish(&batch).await.into_iter().collect::<Result<(), _>>()).await;
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_costs_a_bounded_time_and_is_used_again_when_it_goes_on() {
+    let own = fresh().await;
+    let Bench { broker, queue, sources, .. } = &own.bench;
+    broker.declare(*queue).await.expect("declared");
+    let sent = event(sources, "recharge.succeeded", 1);
+    publish_one(broker.as_ref(), &sent).await.expect("confirmed");
+    own.proxy.hang();
+    let hung = tokio::time::timeout(ANSWER_TIMEOUT * 3, publish_one(broker.as_ref(), &sent)).await;
+    assert!(matches!(hung.expect("in bounded time"), Err(BrokerError::Unavailable(_))));
+    own.proxy.resume();
+    eventually(async || publish_one(broker.as_ref(), &sent).await).await;
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_fails_while_the_broker_is_down_and_succeeds_after() {
+    let own = fresh().await;
+    let broker = &own.bench.broker;
+    broker.declare(own.bench.queue).await.expect("declared");
+    broker.declare(own.bench.all).await.expect("declared");
+    broker.check().await.expect("up");
+    own.proxy.go_down();
+    let failing = async { while broker.check().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, failing).await.expect("notices in time");
+    own.proxy.come_up();
+    eventually(async || broker.check().await).await;
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_notices_that_its_queue_was_deleted() {
+    let own = fresh().await;
+    let mut consumer = own.bench.broker.consume(own.bench.queue, 10).await.expect("a consumer");
+    let name = own.bench.queue.name.into();
+    own.channel().await.queue_delete(name, QueueDeleteOptions::default()).await.expect("deleted");
+    consumer.receive(1, PATIENCE, LINGER).await.expect_err("cancelled");
+    let mut next = own.bench.broker.consume(own.bench.queue, 10).await.expect("declared again");
+    assert!(next.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_declared_in_another_way_is_a_conflict_that_names_it() {
+    let own = fresh().await;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let name = own.bench.queue.name;
+    own.channel().await.queue_declare(name.into(), options, FieldTable::default()).await.expect("classic");
+    let error = own.bench.broker.declare(own.bench.queue).await.expect_err("another type of queue");
+    assert!(matches!(&error, BrokerError::Conflict(text) if text.contains(name)), "{error}");
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_an_ordinary_message_with_its_headers_and_the_reason() {
+    let own = fresh().await;
+    let mut consumer = own.bench.broker.consume(own.bench.queue, 10).await.expect("a consumer");
+    let mut headers = FieldTable::default();
+    headers.insert("tenant".into(), AMQPValue::LongString("a".into()));
+    let properties = BasicProperties::default().with_headers(headers).with_expiration("60000".into());
+    own.post(b"no event", properties).await;
+    let foreign = receive(consumer.as_mut(), 1).await;
+    let reason = "not a CloudEvents 1.0 JSON event".to_owned();
+    consumer.settle(vec![(foreign[0].tag, Settlement::DeadLetter { reason })]).await.expect("settled");
+    let dead = own.get(&own.bench.queue.dead()).await;
+    let headers = dead.properties.headers().clone().expect("headers");
+    let header = |name: &str| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(dead.data, b"no event");
+    assert_eq!(header("tenant"), "a");
+    assert_eq!(header(REASON_HEADER), "not a CloudEvents 1.0 JSON event");
+    assert!(dead.properties.expiration().is_none(), "a dead letter does not expire");
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_event_carries_the_properties_of_the_contract() {
+    let own = fresh().await;
+    own.bench.broker.declare(own.bench.queue).await.expect("declared");
+    let sent = event(&own.bench.sources, "recharge.succeeded", 1);
+    publish_one(own.bench.broker.as_ref(), &sent).await.expect("confirmed");
+    let got = own.get(own.bench.queue.name).await;
+    let text = |field: &Option<lapin::types::ShortString>| field.as_ref().map(ToString::to_string);
+    assert_eq!(text(got.properties.content_type()).as_deref(), Some("application/cloudevents+json"));
+    assert_eq!(text(got.properties.message_id()), Some(sent.id.clone()));
+    assert_eq!(text(got.properties.kind()).as_deref(), Some("recharge.succeeded"));
+    assert_eq!(*got.properties.delivery_mode(), Some(2), "persistent");
+    assert_eq!(got.routing_key.to_string(), "recharge.succeeded");
+    own.finish().await;
+}

@@ -19,6 +19,7 @@ struct Own {
 }
 
 impl Own {
+    #[expect(clippy::unused_async, reason = "the suite awaits it on every broker")]
     async fn finish(self) {
         drop(self.bench);
         self.folder.close().expect("the folder goes");
@@ -73,7 +74,7 @@ async fn a_living_consumer_keeps_its_messages_however_long_it_works() {
     assert!(bench.broker.publish(&[event(&bench.sources, "recharge.succeeded", 1)]).await[0].is_ok());
     let held = receive(working.as_mut(), 1).await;
     let mut idle = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_hours(1));
     assert!(idle.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
     let ack = Settlement::Ack;
     working.settle(vec![(held[0].tag, ack)]).await.expect("still its own");

@@ -14,7 +14,7 @@ use runtime::Sources;
 
 use crate::event::Event;
 
-pub use rabbitmq::RabbitMq;
+pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use sqlite::SqliteBroker;
 pub use url::{BrokerUrl, UnknownScheme};
 
@@ -80,7 +80,7 @@ pub async fn open(
     sources: &Sources,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(match url {
-        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url.clone(), application)),
+        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url, application)),
         BrokerUrl::Sqlite(file) => Arc::new(SqliteBroker::open(file, sources).await?),
     })
 }

@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_secs(25);
 /// The wait after the first failure; doubles with each further one.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Moves events from an outbox to the broker. Run it with [`runtime::background::run`], woken after
 /// each commit that wrote rows, with a slow poll as the safety net.

@@ -146,6 +146,18 @@ pub async fn a_requeued_message_is_handed_out_again_and_says_so(bench: &Bench) {
     assert!(second[0].redelivered);
 }
 
+/// A quorum queue of `RabbitMQ` 4 would drop it after twenty.
+pub async fn a_message_may_come_back_any_number_of_times(bench: &Bench) {
+    let mut consumer = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
+    let sent = bench.publish_all("recharge.succeeded", 1).await;
+    for _ in 0..30 {
+        let delivery = receive(consumer.as_mut(), 1).await;
+        assert_eq!(bodies(&delivery), sent);
+        consumer.settle(vec![(delivery[0].tag, Settlement::Requeue)]).await.expect("settled");
+    }
+    assert_eq!(bodies(&receive(consumer.as_mut(), 1).await), sent);
+}
+
 pub async fn a_dead_letter_keeps_its_body_and_tells_the_reason(bench: &Bench) {
     let mut consumer = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
     let sent = bench.publish_all("recharge.succeeded", 2).await;
@@ -250,6 +262,7 @@ macro_rules! broker_suite {
             what_is_unsettled_when_its_consumer_is_dropped_comes_again
             what_is_settled_never_comes_again
             a_requeued_message_is_handed_out_again_and_says_so
+            a_message_may_come_back_any_number_of_times
             a_dead_letter_keeps_its_body_and_tells_the_reason
             no_more_than_the_prefetch_is_out_unsettled
             a_batch_is_no_larger_than_asked

@@ -1,44 +1,118 @@
-//! `RabbitMQ` as the broker.
+//! `RabbitMQ` as the broker, 3.10 and newer.
+//!
+//! Two connections, each opened when it is first needed: one publishes, one consumes, so that a
+//! broker that blocks publishers (memory or disk alarm) still takes acknowledgements. Recovery is
+//! ours, not the client library's: after any loss the next call opens what is missing, and the
+//! loops that call back off between their tries. So no publish is ever answered by anything but
+//! the confirm of that very message on that very channel.
+
+mod consumer;
+mod dead_letter;
+mod link;
+mod publisher;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
 use runtime::Secret;
 
+use self::consumer::RabbitConsumer;
+use self::link::Line;
+use self::publisher::{Letter, Publisher};
+use self::topology::Topology;
 use super::{Broker, BrokerError, Consumer, EXCHANGE, Queue};
 use crate::event::Event;
 
+/// What tests set in their own way; production has the default.
+#[derive(Debug, Clone)]
+pub struct RabbitMqOptions {
+    /// The exchange events go through.
+    pub exchange: String,
+    /// How long the broker may take to confirm a batch, or to answer any other request.
+    pub answer_timeout: Duration,
+}
+
+impl Default for RabbitMqOptions {
+    fn default() -> Self {
+        Self { exchange: EXCHANGE.to_owned(), answer_timeout: Duration::from_secs(10) }
+    }
+}
+
 /// A `RabbitMQ`, connected to when it is first needed.
 pub struct RabbitMq {
-    _url: Secret,
-    _application: String,
-    _exchange: String,
+    consuming: Line,
+    publisher: Arc<Publisher>,
+    topology: Arc<Topology>,
 }
 
 impl RabbitMq {
     /// The broker at `url` (`amqp://…` or `amqps://…`); `application` names its connections.
-    pub fn new(url: Secret, application: &str) -> Self {
-        Self { _url: url, _application: application.to_owned(), _exchange: EXCHANGE.to_owned() }
+    pub fn new(url: &Secret, application: &str) -> Self {
+        Self::with_options(url, application, RabbitMqOptions::default())
+    }
+
+    /// The same with options of its own.
+    pub fn with_options(url: &Secret, application: &str, options: RabbitMqOptions) -> Self {
+        let topology = Arc::new(Topology::new(options.exchange));
+        let line = |purpose: &str| {
+            Line::new(url.clone(), format!("{application}: {purpose}"), options.answer_timeout)
+        };
+        let (consuming, publishing) = (line("consuming"), line("publishing"));
+        Self { consuming, publisher: Arc::new(Publisher::new(publishing, topology.clone())), topology }
+    }
+
+    async fn consumer(
+        &self,
+        queue: Queue,
+        name: String,
+        prefetch: u16,
+    ) -> Result<Box<dyn Consumer>, BrokerError> {
+        let link = self.consuming.link().await?;
+        link.bounded(async {
+            self.topology.declare(&link, queue).await?;
+            let channel = link.channel().await?;
+            channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
+            let messages = channel
+                .basic_consume(
+                    ShortString::from(name.as_str()),
+                    ShortString::default(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            let publisher = self.publisher.clone();
+            let consumer = RabbitConsumer::new(link.clone(), channel, messages, name, publisher);
+            Ok(Box::new(consumer) as Box<dyn Consumer>)
+        })
+        .await
     }
 }
 
 #[async_trait]
 impl Broker for RabbitMq {
-    async fn declare(&self, _queue: Queue) -> Result<(), BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn declare(&self, queue: Queue) -> Result<(), BrokerError> {
+        let link = self.consuming.link().await?;
+        link.bounded(self.topology.declare(&link, queue)).await
     }
 
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
-        events.iter().map(|_| Err(BrokerError::unavailable("not built yet"))).collect()
+        let exchange = self.topology.exchange();
+        self.publisher.publish(events.iter().map(|event| Letter::event(event, exchange)).collect()).await
     }
 
-    async fn consume(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.consumer(queue, queue.name.to_owned(), prefetch).await
     }
 
-    async fn consume_dead(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.consumer(queue, queue.dead(), prefetch).await
     }
 
     async fn check(&self) -> Result<(), BrokerError> {
-        Err(BrokerError::unavailable("not built yet"))
+        self.publisher.check().await
     }
 }
