@@ -87,16 +87,20 @@ pub async fn temporary_postgres() -> PgPool {
 
 /// The URL of a fresh database on the server of `TEST_POSTGRES_URL`.
 pub async fn temporary_postgres_url() -> String {
+    fresh_postgres_database(&required_variable("TEST_POSTGRES_URL")).await
+}
+
+/// The URL of a fresh database on the server at `server`, an administrator's URL.
+pub async fn fresh_postgres_database(server: &str) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let server = required_variable("TEST_POSTGRES_URL");
     let mut random = [0_u8; 8];
     crate::identity::SystemEntropy.fill(&mut random);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let name = format!("ringback_test_{:016x}_{number}", u64::from_le_bytes(random));
-    let mut connection = PgConnection::connect(&server).await.expect("TEST_POSTGRES_URL answers");
+    let mut connection = PgConnection::connect(server).await.expect("the Postgres for tests answers");
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::query(create).execute(&mut connection).await.expect("TEST_POSTGRES_URL may create databases");
-    let mut url = url::Url::parse(&server).expect("TEST_POSTGRES_URL is a URL");
+    sqlx::query(create).execute(&mut connection).await.expect("its user may create databases");
+    let mut url = url::Url::parse(server).expect("the server's address is a URL");
     url.set_path(&name);
     url.to_string()
 }

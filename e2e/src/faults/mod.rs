@@ -1,0 +1,24 @@
+//! Things are killed under a stream of recharges; when it is quiet again, the books must agree.
+
+mod books;
+mod dice;
+mod disturbances;
+mod stream;
+
+pub use disturbances::{
+    postgres_is_killed_and_started, rabbitmq_is_stopped_and_started, services_are_killed_in_turn,
+};
+
+/// How many recharges a stream has: 2 000, or 20 000 with `RINGBACK_LONG_TESTS=1`.
+fn recharges() -> u64 {
+    if is_long() { 20_000 } else { 2_000 }
+}
+
+/// How often each service is killed.
+fn rounds() -> u64 {
+    if is_long() { 10 } else { 3 }
+}
+
+fn is_long() -> bool {
+    std::env::var("RINGBACK_LONG_TESTS").is_ok_and(|value| value == "1")
+}

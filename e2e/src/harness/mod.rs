@@ -1,0 +1,34 @@
+//! What the tests stand on: processes, receivers, an HTTP client, a publisher, waiting.
+
+mod binaries;
+mod client;
+mod footing;
+mod port;
+mod process;
+mod programs;
+mod publisher;
+mod receiver;
+mod servers;
+pub mod signature;
+mod stack;
+mod story;
+mod wait;
+
+pub use client::{Answer, Api};
+pub use footing::{Footing, Kind};
+pub use process::Process;
+pub use publisher::Publisher;
+pub use receiver::{Gate, Received, Receiver, Reply};
+pub use servers::{PrivateServer, Program};
+pub use stack::{ENDING, Options, Service, Stack};
+pub use story::{Subscriber, ladder_of_seconds, text};
+pub use wait::{PATIENCE, eventually};
+
+/// The key that may do everything.
+pub const OPERATOR_KEY: &str = "e2e-operator-key";
+/// The key of the merchant `shop`.
+pub const SHOP_KEY: &str = "e2e-shop-key";
+/// The key of the merchant `account-service`.
+pub const ACCOUNT_KEY: &str = "e2e-account-service-key";
+/// What signs the callbacks of the channel `sandbox`.
+pub const SANDBOX_SECRET: &str = "whsec_c2FuZGJveC1jYWxsYmFjay1zZWNyZXQtZTJlLTAwMDE=";

@@ -1,0 +1,3 @@
+//! Every scenario on three processes and `SQLite` files.
+
+e2e::every_scenario!(sqlite);
