@@ -130,7 +130,7 @@ fn answer(
 }
 
 /// The numbers of those that were inserted. Sorted by order, so that two processes whose batches
-/// share orders wait for each other instead of deadlocking; within an order, the first comes first.
+/// share orders wait for each other instead of deadlocking; of one order, the first of the batch wins.
 async fn insert(connection: &mut PgConnection, batch: &[NewRecharge]) -> StoreResult<HashSet<Uuid>> {
     let column = |read: fn(&Recharge) -> Option<&str>| -> Vec<Option<&str>> {
         batch.iter().map(|new| read(&new.recharge)).collect()
@@ -143,9 +143,9 @@ async fn insert(connection: &mut PgConnection, batch: &[NewRecharge]) -> StoreRe
         columns!(),
         " FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
              $8::text[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[])
-             AS new (",
+             WITH ORDINALITY AS new (",
         columns!(),
-        ") ORDER BY merchant, merchant_order_no, tx_no
+        ", position) ORDER BY merchant, merchant_order_no, position
          ON CONFLICT (merchant, merchant_order_no) DO NOTHING RETURNING tx_no"
     ))
     .bind(recharges().map(|recharge| recharge.tx_no).collect::<Vec<_>>())

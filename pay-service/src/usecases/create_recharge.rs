@@ -31,13 +31,18 @@ pub enum Created {
 pub struct CreateRecharges(Tools);
 
 impl CreateRecharges {
+    /// The writer, for its owner to call.
+    pub fn new(tools: Tools) -> Self {
+        Self(tools)
+    }
+
     /// Spawns the one writer of this process.
     pub fn spawn(tools: Tools) -> Batcher<Self> {
         Batcher::spawn(Self(tools), MAX_BATCH)
     }
 
     /// Takes `orders` in one transaction. One answer per order, in their order.
-    pub async fn create(&self, orders: Vec<Order>) -> StoreResult<Vec<Created>> {
+    async fn create(&self, orders: Vec<Order>) -> StoreResult<Vec<Created>> {
         let Self(Tools { store, relay, metrics, .. }) = self;
         let batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
         let stored = store.create(&batch).await?;

@@ -1,0 +1,9 @@
+//! The tests, the same on every backend.
+
+mod bad_input;
+mod callbacks;
+mod create;
+mod outage;
+mod payresult;
+mod statement;
+mod store;
