@@ -246,3 +246,100 @@ pub struct Reservation {
     /// The mark the subscription had, for [`Slots::clear`].
     pub mark: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use messaging::Ladder;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{AckRule, RequestTimeout};
+
+    fn endpoint(n: u128, max_in_flight: u32) -> Arc<Endpoint> {
+        Arc::new(Endpoint {
+            subscription: SubscriptionId(Uuid::from_u128(n)),
+            url: "http://shop.example/".parse().expect("a URL"),
+            headers: Vec::new(),
+            timeout: RequestTimeout::default(),
+            ack: AckRule::Status,
+            ladder: Ladder::default(),
+            max_in_flight,
+            rate_limit: None,
+            secrets: Vec::new(),
+        })
+    }
+
+    fn slots(max: u32) -> Slots {
+        Slots::new(max, Arc::default())
+    }
+
+    fn take(slots: &Slots, endpoint: &Arc<Endpoint>) -> Vec<Slot> {
+        std::iter::from_fn(|| slots.take_fresh(endpoint, DateTime::UNIX_EPOCH)).collect()
+    }
+
+    #[test]
+    fn a_subscription_never_has_more_under_way_than_it_allows() {
+        let (slots, endpoint) = (slots(100), endpoint(1, 3));
+        let held = take(&slots, &endpoint);
+        assert_eq!(held.len(), 3);
+        drop(held);
+        assert_eq!(take(&slots, &endpoint).len(), 3);
+    }
+
+    #[test]
+    fn however_many_hang_the_next_one_finds_room_and_the_process_keeps_its_bound() {
+        let slots = slots(64);
+        let held: Vec<Vec<Slot>> = (1..=6).map(|n| take(&slots, &endpoint(n, 1000))).collect();
+        let taken: Vec<usize> = held.iter().map(Vec::len).collect();
+        assert_eq!(taken, [32, 16, 8, 4, 2, 1]);
+        let all: Vec<Slot> = (7..100).flat_map(|n| take(&slots, &endpoint(n, 1000))).collect();
+        assert_eq!(all.len(), 1);
+    }
+
+    #[test]
+    fn fresh_work_does_not_pass_work_that_waits() {
+        let (slots, endpoint) = (slots(10), endpoint(1, 10));
+        slots.mark(endpoint.subscription);
+        assert!(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).is_none());
+        let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64);
+        assert_eq!(reserved[0].slots.len(), 5);
+        slots.clear(endpoint.subscription, reserved[0].mark);
+        drop(reserved);
+        assert!(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).is_some());
+    }
+
+    #[test]
+    fn work_that_came_while_a_claim_ran_is_not_forgotten() {
+        let (slots, endpoint) = (slots(10), endpoint(1, 10));
+        slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH);
+        slots.mark(endpoint.subscription);
+        let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64);
+        slots.mark(endpoint.subscription);
+        slots.clear(endpoint.subscription, reserved[0].mark);
+        drop(reserved);
+        assert_eq!(slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64).len(), 1);
+    }
+
+    #[test]
+    fn those_that_wait_take_turns() {
+        let slots = slots(2);
+        let endpoints: Vec<_> = (1..=3).map(|n| endpoint(n, 1)).collect();
+        for endpoint in &endpoints {
+            drop(slots.take_fresh(endpoint, DateTime::UNIX_EPOCH));
+            slots.mark(endpoint.subscription);
+        }
+        let mut served: Vec<u128> = Vec::new();
+        for _ in 0..3 {
+            let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 1);
+            served.extend(reserved.iter().map(|reservation| reservation.subscription.0.as_u128()));
+        }
+        assert_eq!(served, [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn after_the_close_there_are_no_slots() {
+        let (slots, endpoint) = (slots(10), endpoint(1, 10));
+        slots.close();
+        assert!(take(&slots, &endpoint).is_empty());
+    }
+}

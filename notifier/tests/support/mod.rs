@@ -1,7 +1,9 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod memory;
 pub mod receiver;
+pub mod rig;
 
 use std::sync::Arc;
 
