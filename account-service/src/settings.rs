@@ -145,3 +145,75 @@ fn merchant(text: &str) -> Result<String, &'static str> {
         Err("must be 1 to 64 letters, digits, `-`, `_` or `.`")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use runtime::settings::load;
+
+    use super::*;
+
+    const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/account-service.toml");
+    const SECRET: &str = "whsec_Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWU=";
+
+    fn with(flags: &[&str]) -> Result<Settings, clap::Error> {
+        let given = ["account-service", "--database-url", "sqlite://x.db"].iter().chain(flags);
+        load(given.map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_sample_is_complete() {
+        let arguments = ["account-service", "--config", SAMPLE].map(OsString::from);
+        let settings: Settings = load(arguments.into()).expect("valid");
+        assert_eq!(settings.listen.port(), 8083);
+        assert_eq!(settings.webhook_secrets().expect("valid").map(|secrets| secrets.len()), Some(1));
+        assert_eq!(settings.queue_broker().expect("not needed"), None);
+        assert!(settings.pay_service_key().is_ok());
+    }
+
+    #[test]
+    fn a_rotation_s_secrets_are_separated_by_commas() {
+        let settings = with(&["--webhook-secret", &format!("{SECRET},{SECRET}")]).expect("valid");
+        assert_eq!(settings.webhook_secrets().expect("valid").map(|secrets| secrets.len()), Some(2));
+    }
+
+    #[test]
+    fn what_the_intake_needs_is_named_when_it_is_missing() {
+        for (intake, named) in
+            [("webhook", "WEBHOOK_SECRET"), ("both", "WEBHOOK_SECRET"), ("queue", "BROKER_URL")]
+        {
+            let settings = with(&["--intake", intake]).expect("valid by themselves");
+            let missing =
+                settings.webhook_secrets().map(drop).and_then(|()| settings.queue_broker().map(drop));
+            assert!(missing.expect_err(intake).to_string().contains(named), "{intake}");
+        }
+        let missing = with(&[]).expect("valid").pay_service_key().expect_err("missing").to_string();
+        assert!(missing.contains("PAY_SERVICE_KEY"), "{missing}");
+    }
+
+    #[test]
+    fn a_bad_value_names_its_setting() {
+        for (flag, value) in [
+            ("--intake", "pigeon"),
+            ("--pay-service-url", "ftp://pay"),
+            ("--pay-service-url", "http://user:hush@pay"),
+            ("--pay-service-timeout", "1h"),
+            ("--database-url", "mysql://x"),
+            ("--database-max-connections", "0"),
+            ("--broker-url", "kafka://x"),
+            ("--merchant", "two words"),
+        ] {
+            let message = load::<Settings>(["account-service", flag, value].map(OsString::from).into());
+            let message = message.expect_err(value).to_string();
+            assert!(message.contains(flag), "{flag} {value}: {message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let settings = with(&["--pay-service-key", "hush", "--webhook-secret", "whsec_hush"]).expect("valid");
+        let printed = format!("{settings:?} {}", settings.webhook_secrets().expect_err("no secret"));
+        assert!(!printed.contains("hush"), "{printed}");
+    }
+}

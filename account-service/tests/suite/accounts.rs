@@ -1,0 +1,72 @@
+//! Accounts over HTTP.
+
+use axum::body::Body;
+use axum::http::Method;
+use serde_json::json;
+
+use crate::support::database::Database;
+use crate::support::service::{OWN, SHOP, World, request};
+use crate::support::{arrival, noon, open_account, paid, tx};
+
+pub async fn an_account_is_opened_once_under_one_name(database: Database) {
+    let world = World::new(database).await;
+    let body = json!({ "account_no": "6222 / 张", "account_name": "张三" });
+    let first = world.post("/v1/accounts", &body).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let opened = json!({ "account_no": "6222 / 张", "account_name": "张三", "balance": 0, "currency": "CNY",
+                         "created_at": "2026-01-01T00:00:00Z" });
+    assert_eq!(first.body, opened);
+    let again = world.post("/v1/accounts", &body).await;
+    assert_eq!((again.status, &again.body), (200, &opened));
+    let other = world.post("/v1/accounts", &json!({ "account_no": "6222 / 张", "account_name": "X" })).await;
+    assert_eq!((other.status, &*other.content_type), (409, "application/problem+json"));
+    let shown = world.get("/v1/accounts/6222%20%2F%20%E5%BC%A0").await;
+    assert_eq!((shown.status, shown.body), (200, opened));
+    assert_eq!(world.get("/v1/accounts/nobody").await.status, 404);
+}
+
+pub async fn credits_are_listed_newest_first_page_by_page(database: Database) {
+    let world = World::new(database).await;
+    open_account(&*world.store, "A").await;
+    open_account(&*world.store, "B").await;
+    for number in 0..7 {
+        // Two and two at the same instant, to be told apart by their numbers.
+        let at = noon() + chrono::TimeDelta::seconds(i64::try_from(number / 2).expect("small"));
+        world.store.post(&[arrival(paid(tx(number), "A", 10))], at).await.expect("the store answers");
+        world.store.post(&[arrival(paid(tx(100 + number), "B", 1))], at).await.expect("the store answers");
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/accounts/A/credits?limit=3".to_owned();
+    loop {
+        let page = world.get(&path).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let items = page.body["items"].as_array().expect("a list");
+        assert!(items.len() <= 3 && items.iter().all(|item| item["account_no"] == "A"), "{page:?}");
+        seen.extend(items.iter().map(|item| item["tx_no"].as_str().expect("text").to_owned()));
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        path = format!("/v1/accounts/A/credits?limit=3&cursor={cursor}");
+    }
+    let newest_first: Vec<String> = (0..7).rev().map(|number| tx(number).to_string()).collect();
+    assert_eq!(seen, newest_first);
+    assert_eq!(world.get("/v1/accounts/nobody/credits").await.status, 404);
+    let one = world.get("/v1/accounts/A/credits?limit=1").await.body["items"][0].clone();
+    assert_eq!(
+        one,
+        json!({ "tx_no": tx(6), "account_no": "A", "amount": 10, "currency": "CNY", "source": "webhook",
+                            "event_id": "event-1", "credited_at": "2026-01-01T12:00:03.123456Z" })
+    );
+}
+
+pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database: Database) {
+    let world = World::new(database).await;
+    open_account(&*world.store, "A").await;
+    let paths =
+        ["/v1/accounts/A", "/v1/accounts/A/credits", "/v1/payresult/0190a0b0-0000-7000-8000-000000000000"];
+    for path in paths {
+        let as_caller = |key| world.call(request(Method::GET, path, key, Body::empty()));
+        assert_eq!(as_caller("").await.status, 401, "{path}");
+        assert_eq!(as_caller("wrong").await.status, 401, "{path}");
+        assert_eq!(as_caller(SHOP).await.status, 403, "{path}");
+        assert!(![401, 403].contains(&as_caller(OWN).await.status), "{path}");
+    }
+}

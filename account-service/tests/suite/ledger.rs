@@ -1,0 +1,152 @@
+//! The books: law 8, and that one refusal holds no other result back.
+
+use std::sync::Arc;
+
+use account_service::domain::{Amount, Credit, Recharge, Refusal, Status, Verdict};
+use account_service::store::Store;
+use tokio::task::JoinSet;
+
+use crate::support::database::Database;
+use crate::support::{arrival, balance, noon, open_account, paid, tx};
+
+async fn post(store: &dyn Store, recharges: &[Recharge]) -> Vec<Verdict> {
+    let arrivals: Vec<_> = recharges.iter().cloned().map(arrival).collect();
+    store.post(&arrivals, noon()).await.expect("the store answers")
+}
+
+fn is_credited(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Credited(_))
+}
+
+pub async fn a_batch_credits_each_account_by_its_sum(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    open_account(&*store, "B").await;
+    let batch = [paid(tx(1), "A", 100), paid(tx(2), "B", 7), paid(tx(3), "A", 23)];
+    let verdicts = post(&*store, &batch).await;
+    assert!(verdicts.iter().all(is_credited), "{verdicts:?}");
+    assert_eq!((balance(&*store, "A").await, balance(&*store, "B").await), (123, 7));
+    let stored = store.credit(tx(2)).await.expect("the store answers");
+    assert_eq!(Some(Verdict::Credited(stored.expect("a credit"))).as_ref(), verdicts.get(1));
+    assert_eq!(post(&*store, &[]).await, []);
+}
+
+pub async fn a_tx_no_credits_once_within_and_across_batches(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    let recharge = paid(tx(1), "A", 100);
+    let batch = vec![recharge.clone(); 50];
+    let first = post(&*store, &batch).await;
+    assert!(is_credited(&first[0]), "{first:?}");
+    assert!(first[1..].iter().all(|verdict| matches!(verdict, Verdict::Already(_))), "{first:?}");
+    for _ in 0..3 {
+        let again = post(&*store, &batch).await;
+        assert!(again.iter().all(|verdict| matches!(verdict, Verdict::Already(_))), "{again:?}");
+    }
+    assert_eq!(database.totals().await, [1, 100, 1, 100, 0]);
+}
+
+pub async fn a_refused_result_holds_no_other_back(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    let dollars = Recharge { currency: "USD".parse().expect("a code"), ..paid(tx(2), "A", 5) };
+    let batch =
+        [paid(tx(1), "nobody", 5), dollars, paid(tx(3), "A", 10), paid(tx(3), "A", 11), paid(tx(4), "A", 20)];
+    let verdicts = post(&*store, &batch).await;
+    assert_eq!(verdicts[0], Verdict::Refused(Refusal::UnknownAccount));
+    assert!(matches!(verdicts[1], Verdict::Refused(Refusal::CurrencyMismatch(_))), "{verdicts:?}");
+    assert!(is_credited(&verdicts[2]) && is_credited(&verdicts[4]), "{verdicts:?}");
+    assert_eq!(verdicts[3], Verdict::Refused(Refusal::ContradictsCredit));
+    assert_eq!(database.totals().await, [1, 30, 2, 30, 0]);
+}
+
+pub async fn a_result_that_contradicts_its_credit_is_refused(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    open_account(&*store, "B").await;
+    post(&*store, &[paid(tx(1), "A", 100)]).await;
+    let failed = Recharge { status: Status::Failed, ..paid(tx(1), "A", 100) };
+    for contradiction in [paid(tx(1), "A", 101), paid(tx(1), "B", 100), failed] {
+        let verdicts = post(&*store, &[contradiction]).await;
+        assert_eq!(verdicts, [Verdict::Refused(Refusal::ContradictsCredit)]);
+    }
+    let late = Recharge { status: Status::Pending, ..paid(tx(1), "A", 100) };
+    assert_eq!(post(&*store, &[late]).await, [Verdict::Noted]);
+    assert_eq!(database.totals().await, [2, 100, 1, 100, 0]);
+}
+
+pub async fn a_balance_never_overflows(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    database.execute(&format!("UPDATE accounts SET balance = {}", i64::MAX - 10)).await;
+    let verdicts = post(&*store, &[paid(tx(1), "A", 9), paid(tx(2), "A", 2), paid(tx(3), "A", 1)]).await;
+    assert!(is_credited(&verdicts[0]) && is_credited(&verdicts[2]), "{verdicts:?}");
+    assert_eq!(verdicts[1], Verdict::Refused(Refusal::Overflow));
+    assert_eq!(balance(&*store, "A").await, i64::MAX);
+    let most = paid(tx(4), "A", Amount::MAX);
+    assert_eq!(post(&*store, &[most]).await, [Verdict::Refused(Refusal::Overflow)]);
+    assert_eq!(store.credit(tx(4)).await.expect("the store answers"), None::<Credit>);
+}
+
+/// Law 8: whichever of the two writes fails, neither is there.
+pub async fn a_credit_and_its_balance_move_together_or_not_at_all(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    let batch = [arrival(paid(tx(1), "A", 100)), arrival(paid(tx(2), "A", 200))];
+    for (event, table) in [("UPDATE", "accounts"), ("INSERT", "credits")] {
+        database.break_table(event, table).await;
+        store.post(&batch, noon()).await.expect_err("the write fails");
+        assert_eq!(database.totals().await, [1, 0, 0, 0, 0], "{event} {table}");
+        database.mend_table(table).await;
+    }
+    let verdicts = store.post(&batch, noon()).await.expect("mended");
+    assert!(verdicts.iter().all(is_credited), "{verdicts:?}");
+    assert_eq!(database.totals().await, [1, 300, 2, 300, 0]);
+}
+
+/// 64 tasks, half of them to one account, each result posted by two tasks.
+pub async fn many_tasks_at_once_leave_exact_balances(database: Database) {
+    let store = database.store().await;
+    for account in ["hot", "A", "B", "C", "D"] {
+        open_account(&*store, account).await;
+    }
+    let mut tasks = JoinSet::new();
+    for task in 0..64_u128 {
+        let store: Arc<dyn Store> = store.clone();
+        tasks.spawn(async move {
+            let share = task / 2;
+            let account = if share % 2 == 0 { "hot" } else { ["A", "B", "C", "D"][(share / 2 % 4) as usize] };
+            let mut credited = 0;
+            for round in 0..5 {
+                let other = ["A", "B", "C", "D"][((share + round) % 4) as usize];
+                let batch = [
+                    paid(tx(share * 100 + round * 2), account, 3),
+                    paid(tx(share * 100 + round * 2 + 1), other, 5),
+                ];
+                credited += post(&*store, &batch).await.iter().filter(|verdict| is_credited(verdict)).count();
+            }
+            credited
+        });
+    }
+    let credited: usize = tasks.join_all().await.into_iter().sum();
+    assert_eq!(credited, 32 * 10);
+    assert_eq!(database.totals().await, [5, 32 * 5 * 8, 320, 32 * 5 * 8, 0]);
+    assert_eq!(balance(&*store, "hot").await, 16 * 5 * 3);
+    let unequal = "SELECT count(*) FROM accounts AS a WHERE balance <>
+                   (SELECT coalesce(sum(amount), 0) FROM credits AS c WHERE c.account_no = a.account_no)";
+    assert_eq!(database.number(unequal).await, 0);
+}
+
+pub async fn one_tx_no_for_two_accounts_credits_one_of_them(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    open_account(&*store, "B").await;
+    for round in 0..20 {
+        let [a, b] = ["A", "B"].map(|account| [paid(tx(round), account, 10)]);
+        let (a, b) = tokio::join!(post(&*store, &a), post(&*store, &b));
+        let both = [a, b].concat();
+        assert_eq!(both.iter().filter(|verdict| is_credited(verdict)).count(), 1, "{both:?}");
+        assert!(both.contains(&Verdict::Refused(Refusal::ContradictsCredit)), "{both:?}");
+    }
+    assert_eq!(database.totals().await, [2, 200, 20, 200, 0]);
+}

@@ -1,0 +1,57 @@
+//! What every backend must do, as functions over a database; each backend's file runs them all.
+
+pub mod accounts;
+pub mod bad_input;
+pub mod ledger;
+pub mod notifications;
+pub mod queue;
+pub mod recharges;
+pub mod reconciliation;
+pub mod requests;
+
+/// Runs the whole suite on the database that `$open` makes.
+#[macro_export]
+macro_rules! run_suite {
+    ($open:path) => {
+        $crate::run_suite!(@ $open;
+            accounts: an_account_is_opened_once_under_one_name, credits_are_listed_newest_first_page_by_page,
+                      only_the_operator_and_the_service_s_own_merchant_may_call;
+            bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
+                       a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
+            ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,
+                    a_refused_result_holds_no_other_back, a_result_that_contradicts_its_credit_is_refused,
+                    a_balance_never_overflows, a_credit_and_its_balance_move_together_or_not_at_all,
+                    many_tasks_at_once_leave_exact_balances, one_tx_no_for_two_accounts_credits_one_of_them;
+            notifications: a_signed_result_is_credited_once_however_often_it_comes,
+                           only_a_fresh_signature_of_a_live_secret_is_believed,
+                           what_can_t_be_credited_is_refused_by_name, what_is_not_ours_is_passed_over,
+                           a_failed_recharge_credits_nothing, a_flood_of_notifications_leaves_exact_balances,
+                           a_broken_database_answers_503_and_the_next_try_credits;
+            queue: a_batch_from_the_queue_is_credited_and_others_results_are_passed_over,
+                   a_message_is_settled_only_after_the_commit,
+                   what_can_t_be_credited_is_dead_lettered_and_stops_nothing;
+            recharges: a_recharge_is_asked_for_and_credited_by_its_notification,
+                       a_failing_pay_service_leaves_the_request_unknown,
+                       a_notification_settles_a_request_whose_answer_was_lost,
+                       what_pay_service_refuses_is_refused_and_leaves_nothing,
+                       an_answer_about_another_request_is_unknown;
+            reconciliation: a_credited_recharge_is_answered_here_while_pay_service_is_down,
+                            a_recharge_that_succeeded_is_credited_once_and_then_answered_here,
+                            a_recharge_without_result_is_answered_and_not_credited,
+                            a_recharge_nobody_knows_is_not_found, a_failing_pay_service_is_told_as_unknown,
+                            a_success_that_can_t_be_credited_says_why;
+            requests: a_request_learns_its_result_and_refuses_what_contradicts_it,
+                      a_late_pending_does_not_overwrite_a_result,
+                      a_withdrawn_request_is_gone_unless_something_was_heard_of_it,
+                      two_requests_never_share_a_tx_no;
+        );
+    };
+    (@ $open:path; $($module:ident: $($name:ident),+;)+) => {
+        $(mod $module { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::suite::$module::$name($open().await).await;
+            }
+        )+ })+
+    };
+}

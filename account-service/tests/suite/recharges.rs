@@ -1,0 +1,131 @@
+//! Recharges asked for here.
+
+use std::sync::Arc;
+
+use account_service::domain::{Recharge, RequestState, Status};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::support::database::Database;
+use crate::support::pay_service::{client, failing, taking};
+use crate::support::service::World;
+use crate::support::{as_json, balance, open_account, paid, tx};
+
+const PATH: &str = "/v1/accounts/A/recharges";
+
+async fn asking(database: Database, server: &MockServer) -> World {
+    let world = World::asking(database, Arc::new(client(&server.uri()))).await;
+    open_account(&*world.store, "A").await;
+    world
+}
+
+async fn state(world: &World, order: Uuid) -> RequestState {
+    world.store.request(order).await.expect("the store answers").expect("recorded").state
+}
+
+/// The order number that a problem's detail names.
+fn named_order(body: &Value) -> Uuid {
+    let detail = body["detail"].as_str().expect("a detail");
+    let order = detail.split("merchant_order_no ").nth(1).and_then(|rest| rest.get(..36));
+    order.and_then(|text| text.parse().ok()).expect("the detail names the order")
+}
+
+pub async fn a_recharge_is_asked_for_and_credited_by_its_notification(database: Database) {
+    let server = taking(tx(1), "succeeded").await;
+    let world = asking(database, &server).await;
+    let wish = json!({ "amount": 100, "attach": "für dich\n" });
+    let answer = world.post(PATH, &wish).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let order: Uuid = answer.body["merchant_order_no"].as_str().expect("text").parse().expect("a uuid");
+    assert_eq!(order.get_version_num(), 7);
+    let expected = json!({ "tx_no": tx(1), "status": "succeeded", "merchant_order_no": order, "account_no": "A",
+                           "amount": 100, "currency": "CNY", "channel": "instant", "attach": "für dich\n",
+                           "created_at": "2026-01-01T00:00:00Z" });
+    assert_eq!(answer.body, expected);
+    let asked: Value = server.received_requests().await.expect("recorded")[0].body_json().expect("JSON");
+    assert_eq!(
+        asked,
+        json!({ "merchant_order_no": order, "account_no": "A", "amount": 100, "currency": "CNY",
+                              "channel": "instant", "attach": "für dich\n" })
+    );
+    assert_eq!(balance(&*world.store, "A").await, 0, "the result comes by notification");
+    let result = as_json(&Recharge { merchant_order_no: order.to_string(), ..paid(tx(1), "A", 100) });
+    assert_eq!(world.notify("event-1", "recharge.succeeded", &result).await.status, 200);
+    assert_eq!(world.database.totals().await, [1, 100, 1, 100, 1]);
+    let none = world.post("/v1/accounts/nobody/recharges", &wish).await;
+    assert_eq!(none.status, 404);
+}
+
+/// Law 9: the request stays recorded, and nobody is told that it failed.
+pub async fn a_failing_pay_service_leaves_the_request_unknown(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    let (mut database, mut requests) = (database, 0);
+    for failing in failing(&paid(tx(1), "A", 100)).await {
+        let world = World::asking(database, Arc::new(failing.client.clone())).await;
+        // Fresh numbers for each world: their clocks and seeds are the same.
+        world.clock.advance(std::time::Duration::from_secs(requests + 1));
+        let answer = world.post(PATH, &json!({ "amount": 100 })).await;
+        assert_eq!(answer.status, 503, "{}: {answer:?}", failing.how);
+        assert!(answer.retry_after.is_some(), "{}", failing.how);
+        assert_eq!(state(&world, named_order(&answer.body)).await, RequestState::Unknown, "{}", failing.how);
+        requests += 1;
+        let recorded = i64::try_from(requests).expect("small");
+        assert_eq!(world.database.totals().await, [1, 0, 0, 0, recorded], "{}", failing.how);
+        database = world.database;
+    }
+}
+
+pub async fn a_notification_settles_a_request_whose_answer_was_lost(database: Database) {
+    let world = World::new(database).await;
+    open_account(&*world.store, "A").await;
+    let lost = world.post(PATH, &json!({ "amount": 100 })).await;
+    let order = named_order(&lost.body);
+    let result = as_json(&Recharge { merchant_order_no: order.to_string(), ..paid(tx(1), "A", 100) });
+    assert_eq!(world.notify("event-1", "recharge.succeeded", &result).await.status, 200);
+    let known = RequestState::Known { tx_no: tx(1), status: Status::Succeeded };
+    assert_eq!(state(&world, order).await, known);
+    assert_eq!(world.database.totals().await, [1, 100, 1, 100, 1]);
+}
+
+pub async fn what_pay_service_refuses_is_refused_and_leaves_nothing(database: Database) {
+    let server = MockServer::start().await;
+    let refusal = json!({ "type": "urn:ringback:problem:invalid", "title": "", "status": 422, "detail": "",
+                          "errors": [{ "field": "channel", "message": "must be instant or sandbox" }] });
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(422).set_body_json(refusal))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    let ours = json!({ "status": 422, "errors": [{ "field": "merchant", "message": "is required" }] });
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(422).set_body_json(ours))
+        .mount(&server)
+        .await;
+    let world = asking(database, &server).await;
+    let wish = json!({ "amount": 100, "channel": "telepathy" });
+    let answer = world.post(PATH, &wish).await;
+    assert_eq!((answer.status, &*answer.content_type), (422, "application/problem+json"));
+    assert_eq!(
+        answer.body["errors"][0],
+        json!({ "field": "channel", "message": "must be instant or sandbox" })
+    );
+    assert_eq!(world.database.totals().await, [1, 0, 0, 0, 0]);
+    let not_the_callers_fault = world.post(PATH, &wish).await;
+    assert_eq!(not_the_callers_fault.status, 503, "{not_the_callers_fault:?}");
+}
+
+pub async fn an_answer_about_another_request_is_unknown(database: Database) {
+    let server = MockServer::start().await;
+    let other = as_json(&paid(tx(1), "A", 100));
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(201).set_body_json(other))
+        .mount(&server)
+        .await;
+    let world = asking(database, &server).await;
+    let answer = world.post(PATH, &json!({ "amount": 100 })).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(state(&world, named_order(&answer.body)).await, RequestState::Unknown);
+}

@@ -1,0 +1,93 @@
+//! A database of either kind, which a test can break and mend.
+#![allow(dead_code, reason = "each backend's tests open only their own kind")]
+
+use std::sync::Arc;
+
+use account_service::store::{PostgresStore, SqliteStore, Store};
+use runtime::database::Sqlite;
+use runtime::testing::{temporary_postgres, temporary_sqlite};
+use sqlx::{AssertSqlSafe, PgPool};
+
+pub enum Database {
+    /// With the folder it lives in, which goes when this is dropped.
+    Sqlite(Sqlite, tempfile::TempDir),
+    Postgres(PgPool),
+}
+
+impl Database {
+    pub async fn sqlite() -> Self {
+        let (database, folder) = temporary_sqlite().await;
+        Self::Sqlite(database, folder)
+    }
+
+    pub async fn postgres() -> Self {
+        Self::Postgres(temporary_postgres().await)
+    }
+
+    /// The store on it, migrated.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(database, _) => {
+                Arc::new(SqliteStore::migrated(database.clone()).await.expect("migrates"))
+            }
+            Self::Postgres(pool) => Arc::new(PostgresStore::migrated(pool.clone()).await.expect("migrates")),
+        }
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(database, _) => sqlx::raw_sql(sql).execute(&database.writer).await.map(|_| ()),
+            Self::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|_| ()),
+        }
+        .expect("the statement runs");
+    }
+
+    /// The one number that `sql` selects.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(database, _) => sqlx::query_scalar(sql).fetch_one(&database.reader).await,
+            Self::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await,
+        }
+        .expect("the query runs")
+    }
+
+    /// Accounts, Σ balances, credits, Σ credits, requests: what must not change when nothing may.
+    pub async fn totals(&self) -> [i64; 5] {
+        [
+            self.number("SELECT count(*) FROM accounts").await,
+            self.number("SELECT CAST(coalesce(sum(balance), 0) AS bigint) FROM accounts").await,
+            self.number("SELECT count(*) FROM credits").await,
+            self.number("SELECT CAST(coalesce(sum(amount), 0) AS bigint) FROM credits").await,
+            self.number("SELECT count(*) FROM requests").await,
+        ]
+    }
+
+    /// Makes every `event` (such as `UPDATE`) on `table` fail after it was done, until mended.
+    pub async fn break_table(&self, event: &str, table: &str) {
+        match self {
+            Self::Sqlite(..) => {
+                self.execute(&format!(
+                    "CREATE TRIGGER broken AFTER {event} ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
+                ))
+                .await;
+            }
+            Self::Postgres(_) => {
+                self.execute(&format!(
+                    "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
+                         AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+                     CREATE TRIGGER broken AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
+                ))
+                .await;
+            }
+        }
+    }
+
+    pub async fn mend_table(&self, table: &str) {
+        match self {
+            Self::Sqlite(..) => self.execute("DROP TRIGGER broken").await,
+            Self::Postgres(_) => self.execute(&format!("DROP TRIGGER broken ON {table}")).await,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A whole service on a database, called in-process.
+
+use std::sync::{Arc, Mutex};
+
+use account_service::Parts;
+use account_service::pay_service::PayService;
+use account_service::store::Store;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, header};
+use messaging::Broker;
+use messaging::webhook::WebhookSecret;
+use runtime::background::Worker;
+use runtime::keys::Keyring;
+use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
+use runtime::{Clock, Secret};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::database::Database;
+use super::{MERCHANT, pay_service};
+
+pub const OPERATOR: &str = "operator-key";
+pub const OWN: &str = "own-key";
+pub const SHOP: &str = "shop-key";
+
+pub struct World {
+    pub database: Database,
+    pub store: Arc<dyn Store>,
+    pub router: Router,
+    pub intake: Mutex<Option<Box<dyn Worker>>>,
+    pub clock: ManualClock,
+    pub secret: WebhookSecret,
+    pub old_secret: WebhookSecret,
+}
+
+/// An answer, its body read as JSON.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub retry_after: Option<String>,
+    pub body: Value,
+}
+
+impl World {
+    /// A service that has no pay-service to ask.
+    pub async fn new(database: Database) -> Self {
+        Self::asking(database, Arc::new(pay_service::client("http://127.0.0.1:9"))).await
+    }
+
+    pub async fn asking(database: Database, pay_service: Arc<dyn PayService>) -> Self {
+        Self::with(database, pay_service, None).await
+    }
+
+    pub async fn with(
+        database: Database,
+        pay_service: Arc<dyn PayService>,
+        queue: Option<Arc<dyn Broker>>,
+    ) -> Self {
+        let store = database.store().await;
+        let (sources, clock) = manual_sources(1);
+        let [secret, old_secret] = [1, 2].map(|seed| WebhookSecret::generate(&SeededEntropy::new(seed)));
+        let merchants = format!("{MERCHANT}={OWN},shop={SHOP}").parse().expect("keys");
+        let parts = Parts {
+            keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
+            store: store.clone(),
+            pay_service,
+            webhook_secrets: Some(vec![secret.clone(), old_secret.clone()]),
+            queue,
+            merchant: MERCHANT.into(),
+            sources,
+        };
+        let service = parts.assemble().expect("assembles");
+        Self {
+            database,
+            store,
+            router: service.router,
+            intake: Mutex::new(service.intake),
+            clock,
+            secret,
+            old_secret,
+        }
+    }
+
+    pub async fn call(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let status = response.status().as_u16();
+        let [content_type, retry_after] = [header::CONTENT_TYPE, header::RETRY_AFTER]
+            .map(|name| Some(response.headers().get(name)?.to_str().expect("text").to_owned()));
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { status, content_type: content_type.unwrap_or_default(), retry_after, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(request(Method::GET, path, OPERATOR, Body::empty())).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(request(Method::POST, path, OPERATOR, Body::from(body.to_string()))).await
+    }
+
+    /// A notification as the notifier sends it.
+    pub fn notification(&self, id: &str, kind: &str, data: &Value) -> Request<Body> {
+        let body = json!({ "type": kind, "timestamp": "2026-01-01T00:00:00Z", "data": data }).to_string();
+        self.signed(id, body)
+    }
+
+    pub fn signed(&self, id: &str, body: impl Into<String>) -> Request<Body> {
+        let now = self.clock.now().timestamp();
+        let body = body.into();
+        let signature = self.secret.sign(id, now, body.as_bytes());
+        with_signature(id, now, &signature, body)
+    }
+
+    pub async fn notify(&self, id: &str, kind: &str, data: &Value) -> Answer {
+        self.call(self.notification(id, kind, data)).await
+    }
+}
+
+pub fn with_signature(id: &str, timestamp: i64, signature: &str, body: String) -> Request<Body> {
+    Request::post("/v1/notifications")
+        .header("content-type", "application/json")
+        .header("webhook-id", id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signature)
+        .body(Body::from(body))
+        .expect("a request")
+}
+
+pub fn request(method: Method, path: &str, key: &str, body: Body) -> Request<Body> {
+    let builder = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let builder =
+        if key.is_empty() { builder } else { builder.header("authorization", format!("Bearer {key}")) };
+    builder.body(body).expect("a request")
+}
