@@ -1,0 +1,21 @@
+//! The engine on Postgres.
+
+mod engine_store;
+mod support;
+
+use std::sync::Arc;
+
+use notifier::store::Store;
+use notifier::store::postgres::PostgresStore;
+use sqlx::PgPool;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_share_the_work_without_sending_an_attempt_twice() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for _ in 0..2 {
+        let pool = PgPool::connect(&url).await.expect("the fresh database opens");
+        stores.push(Arc::new(PostgresStore::migrate(pool).await.expect("a schema")));
+    }
+    engine_store::two_processes_share_the_work([stores.remove(0), stores.remove(0)]).await;
+}

@@ -1,0 +1,16 @@
+//! The engine on `SQLite`.
+
+mod engine_store;
+mod support;
+
+use std::sync::Arc;
+
+use notifier::store::Store;
+use notifier::store::sqlite::SqliteStore;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_engines_share_the_work_without_sending_an_attempt_twice() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
+    engine_store::two_processes_share_the_work([store.clone(), store]).await;
+}

@@ -1,0 +1,125 @@
+//! The engine on real stores, as several processes run it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use messaging::Event;
+use messaging::consumer::HandleEvents;
+use notifier::domain::{NotificationId, Subscription, SubscriptionId, SubscriptionState};
+use notifier::engine::{Engine, EngineParts, Ingest};
+use notifier::store::Store;
+use prometheus::Registry;
+use runtime::testing::{ManualClock, SeededEntropy};
+use runtime::{Clock, Secret, Shutdown, Sources};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::support::receiver::{Receiver, answer};
+use crate::support::rig::{climbing, id};
+use crate::support::{client, secret};
+
+const EVENTS: usize = 300;
+const REFUSED: usize = 100;
+
+/// One notifier process without its API.
+struct Process {
+    ingest: Ingest,
+    sources: Sources,
+    shutdown: Shutdown,
+    running: JoinHandle<()>,
+}
+
+impl Process {
+    fn start(store: Arc<dyn Store>, clock: &ManualClock, seed: u64) -> Self {
+        let sources = Sources::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
+        let shutdown = Shutdown::new();
+        let parts = EngineParts {
+            store,
+            sender: Arc::new(client(clock)),
+            sources: sources.clone(),
+            shutdown: shutdown.clone(),
+            max_in_flight: 64,
+        };
+        let engine = Engine::new(parts, &Registry::new()).expect("an engine");
+        Self { ingest: engine.ingest(), sources, shutdown, running: tokio::spawn(engine.run()) }
+    }
+
+    fn events(&self, count: usize) -> Vec<Event> {
+        let event = |_| {
+            let now = self.sources.clock.now();
+            Event::new(self.sources.ids.next(), "/test", "order.paid", now, &json!({})).expect("an event")
+        };
+        (0..count).map(event).collect()
+    }
+
+    async fn stop(self) {
+        self.shutdown.stop_softly();
+        tokio::time::timeout(Duration::from_secs(10), self.running)
+            .await
+            .expect("in time")
+            .expect("no panic");
+    }
+}
+
+async fn subscribe(store: &dyn Store, url: &str, clock: &ManualClock) -> SubscriptionId {
+    let subscription = Subscription {
+        id: id(0),
+        merchant: None,
+        definition: climbing(url, &["1s", "1s"]).check().expect("valid"),
+        state: SubscriptionState::Active,
+        created_at: clock.now(),
+        updated_at: clock.now(),
+    };
+    let made = store.create(&subscription, &Secret::new(secret(1).expose())).await.expect("a store");
+    made.expect("the name is free");
+    subscription.id
+}
+
+/// Waits until nothing of `subscription` is pending.
+async fn quiet(store: &dyn Store, subscription: SubscriptionId) {
+    let quiet = async {
+        while store.next_due(&[subscription]).await.expect("a store").is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), quiet).await.expect("it becomes quiet");
+}
+
+/// Two processes take in the same events, half of them each and then the other half again; the
+/// receiver refuses the first hundred requests. Every attempt is sent once and logged once.
+pub async fn two_processes_share_the_work(stores: [Arc<dyn Store>; 2]) {
+    let mut acts = vec![answer(500, "", ""); REFUSED];
+    acts.push(answer(200, "", ""));
+    let receiver = Receiver::start(acts).await;
+    let clock = ManualClock::default();
+    let store = stores[0].clone();
+    let subscription = subscribe(store.as_ref(), &receiver.url(), &clock).await;
+    let [mut one, mut other] = [0, 1].map(|n: usize| Process::start(stores[n].clone(), &clock, n as u64 + 1));
+
+    let (first, second) = (one.events(EVENTS / 2), other.events(EVENTS / 2));
+    for (a, b) in [(first.clone(), second.clone()), (second.clone(), first.clone())] {
+        let (a, b) = tokio::join!(one.ingest.handle(a), other.ingest.handle(b));
+        a.and(b).expect("taken in");
+    }
+    receiver.wait_for(EVENTS).await;
+    clock.advance(Duration::from_secs(8)); // Past the ladder's step, within every lease.
+    let requests = receiver.wait_for(EVENTS + REFUSED).await;
+    quiet(store.as_ref(), subscription).await;
+    one.stop().await;
+    other.stop().await;
+
+    assert_eq!(receiver.requests().len(), EVENTS + REFUSED);
+    let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+    for request in &requests {
+        *sent.entry(request.header("webhook-id").expect("an id").to_owned()).or_default() += 1;
+    }
+    for event in first.iter().chain(&second) {
+        let notification = NotificationId::of(event.key(), subscription);
+        let detail =
+            store.notification(notification, None, clock.now()).await.expect("a store").expect("known");
+        let numbers: Vec<u32> = detail.attempts.iter().map(|attempt| attempt.number).collect();
+        let expected: Vec<u32> = (1..).take(sent[&event.id]).collect();
+        assert_eq!(numbers, expected, "{}", event.id);
+    }
+}
