@@ -18,20 +18,24 @@ impl Backend {
         Self { store, pool }
     }
 
-    /// Makes every insert into `table` fail from now on.
+    /// Makes every transaction that inserts into `table` fail, when it commits.
     pub async fn refuse_inserts(&self, table: &str) {
-        let trigger = format!(
-            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+        self.script(format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
              AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
-             CREATE TRIGGER refuse_{table} BEFORE INSERT ON {table} EXECUTE FUNCTION refuse();"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&self.pool).await.expect("a trigger");
+             CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION refuse();"
+        ))
+        .await;
     }
 
     /// Ends `refuse_inserts`.
-    pub async fn allow_inserts(&self, table: &str) {
-        let trigger = format!("DROP TRIGGER refuse_{table} ON {table}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&self.pool).await.expect("a trigger less");
+    pub async fn allow_inserts(&self) {
+        self.script("DROP FUNCTION refuse CASCADE".into()).await;
+    }
+
+    async fn script(&self, script: String) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&self.pool).await.expect("a valid script");
     }
 
     /// The database stops answering.

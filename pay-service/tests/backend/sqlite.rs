@@ -20,18 +20,23 @@ impl Backend {
         Self { store, db, _folder: folder }
     }
 
-    /// Makes every insert into `table` fail from now on.
+    /// Makes every transaction that inserts into `table` fail, when it commits.
     pub async fn refuse_inserts(&self, table: &str) {
-        let trigger = format!(
-            "CREATE TRIGGER refuse_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&self.db.writer).await.expect("a trigger");
+        self.script(format!(
+            "CREATE TABLE absent (id INTEGER PRIMARY KEY);
+             CREATE TABLE refused (id INTEGER REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER refuse AFTER INSERT ON {table} BEGIN INSERT INTO refused VALUES (1); END;"
+        ))
+        .await;
     }
 
     /// Ends `refuse_inserts`.
-    pub async fn allow_inserts(&self, table: &str) {
-        let trigger = format!("DROP TRIGGER refuse_{table}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&self.db.writer).await.expect("a trigger less");
+    pub async fn allow_inserts(&self) {
+        self.script("DROP TRIGGER refuse; DROP TABLE refused; DROP TABLE absent;".into()).await;
+    }
+
+    async fn script(&self, script: String) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&self.db.writer).await.expect("a valid script");
     }
 
     /// The database stops answering.

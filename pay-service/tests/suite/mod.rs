@@ -5,5 +5,6 @@ mod callbacks;
 mod create;
 mod outage;
 mod payresult;
+mod running;
 mod statement;
 mod store;
