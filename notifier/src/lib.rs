@@ -1,7 +1,14 @@
 //! The notifier: tells subscribers by signed webhook what happened, and keeps ringing until they
 //! answer or the ladder ends.
 
+pub mod api;
 pub mod domain;
 pub mod engine;
+pub mod service;
+pub mod settings;
 pub mod store;
+pub mod usecases;
 pub mod webhook;
+
+pub use service::{Parts, Service, run};
+pub use settings::Settings;

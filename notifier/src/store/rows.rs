@@ -45,12 +45,11 @@ impl StoredTime for i64 {
     }
 }
 
-/// An optional time; the outer `None` stands for one that can't be read.
-fn optional<Time: StoredTime>(time: Option<Time>) -> Option<Option<DateTime<Utc>>> {
-    match time {
-        None => Some(None),
-        Some(time) => time.time().map(Some),
-    }
+/// A time that no version of the program writes.
+struct OutOfRange;
+
+fn optional<Time: StoredTime>(time: Option<Time>) -> Result<Option<DateTime<Utc>>, OutOfRange> {
+    time.map(|time| time.time().ok_or(OutOfRange)).transpose()
 }
 
 fn count(number: i64) -> Option<u32> {
@@ -167,7 +166,8 @@ pub(super) struct SecretRow<Time> {
 
 impl<Time: StoredTime> SecretRow<Time> {
     pub(super) fn secret(self) -> StoreResult<SigningSecret> {
-        let expires_at = readable(optional(self.expires_at), "secret of subscription", self.subscription_id)?;
+        let expires_at =
+            readable(optional(self.expires_at).ok(), "secret of subscription", self.subscription_id)?;
         Ok(SigningSecret { secret: Secret::new(self.secret), expires_at })
     }
 }
@@ -388,8 +388,8 @@ impl<Time: StoredTime> ReplayRow<Time> {
         let filter = ReplayFilter {
             subscription: SubscriptionId(self.subscription_id),
             state,
-            created_from: optional(self.created_from)?,
-            created_to: optional(self.created_to)?,
+            created_from: optional(self.created_from).ok()?,
+            created_to: optional(self.created_to).ok()?,
         };
         Some(Replay {
             id: self.id,
@@ -400,7 +400,7 @@ impl<Time: StoredTime> ReplayRow<Time> {
             matched: self.matched.try_into().ok()?,
             resent: self.resent.try_into().ok()?,
             created_at: self.created_at.time()?,
-            finished_at: optional(self.finished_at)?,
+            finished_at: optional(self.finished_at).ok()?,
         })
     }
 }

@@ -11,7 +11,7 @@ pub mod shell;
 pub mod timestamp;
 
 pub use auth::OperatorOnly;
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, OptionalJson, Path, Query};
 pub use page::{List, Page};
 pub use readiness::{Check, Readiness};
 pub use server::serve;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::notifications::push_state;
 use crate::domain::Replay;
+use crate::domain::notification::StateName;
 use crate::store::replay::{self, Found};
 use crate::store::rows::{ReplayRow, narrow, replay_columns};
 use crate::store::{ReplayStep, ReplayStore};
@@ -26,7 +27,7 @@ impl ReplayStore for PostgresStore {
         .bind(replay.id)
         .bind(replay.filter.subscription.0)
         .bind(&replay.merchant)
-        .bind(replay.filter.state.map(|state| state.as_str()))
+        .bind(replay.filter.state.map(StateName::as_str))
         .bind(replay.filter.created_from)
         .bind(replay.filter.created_to)
         .bind(&replay.actor)

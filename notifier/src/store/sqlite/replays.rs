@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::notifications::push_state;
 use crate::domain::Replay;
+use crate::domain::notification::StateName;
 use crate::store::replay::{self, Found};
 use crate::store::rows::{ReplayRow, narrow, replay_columns};
 use crate::store::{ReplayStep, ReplayStore};
@@ -27,7 +28,7 @@ impl ReplayStore for SqliteStore {
         .bind(replay.id)
         .bind(replay.filter.subscription.0)
         .bind(&replay.merchant)
-        .bind(replay.filter.state.map(|state| state.as_str()))
+        .bind(replay.filter.state.map(StateName::as_str))
         .bind(replay.filter.created_from.map(|time| time.timestamp_micros()))
         .bind(replay.filter.created_to.map(|time| time.timestamp_micros()))
         .bind(&replay.actor)

@@ -1,0 +1,343 @@
+//! What the outside sees of the domain.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use runtime::duration::HumanDuration;
+use runtime::http::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::attempt::FailureClass;
+use crate::domain::event::data_of;
+use crate::domain::notification::StateName;
+use crate::domain::{
+    AckRule, Attempt, Audit, NewEvent, Notification, NotificationState, Replay, Schedule, Subscription,
+};
+use crate::store::NotificationDetail;
+
+/// A subscription.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub struct SubscriptionDocument {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, unique per merchant.
+    #[schema(example = "orders")]
+    pub name: String,
+    /// Whose it is; `null`: the operator's, which hears of every merchant's events.
+    pub merchant: Option<String>,
+    /// Where webhooks go.
+    #[schema(example = "https://shop.example/hooks")]
+    pub url: String,
+    /// Which events are asked for.
+    #[schema(example = json!(["recharge.*"]))]
+    pub event_types: Vec<String>,
+    /// A note for people.
+    pub description: Option<String>,
+    /// The waits between attempts, or a preset's name.
+    #[schema(value_type = Object, example = json!(["1m", "5m"]))]
+    pub ladder: Schedule,
+    /// What counts as acknowledgement.
+    #[schema(value_type = Object, example = "status")]
+    pub ack: AckRule,
+    /// How long one exchange may take.
+    pub timeout: HumanDuration,
+    /// How many attempts may be under way at once.
+    pub max_in_flight: u32,
+    /// How many attempts may start a second; `null`: any number.
+    pub rate_limit: Option<u32>,
+    /// Headers sent with every webhook.
+    pub headers: BTreeMap<String, String>,
+    /// `active`, `paused` or `disabled`.
+    #[schema(example = "active")]
+    pub state: &'static str,
+    /// Why it is disabled.
+    pub disabled_reason: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<&Subscription> for SubscriptionDocument {
+    fn from(subscription: &Subscription) -> Self {
+        let draft = subscription.definition.draft().clone();
+        Self {
+            id: subscription.id.0,
+            name: draft.name,
+            merchant: subscription.merchant.clone(),
+            url: draft.url,
+            event_types: draft.event_types,
+            description: draft.description,
+            ladder: draft.schedule,
+            ack: draft.ack,
+            timeout: draft.timeout,
+            max_in_flight: draft.max_in_flight,
+            rate_limit: draft.rate_limit,
+            headers: draft.headers,
+            state: subscription.state.as_str(),
+            disabled_reason: subscription.state.disabled_reason().map(str::to_owned),
+            created_at: subscription.created_at,
+            updated_at: subscription.updated_at,
+        }
+    }
+}
+
+/// A subscription with its newest secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedSubscription {
+    #[serde(flatten)]
+    subscription: SubscriptionDocument,
+    /// What webhooks are signed with; shown here and never again.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    secret: String,
+}
+
+impl CreatedSubscription {
+    /// The answer to the making of `subscription`.
+    pub fn new(subscription: &Subscription, secret: &runtime::Secret) -> Self {
+        Self { subscription: subscription.into(), secret: secret.expose().to_owned() }
+    }
+}
+
+/// A line of the notification log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Notification)]
+pub struct NotificationDocument {
+    /// Its id.
+    pub id: Uuid,
+    /// To whom.
+    pub subscription_id: Uuid,
+    /// The subscription's owner.
+    pub merchant: Option<String>,
+    /// The event's id, which the receiver knows as `webhook-id`.
+    pub event_id: String,
+    /// What happened.
+    #[schema(example = "recharge.succeeded")]
+    pub event_type: String,
+    /// What it happened to.
+    pub subject: Option<String>,
+    /// `pending`, `delivering`, `delivered`, `exhausted`, `cancelled` or `held`.
+    #[schema(example = "delivered")]
+    pub state: &'static str,
+    /// When the next attempt is due, while it is `pending`.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Attempts made so far.
+    pub attempt_count: u32,
+    /// When it came in.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<&Notification> for NotificationDocument {
+    fn from(notification: &Notification) -> Self {
+        let next_attempt_at = match notification.state {
+            NotificationState::Pending { next_attempt_at } => Some(next_attempt_at),
+            _ => None,
+        };
+        Self {
+            id: notification.id.0,
+            subscription_id: notification.subscription.0,
+            merchant: notification.merchant.clone(),
+            event_id: notification.event_id.clone(),
+            event_type: notification.event_type.clone(),
+            subject: notification.subject.clone(),
+            state: notification.state.name().as_str(),
+            next_attempt_at,
+            attempt_count: notification.attempts,
+            created_at: notification.created_at,
+            updated_at: notification.updated_at,
+        }
+    }
+}
+
+/// A notification with all that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotificationWithAttempts {
+    #[serde(flatten)]
+    notification: NotificationDocument,
+    /// Its event.
+    event: EventDocument,
+    /// Every attempt, oldest first.
+    attempts: Vec<AttemptDocument>,
+    /// What people did to it, oldest first.
+    audits: Vec<AuditDocument>,
+}
+
+impl From<&NotificationDetail> for NotificationWithAttempts {
+    fn from(detail: &NotificationDetail) -> Self {
+        Self {
+            notification: (&detail.notification).into(),
+            event: (&detail.event).into(),
+            attempts: detail.attempts.iter().map(Into::into).collect(),
+            audits: detail.audits.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// An event.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub struct EventDocument {
+    /// Its id.
+    id: String,
+    /// Who published it.
+    source: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    kind: String,
+    /// When it happened.
+    time: DateTime<Utc>,
+    /// What it happened to.
+    subject: Option<String>,
+    /// Whose affair it is.
+    merchant: Option<String>,
+    /// The W3C trace context it happened in.
+    traceparent: Option<String>,
+    /// What is told about it, as it was published.
+    #[schema(value_type = Object)]
+    data: Option<Box<RawValue>>,
+}
+
+impl From<&NewEvent> for EventDocument {
+    fn from(event: &NewEvent) -> Self {
+        Self {
+            id: event.id.clone(),
+            source: event.source.clone(),
+            kind: event.kind.clone(),
+            time: event.time,
+            subject: event.subject.clone(),
+            merchant: event.merchant.clone(),
+            traceparent: event.traceparent.clone(),
+            data: std::str::from_utf8(&event.body).ok().and_then(data_of),
+        }
+    }
+}
+
+/// One try at delivering.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub struct AttemptDocument {
+    /// Counts from 1 and never starts over.
+    pub number: u32,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// `delivered`, `failed` or `gone`.
+    #[schema(example = "failed")]
+    pub outcome: &'static str,
+    /// Why it failed, in one word.
+    #[schema(example = "timeout")]
+    pub failure_class: Option<&'static str>,
+    /// The status that came back.
+    pub http_status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The first 1024 bytes of the answer.
+    pub response_excerpt: Option<String>,
+}
+
+impl From<&Attempt> for AttemptDocument {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at,
+            duration_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+            outcome: attempt.outcome.as_str(),
+            failure_class: attempt.outcome.failure_class().map(FailureClass::as_str),
+            http_status: attempt.http_status,
+            error: attempt.error.clone(),
+            response_excerpt: attempt.response_excerpt.clone(),
+        }
+    }
+}
+
+/// What a person did to a notification.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Audit)]
+pub struct AuditDocument {
+    /// `resend`, `cancel` or `replay`.
+    #[schema(example = "resend")]
+    action: &'static str,
+    /// `operator` or `merchant:<name>`.
+    #[schema(example = "operator")]
+    actor: String,
+    /// Why, as they said.
+    reason: Option<String>,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl From<&Audit> for AuditDocument {
+    fn from(audit: &Audit) -> Self {
+        let Audit { action, actor, reason, at, .. } = audit.clone();
+        Self { action: action.as_str(), actor, reason, at }
+    }
+}
+
+/// A replay and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replay)]
+pub struct ReplayDocument {
+    /// Its id.
+    pub id: Uuid,
+    /// `running` or `done`.
+    #[schema(example = "running")]
+    state: &'static str,
+    /// Of which subscription.
+    subscription_id: Uuid,
+    /// Which of its notifications.
+    filter: ReplayFilterDocument,
+    /// Notifications found so far.
+    matched: u64,
+    /// Those of them resent; the others had an attempt under way.
+    resent: u64,
+    /// Who asked for it.
+    created_by: String,
+    /// Why, as they said.
+    reason: Option<String>,
+    /// When it was asked for.
+    created_at: DateTime<Utc>,
+    /// When it was through.
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// What a replay resends; absent bounds are `null`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayFilterDocument {
+    state: Option<&'static str>,
+    created_from: Option<DateTime<Utc>>,
+    created_to: Option<DateTime<Utc>>,
+}
+
+impl From<&Replay> for ReplayDocument {
+    fn from(replay: &Replay) -> Self {
+        let filter = &replay.filter;
+        Self {
+            id: replay.id,
+            state: if replay.finished_at.is_some() { "done" } else { "running" },
+            subscription_id: filter.subscription.0,
+            filter: ReplayFilterDocument {
+                state: filter.state.map(StateName::as_str),
+                created_from: filter.created_from,
+                created_to: filter.created_to,
+            },
+            matched: replay.matched,
+            resent: replay.resent,
+            created_by: replay.actor.clone(),
+            reason: replay.reason.clone(),
+            created_at: replay.created_at,
+            finished_at: replay.finished_at,
+        }
+    }
+}
+
+/// The time itself.
+pub(super) fn time(timestamp: Option<Timestamp>) -> Option<DateTime<Utc>> {
+    timestamp.map(|Timestamp(time)| time)
+}

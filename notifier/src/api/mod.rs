@@ -1,0 +1,92 @@
+//! HTTP in and out, nothing else.
+
+mod documents;
+mod notification_actions;
+mod notifications;
+mod replays;
+mod subscription_actions;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use runtime::Problem;
+use runtime::http::described::BearerKey;
+use runtime::keys::{Caller, is_merchant_name};
+use runtime::validation::Invalid;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Description;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::notification::StateName;
+use crate::usecases::Tools;
+use crate::usecases::test_subscription::TestSubscriptions;
+
+/// What the endpoints work with.
+pub struct Api {
+    tools: Tools,
+    tests: TestSubscriptions,
+}
+
+/// The state of every handler.
+type State = axum::extract::State<Arc<Api>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Ringback notifier", description = "Tells subscribers by signed webhook what happened."),
+    modifiers(&BearerKey),
+    tags(
+        (name = "subscriptions", description = "Who wants to hear of what, where and how"),
+        (name = "notifications", description = "The notification log, and what people do with it"),
+        (name = "replays", description = "Resending many notifications"),
+    )
+)]
+struct Described;
+
+/// The endpoints and their description.
+pub fn endpoints(tools: Tools) -> (Router, Description) {
+    let tests = TestSubscriptions::new(tools.clone());
+    let (router, description) = OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(subscriptions::create, subscriptions::list))
+        .routes(routes!(subscriptions::show, subscriptions::patch, subscriptions::delete))
+        .routes(routes!(subscription_actions::rotate_secret))
+        .routes(routes!(subscription_actions::test))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::show))
+        .routes(routes!(notification_actions::resend))
+        .routes(routes!(notification_actions::cancel))
+        .routes(routes!(replays::create))
+        .routes(routes!(replays::show))
+        .split_for_parts();
+    (router.with_state(Arc::new(Api { tools, tests })), description)
+}
+
+fn no_subscription() -> Problem {
+    Problem::not_found("there is no such subscription")
+}
+
+fn no_notification() -> Problem {
+    Problem::not_found("there is no such notification")
+}
+
+/// The merchant a list is narrowed to: a merchant's key sees its own alone, and another's name is
+/// not there for it.
+fn narrowed(caller: &Caller, named: Option<String>) -> Result<Option<String>, Problem> {
+    match named {
+        None => Ok(caller.merchant().map(str::to_owned)),
+        Some(name) if !is_merchant_name(&name) => {
+            let right = "must have 1 to 64 letters, digits, `-`, `_` or `.`";
+            Err(Problem::malformed_query(Invalid::field("merchant", right)))
+        }
+        Some(name) if caller.may_see(Some(&name)) => Ok(Some(name)),
+        Some(_) => Err(Problem::not_found("no such merchant is yours to see")),
+    }
+}
+
+fn state_name(field: &str, name: &str) -> Result<StateName, Invalid> {
+    StateName::parse(name).ok_or_else(|| {
+        let known = StateName::ALL.map(StateName::as_str).join(", ");
+        Invalid::field(field, format!("must be one of {known}"))
+    })
+}

@@ -1,0 +1,109 @@
+//! The notification log.
+
+use runtime::Problem;
+use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Page, Path, Query, Timestamp};
+use runtime::keys::Caller;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::documents::{NotificationDocument, NotificationWithAttempts, time};
+use super::{State, narrowed, no_notification, state_name};
+use crate::domain::{NotificationId, SubscriptionId};
+use crate::store::NotificationFilter;
+
+/// Which notifications, and which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NotificationsQuery {
+    /// Only this merchant's; with a merchant's key, its own name or absent
+    merchant: Option<String>,
+    /// Only those `pending`, `delivering`, `delivered`, `exhausted`, `cancelled` or `held`
+    state: Option<String>,
+    /// Only those of this subscription
+    subscription_id: Option<Uuid>,
+    /// Only those about events of exactly this type
+    event_type: Option<String>,
+    /// Only those about this subject, such as a `tx_no`
+    subject: Option<String>,
+    /// Only those about the event with this id
+    event_id: Option<String>,
+    /// Only those that came in then or later
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: Option<Timestamp>,
+    /// Only those that came in before then
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_to: Option<Timestamp>,
+    /// Where the page starts: the `next_cursor` of the page before
+    cursor: Option<String>,
+    /// How many at most, 1 to 200; 50 if absent
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+}
+
+/// List notifications, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/notifications",
+    tag = "notifications",
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A page of notifications", body = List<NotificationDocument>),
+        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        QueryProblems,
+    )
+)]
+pub async fn list(
+    state: State,
+    caller: Caller,
+    Query(query): Query<NotificationsQuery>,
+) -> Result<Json<List<NotificationDocument>>, Problem> {
+    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let filter = query.filter(&caller)?;
+    let rows = state.tools.store.notifications(&filter, page, state.tools.sources.clock.now()).await?;
+    let list = List::new(rows, page, |notification| notification.id.0);
+    Ok(Json(list.map(|notification| NotificationDocument::from(&notification))))
+}
+
+impl NotificationsQuery {
+    fn filter(self, caller: &Caller) -> Result<NotificationFilter, Problem> {
+        let state = self.state.map(|name| state_name("state", &name)).transpose();
+        Ok(NotificationFilter {
+            owner: narrowed(caller, self.merchant)?,
+            state: state.map_err(Problem::malformed_query)?,
+            subscription: self.subscription_id.map(SubscriptionId),
+            event_type: self.event_type,
+            subject: self.subject,
+            event_id: self.event_id,
+            created_from: time(self.created_from),
+            created_to: time(self.created_to),
+        })
+    }
+}
+
+/// Show a notification with its event, every attempt and what people did to it
+#[utoipa::path(
+    get,
+    path = "/v1/notifications/{id}",
+    tag = "notifications",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The notification")),
+    responses(
+        (status = 200, description = "The notification", body = NotificationWithAttempts),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+    )
+)]
+pub async fn show(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Json<NotificationWithAttempts>, Problem> {
+    let tools = &state.tools;
+    let now = tools.sources.clock.now();
+    let found = tools.store.notification(NotificationId(id), caller.merchant(), now).await?;
+    found.as_ref().map(|found| Json(found.into())).ok_or_else(no_notification)
+}

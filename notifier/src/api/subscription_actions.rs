@@ -1,0 +1,120 @@
+//! Rotating a subscription's secret, and testing its endpoint.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use runtime::Problem;
+use runtime::duration::HumanDuration;
+use runtime::http::described::{BodyProblems, KeyedProblems};
+use runtime::http::{Json, OptionalJson, Path};
+use runtime::keys::Caller;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::documents::AttemptDocument;
+use super::{State, no_subscription};
+use crate::domain::SubscriptionId;
+use crate::usecases::subscribe::{self, overlap};
+use crate::usecases::test_subscription::TestError;
+
+/// How to rotate.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSecret {
+    /// How long the secret before is signed with beside the new one, 0s to 168h; 24h if absent
+    overlap: Option<HumanDuration>,
+}
+
+/// The new secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RotatedSecret {
+    /// The subscription.
+    id: Uuid,
+    /// What webhooks are signed with from now on; shown here and never again.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    secret: String,
+    /// Until when the secret before is signed with as well.
+    overlap_until: DateTime<Utc>,
+}
+
+/// Rotate the secret
+///
+/// During the overlap every webhook carries a signature for each live secret, five at the most.
+#[utoipa::path(
+    post,
+    path = "/v1/subscriptions/{id}/rotate-secret",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    request_body = Option<RotateSecret>,
+    responses(
+        (status = 200, description = "The new secret", body = RotatedSecret),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        BodyProblems,
+    )
+)]
+pub async fn rotate_secret(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    OptionalJson(request): OptionalJson<RotateSecret>,
+) -> Result<Json<RotatedSecret>, Problem> {
+    let tools = &state.tools;
+    let overlap = overlap(request.overlap.unwrap_or(HumanDuration(Duration::from_hours(24))))?;
+    let (subscription, owner) = (SubscriptionId(id), caller.merchant());
+    let rotated =
+        subscribe::rotate_secret(&*tools.store, &tools.sources, subscription, owner, overlap).await?;
+    let rotated = rotated.ok_or_else(no_subscription)?;
+    let secret = rotated.secret.expose().to_owned();
+    Ok(Json(RotatedSecret { id, secret, overlap_until: rotated.overlap_until }))
+}
+
+/// Nothing to choose.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestSubscription {}
+
+/// What came of a test.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TestedSubscription {
+    /// The id of the test event, which the receiver saw as `webhook-id`.
+    event_id: String,
+    #[serde(flatten)]
+    attempt: AttemptDocument,
+}
+
+/// Send a test event
+///
+/// A signed event of type `ringback.test` goes out at once, outside ladder and log; the answer tells
+/// what came of it.
+#[utoipa::path(
+    post,
+    path = "/v1/subscriptions/{id}/test",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    request_body = Option<TestSubscription>,
+    responses(
+        (status = 200, description = "Sent; the answer tells what came of it", body = TestedSubscription),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tests are under way", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        BodyProblems,
+    )
+)]
+pub async fn test(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    OptionalJson(TestSubscription {}): OptionalJson<TestSubscription>,
+) -> Result<Json<TestedSubscription>, Problem> {
+    let tested = state.tests.test(SubscriptionId(id), caller.merchant()).await;
+    let tested = tested.map_err(|error| match error {
+        TestError::Busy => Problem::too_many_requests(error.to_string(), Duration::from_secs(5)),
+        TestError::Store(error) => error.into(),
+    })?;
+    let tested = tested.ok_or_else(no_subscription)?;
+    Ok(Json(TestedSubscription { event_id: tested.event_id, attempt: (&tested.attempt).into() }))
+}

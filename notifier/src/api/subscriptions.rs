@@ -1,0 +1,319 @@
+//! Making, reading, changing and deleting subscriptions.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use runtime::Problem;
+use runtime::duration::HumanDuration;
+use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Page, Path, Query};
+use runtime::keys::{Caller, is_merchant_name};
+use runtime::validation::Invalid;
+use serde::{Deserialize, Deserializer};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::documents::{CreatedSubscription, SubscriptionDocument};
+use super::{State, narrowed, no_subscription};
+use crate::domain::subscription::{Draft, Patch};
+use crate::domain::{AckRule, Schedule, SubscriptionId, SubscriptionState};
+use crate::store::{PatchRefused, SubscriptionFilter};
+use crate::usecases::subscribe::{SubscribeError, check_target, subscribe};
+
+/// A new subscription.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSubscription {
+    /// Unique per merchant, 1 to 64 characters
+    #[schema(example = "orders")]
+    name: String,
+    /// An `http` or `https` URL of at most 2048 bytes, without user and fragment
+    #[schema(example = "https://shop.example/hooks")]
+    url: String,
+    /// 1 to 50 of: a type such as `recharge.succeeded`, a family such as `recharge.*`, or `*`
+    #[schema(example = json!(["recharge.*"]))]
+    event_types: Vec<String>,
+    /// A note for people, up to 500 characters
+    description: Option<String>,
+    /// 1 to 20 steps of 1s to 24h, or `standard`, `wechatpay` or `alipay`
+    #[schema(value_type = Option<Object>, example = "standard")]
+    ladder: Option<Schedule>,
+    /// `"status"`, `{"body": "success"}` or `{"json": {"pointer": "/code", "equals": "SUCCESS"}}`
+    #[schema(value_type = Option<Object>, example = "status")]
+    ack: Option<AckRule>,
+    /// 1s to 30s; 10s if absent
+    timeout: Option<HumanDuration>,
+    /// 1 to 1000; 32 if absent
+    max_in_flight: Option<u32>,
+    /// Attempts a second, 1 to 10000; any number if absent
+    rate_limit: Option<u32>,
+    /// Up to 20 headers to send with every webhook
+    headers: Option<BTreeMap<String, String>>,
+    /// Whose it is, with the operator key; absent: the operator's, which hears of every event
+    merchant: Option<String>,
+}
+
+impl CreateSubscription {
+    fn draft(self) -> Draft {
+        let defaults = Draft::new(self.name, self.url, self.event_types);
+        Draft {
+            description: self.description,
+            schedule: self.ladder.unwrap_or(defaults.schedule),
+            ack: self.ack.unwrap_or(defaults.ack),
+            timeout: self.timeout.unwrap_or(defaults.timeout),
+            max_in_flight: self.max_in_flight.unwrap_or(defaults.max_in_flight),
+            rate_limit: self.rate_limit,
+            headers: self.headers.unwrap_or_default(),
+            ..defaults
+        }
+    }
+}
+
+/// Subscribe
+#[utoipa::path(
+    post,
+    path = "/v1/subscriptions",
+    tag = "subscriptions",
+    security(("key" = [])),
+    request_body = CreateSubscription,
+    responses(
+        (status = 201, description = "Made; the secret is shown here and never again", body = CreatedSubscription),
+        (status = 403, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        BodyProblems,
+    )
+)]
+pub async fn create(
+    state: State,
+    caller: Caller,
+    Json(mut request): Json<CreateSubscription>,
+) -> Result<Response, Problem> {
+    let merchant = owner(&caller, request.merchant.take())?;
+    let tools = &state.tools;
+    let made = subscribe(&*tools.store, &tools.sources, &tools.policy, merchant, request.draft()).await;
+    let (subscription, secret) = made.map_err(|error| match error {
+        SubscribeError::Invalid(invalid) => invalid.into(),
+        SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
+        SubscribeError::Store(error) => error.into(),
+    })?;
+    let location = HeaderValue::try_from(format!("/v1/subscriptions/{}", subscription.id))
+        .expect("a path of letters, digits and dashes");
+    let body = Json(CreatedSubscription::new(&subscription, &secret));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], body).into_response())
+}
+
+/// Whose it is to be.
+fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Problem> {
+    match (caller, named) {
+        (Caller::Merchant(own), None) => Ok(Some(own.clone())),
+        (Caller::Merchant(own), Some(named)) if *own == named => Ok(Some(named)),
+        (Caller::Merchant(_), Some(_)) => Err(Problem::forbidden("a merchant's key subscribes for its own")),
+        (Caller::Operator, None) => Ok(None),
+        (Caller::Operator, Some(named)) if is_merchant_name(&named) => Ok(Some(named)),
+        (Caller::Operator, Some(_)) => {
+            let right = "must have 1 to 64 letters, digits, `-`, `_` or `.`";
+            Err(Invalid::field("merchant", right).into())
+        }
+    }
+}
+
+/// Show a subscription
+#[utoipa::path(
+    get,
+    path = "/v1/subscriptions/{id}",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    responses(
+        (status = 200, description = "The subscription", body = SubscriptionDocument),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+    )
+)]
+pub async fn show(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Json<SubscriptionDocument>, Problem> {
+    let found = state.tools.store.subscription(SubscriptionId(id), caller.merchant()).await?;
+    found.as_ref().map(|found| Json(found.into())).ok_or_else(no_subscription)
+}
+
+/// Which subscriptions, and which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SubscriptionsQuery {
+    /// Only this merchant's; with a merchant's key, its own name or absent
+    merchant: Option<String>,
+    /// Only those with this name
+    name: Option<String>,
+    /// Where the page starts: the `next_cursor` of the page before
+    cursor: Option<String>,
+    /// How many at most, 1 to 200; 50 if absent
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+}
+
+/// List subscriptions, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/subscriptions",
+    tag = "subscriptions",
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A page of subscriptions", body = List<SubscriptionDocument>),
+        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        QueryProblems,
+    )
+)]
+pub async fn list(
+    state: State,
+    caller: Caller,
+    Query(query): Query<SubscriptionsQuery>,
+) -> Result<Json<List<SubscriptionDocument>>, Problem> {
+    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let filter = SubscriptionFilter { merchant: narrowed(&caller, query.merchant)?, name: query.name };
+    let rows = state.tools.store.subscriptions(&filter, page).await?;
+    let list = List::new(rows, page, |subscription| subscription.id.0);
+    Ok(Json(list.map(|subscription| SubscriptionDocument::from(&subscription))))
+}
+
+/// What is to change; what is absent stays. `null` is allowed for `description` and `rate_limit`,
+/// which it clears.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a value are three different wishes")]
+pub struct PatchSubscription {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    url: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    event_types: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+    /// Applies from the next failure on
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    ladder: Option<Schedule>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    ack: Option<AckRule>,
+    #[serde(default, deserialize_with = "present")]
+    timeout: Option<HumanDuration>,
+    #[serde(default, deserialize_with = "present")]
+    max_in_flight: Option<u32>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>)]
+    rate_limit: Option<Option<u32>>,
+    /// Replaces all headers
+    #[serde(default, deserialize_with = "present")]
+    headers: Option<BTreeMap<String, String>>,
+    /// `active`, `paused` or `disabled`
+    #[serde(default, deserialize_with = "present")]
+    state: Option<WantedState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum WantedState {
+    Active,
+    Paused,
+    Disabled,
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl PatchSubscription {
+    fn patch(self, caller: &Caller) -> Patch {
+        let state = self.state.map(|wanted| match wanted {
+            WantedState::Active => SubscriptionState::Active,
+            WantedState::Paused => SubscriptionState::Paused,
+            WantedState::Disabled => SubscriptionState::Disabled { reason: format!("disabled by {caller}") },
+        });
+        Patch {
+            name: self.name,
+            url: self.url,
+            event_types: self.event_types,
+            description: self.description,
+            schedule: self.ladder,
+            ack: self.ack,
+            timeout: self.timeout,
+            max_in_flight: self.max_in_flight,
+            rate_limit: self.rate_limit,
+            headers: self.headers,
+            state,
+        }
+    }
+}
+
+/// Change a subscription
+///
+/// `paused` and `disabled` hold its notifications back; `active` lets them go out.
+#[utoipa::path(
+    patch,
+    path = "/v1/subscriptions/{id}",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    request_body = PatchSubscription,
+    responses(
+        (status = 200, description = "The changed subscription", body = SubscriptionDocument),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        BodyProblems,
+    )
+)]
+pub async fn patch(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Json(request): Json<PatchSubscription>,
+) -> Result<Json<SubscriptionDocument>, Problem> {
+    let tools = &state.tools;
+    let (id, patch) = (SubscriptionId(id), request.patch(&caller));
+    if patch.url.is_some() {
+        let current = tools.store.subscription(id, caller.merchant()).await?;
+        let mut changed = current.ok_or_else(no_subscription)?;
+        patch.apply(&mut changed, tools.sources.clock.now())?;
+        check_target(&changed.definition, &tools.policy)?;
+    }
+    let patched = tools.store.patch(id, caller.merchant(), &patch, tools.sources.clock.now()).await?;
+    let subscription = patched.ok_or_else(no_subscription)?.map_err(|refused| match refused {
+        PatchRefused::Invalid(invalid) => invalid.into(),
+        PatchRefused::NameTaken(taken) => Problem::conflict(taken.to_string()),
+    })?;
+    tools.schedule.look_now();
+    Ok(Json((&subscription).into()))
+}
+
+/// Delete a subscription
+///
+/// What was pending for it is cancelled; the log stays. Its name is free again.
+#[utoipa::path(
+    delete,
+    path = "/v1/subscriptions/{id}",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+    )
+)]
+pub async fn delete(state: State, caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
+    let tools = &state.tools;
+    let now = tools.sources.clock.now();
+    let there = tools.store.delete(SubscriptionId(id), caller.merchant(), now).await?;
+    if there { Ok(StatusCode::NO_CONTENT) } else { Err(no_subscription()) }
+}

@@ -1,0 +1,125 @@
+//! The service put together: endpoints, intake, engine, replays, and their orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use axum::Router;
+use ipnet::IpNet;
+use messaging::Broker;
+use messaging::broker::NOTIFIER_EVENTS;
+use messaging::consumer::Intake;
+use prometheus::Registry;
+use runtime::http::{Check, Readiness, Shell, serve};
+use runtime::keys::Keyring;
+use runtime::{Shutdown, Sources, background};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::api;
+use crate::engine::{Engine, EngineParts, Ingest};
+use crate::store::Store;
+use crate::usecases::Tools;
+use crate::usecases::replay::{self, RunReplays};
+use crate::webhook::{AddressPolicy, SystemLookup, WebhookClient};
+
+/// How long the intake rests when it has nothing to do; it waits for messages by itself.
+const INTAKE_POLL: Duration = Duration::from_millis(10);
+
+/// What a running notifier is made of.
+pub struct Parts {
+    /// Who may call.
+    pub keyring: Keyring,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Where events come from.
+    pub broker: Arc<dyn Broker>,
+    /// Time, randomness, ids.
+    pub sources: Sources,
+    /// Private networks that webhooks may reach all the same.
+    pub allow_private_targets: Vec<IpNet>,
+    /// How many attempts may be under way at once.
+    pub max_in_flight: u32,
+}
+
+/// The parts put together, not yet running.
+pub struct Service {
+    /// All endpoints.
+    pub router: Router,
+    /// Takes events from the queue.
+    pub intake: Intake<Ingest>,
+    /// Delivers.
+    pub engine: Engine,
+    /// Carries replays out.
+    pub replays: RunReplays,
+    replays_wake: Arc<Notify>,
+}
+
+impl Service {
+    /// Puts `parts` together; what runs ends with `shutdown`. Must be called inside of a tokio
+    /// runtime.
+    pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let Parts { keyring, store, broker, sources, allow_private_targets, max_in_flight } = parts;
+        let policy = Arc::new(AddressPolicy::allowing(allow_private_targets));
+        let client = WebhookClient::new(policy.clone(), Arc::new(SystemLookup), sources.clock.clone());
+        let sender = Arc::new(client.context("no HTTP client can be made")?);
+        let metrics = Registry::new();
+        let engine_parts = EngineParts {
+            store: store.clone(),
+            sender: sender.clone(),
+            sources: sources.clone(),
+            shutdown,
+            max_in_flight,
+        };
+        let engine = Engine::new(engine_parts, &metrics).context("the engine's metrics")?;
+        let readiness = Readiness::new()
+            .with("database", Arc::new(Database(store.clone())))
+            .with("broker", Arc::new(Queue(broker.clone())));
+        let replays_wake = Arc::new(Notify::new());
+        let (schedule, replays) = (engine.schedule(), replays_wake.clone());
+        let tools = Tools { store, sources, schedule, replays, policy, sender };
+        let (endpoints, openapi) = api::endpoints(tools.clone());
+        Ok(Self {
+            router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
+            intake: Intake::new("notifier.intake", broker, NOTIFIER_EVENTS, engine.ingest()),
+            engine,
+            replays: RunReplays(tools),
+            replays_wake,
+        })
+    }
+}
+
+/// Serves on `listener`, takes events and delivers until `shutdown`; returns when everything has
+/// ended.
+pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Service { router, intake, engine, replays, replays_wake } = Service::new(parts, shutdown.clone())?;
+    let never = Arc::new(Notify::new());
+    let intake = tokio::spawn(background::run(intake, never, INTAKE_POLL, shutdown.clone()));
+    let engine = tokio::spawn(engine.run());
+    let replays = tokio::spawn(background::run(replays, replays_wake, replay::POLL, shutdown.clone()));
+    let served = serve(listener, router, shutdown.clone()).await;
+    shutdown.stop_softly();
+    intake.await?;
+    replays.await?;
+    engine.await?;
+    Ok(served?)
+}
+
+struct Database(Arc<dyn Store>);
+
+#[async_trait]
+impl Check for Database {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}
+
+struct Queue(Arc<dyn Broker>);
+
+#[async_trait]
+impl Check for Queue {
+    async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.check().await?)
+    }
+}

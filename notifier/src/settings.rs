@@ -1,0 +1,102 @@
+//! The settings of the `notifier` program.
+
+use std::str::FromStr;
+
+use clap::Parser;
+use ipnet::IpNet;
+use messaging::BrokerUrl;
+use runtime::database::DatabaseUrl;
+use runtime::settings::{Action, CommonSettings, ListenSettings};
+
+/// Tells subscribers by signed webhook what happened, and keeps ringing until they answer.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "notifier", version, mut_arg("listen", |arg| arg.required(false).default_value("127.0.0.1:8082")))]
+pub struct Settings {
+    /// What to do
+    #[arg(value_enum, default_value = "serve")]
+    pub action: Action,
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: ListenSettings,
+    /// `postgres://…` or `sqlite://FILE`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: DatabaseUrl,
+    /// How many connections to a Postgres are held at most
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_max_connections: u32,
+    /// `amqp://…`, `amqps://…` or `sqlite://FILE`
+    #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
+    pub broker_url: BrokerUrl,
+    /// Private networks that webhooks may reach all the same: `127.0.0.0/8,10.1.0.0/16`
+    #[arg(long, env = "ALLOW_PRIVATE_TARGETS", value_name = "CIDRS", default_value = "")]
+    pub allow_private_targets: Networks,
+    /// How many attempts may be under way at once in this process
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "NUMBER", default_value = "256")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_in_flight: u32,
+    /// The settings that every service has.
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+/// Networks as CIDRs, separated by commas; none when empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+/// An entry is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no network: write CIDRs such as `10.1.0.0/16`, separated by commas")]
+pub struct NotANetwork(String);
+
+impl FromStr for Networks {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let networks = entries.map(|entry| entry.parse().map_err(|_| NotANetwork(entry.to_owned())));
+        networks.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn load(arguments: &[&str]) -> Result<Settings, String> {
+        let arguments: Vec<OsString> =
+            [&["notifier"], arguments].concat().iter().map(OsString::from).collect();
+        runtime::settings::load(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_sample_configuration_is_valid_and_says_the_defaults() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/notifier.toml");
+        let settings = load(&["--config", sample]).expect("the sample");
+        let plain = load(&["--database-url", "sqlite://n.db", "--broker-url", "sqlite://broker.db"]);
+        let plain = plain.expect("the required settings are enough");
+        assert_eq!(settings.listen.listen, plain.listen.listen);
+        assert_eq!(settings.database_max_connections, plain.database_max_connections);
+        assert_eq!(settings.max_in_flight, plain.max_in_flight);
+        assert_eq!(settings.allow_private_targets, plain.allow_private_targets);
+        assert_eq!(settings.common.grace_period, plain.common.grace_period);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_and_no_secret_is_shown() {
+        let urls = ["--database-url", "postgres://n:hush@db/n", "--broker-url", "amqp://n:hush@queue/%2f"];
+        for (flag, value) in [
+            ("--allow-private-targets", "10.0.0.0/33"),
+            ("--max-in-flight", "0"),
+            ("--database-max-connections", "many"),
+        ] {
+            assert!(load(&[&urls[..], &[flag, value]].concat()).expect_err(flag).contains(flag));
+        }
+        let settings = load(&[&urls[..], &["--allow-private-targets", "10.0.0.0/8, ::1/128"]].concat());
+        let settings = settings.expect("valid");
+        assert_eq!(settings.allow_private_targets.0.len(), 2);
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,56 @@
+//! What the notifier's operators and their programs ask for, one file each.
+
+pub mod replay;
+pub mod subscribe;
+pub mod test_subscription;
+
+use std::sync::Arc;
+
+use runtime::Sources;
+use runtime::keys::Caller;
+use runtime::validation::{Invalid, text};
+use tokio::sync::Notify;
+
+use crate::domain::Audit;
+use crate::domain::audit::Action;
+use crate::engine::Schedule;
+use crate::store::Store;
+use crate::webhook::{AddressPolicy, SendWebhook};
+
+/// The longest reason a person may give, in characters.
+const MAX_REASON: usize = 500;
+
+/// What the use cases work with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Time, randomness, ids.
+    pub sources: Sources,
+    /// Told when something became due.
+    pub schedule: Schedule,
+    /// Rung when a replay was asked for.
+    pub replays: Arc<Notify>,
+    /// Which addresses webhooks may reach.
+    pub policy: Arc<AddressPolicy>,
+    /// Sends webhooks.
+    pub sender: Arc<dyn SendWebhook>,
+}
+
+impl Tools {
+    /// The record of what `caller` does now.
+    pub fn audit(&self, action: Action, caller: &Caller, reason: Option<String>) -> Result<Audit, Invalid> {
+        check_reason(reason.as_deref())?;
+        Ok(Audit {
+            id: self.sources.ids.next(),
+            action,
+            actor: caller.to_string(),
+            reason,
+            at: self.sources.clock.now(),
+        })
+    }
+}
+
+fn check_reason(reason: Option<&str>) -> Result<(), Invalid> {
+    reason.map_or(Ok(()), |reason| text("reason", reason, MAX_REASON))
+}

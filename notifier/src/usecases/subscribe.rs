@@ -1,0 +1,98 @@
+//! Making a subscription, and giving it another secret.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use messaging::webhook::WebhookSecret;
+use runtime::database::{StoreError, StoreResult};
+use runtime::duration::HumanDuration;
+use runtime::validation::Invalid;
+use runtime::{Secret, Sources};
+
+use crate::domain::subscription::{Definition, Draft};
+use crate::domain::{Subscription, SubscriptionId, SubscriptionState};
+use crate::store::{NameTaken, SubscriptionStore};
+use crate::webhook::AddressPolicy;
+
+/// The longest time that an old secret may be signed with beside the new one.
+const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
+
+/// Why no subscription was made.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The draft breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// See [`NameTaken`].
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a subscription of `merchant` (`None`: the operator's own) with a fresh secret, which is
+/// answered in full here alone.
+pub async fn subscribe(
+    store: &(impl SubscriptionStore + ?Sized),
+    sources: &Sources,
+    policy: &AddressPolicy,
+    merchant: Option<String>,
+    draft: Draft,
+) -> Result<(Subscription, Secret), SubscribeError> {
+    let definition = draft.check()?;
+    check_target(&definition, policy)?;
+    let now = sources.clock.now();
+    let subscription = Subscription {
+        id: SubscriptionId(sources.ids.next()),
+        merchant,
+        definition,
+        state: SubscriptionState::Active,
+        created_at: now,
+        updated_at: now,
+    };
+    let secret = fresh_secret(sources);
+    store.create(&subscription, &secret).await??;
+    Ok((subscription, secret))
+}
+
+/// Refuses an address that could never be reached. Names are judged when the connection is made.
+pub fn check_target(definition: &Definition, policy: &AddressPolicy) -> Result<(), Invalid> {
+    policy.check_literal(definition.url()).map_err(|blocked| Invalid::field("url", blocked.to_string()))
+}
+
+/// A rotation that took place.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The new secret.
+    pub secret: Secret,
+    /// Until when the one before is signed with as well.
+    pub overlap_until: DateTime<Utc>,
+}
+
+/// Gives a subscription a fresh secret; the one before is signed with beside it for `overlap`.
+/// `None`: it is not there, or not the owner's.
+pub async fn rotate_secret(
+    store: &(impl SubscriptionStore + ?Sized),
+    sources: &Sources,
+    id: SubscriptionId,
+    owner: Option<&str>,
+    overlap: TimeDelta,
+) -> StoreResult<Option<Rotated>> {
+    let now = sources.clock.now();
+    let rotated = Rotated { secret: fresh_secret(sources), overlap_until: now + overlap };
+    let there = store.rotate_secret(id, owner, &rotated.secret, rotated.overlap_until, now).await?;
+    Ok(there.then_some(rotated))
+}
+
+/// The overlap that was asked for: up to seven days.
+pub fn overlap(asked: HumanDuration) -> Result<TimeDelta, Invalid> {
+    match TimeDelta::from_std(asked.0) {
+        Ok(overlap) if asked.0 <= MAX_OVERLAP => Ok(overlap),
+        _ => Err(Invalid::field("overlap", "must be 0s to 168h")),
+    }
+}
+
+fn fresh_secret(sources: &Sources) -> Secret {
+    Secret::new(WebhookSecret::generate(&*sources.entropy).expose())
+}

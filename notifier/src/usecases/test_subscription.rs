@@ -1,0 +1,77 @@
+//! Sending a test event to a subscription at once, outside the ladder and the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use messaging::Event;
+use runtime::database::StoreError;
+use runtime::duration::HumanDuration;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::Tools;
+use crate::domain::{Attempt, NewEvent, RequestTimeout, SubscriptionId};
+
+/// The event's type.
+pub const TEST_EVENT: &str = "ringback.test";
+/// Shorter than the time an HTTP request to us may take, so that the answer can still be told.
+const MAX_TIMEOUT: HumanDuration = HumanDuration(Duration::from_secs(20));
+const AT_ONCE: usize = 16;
+
+/// Sends test events, a few at once.
+pub struct TestSubscriptions {
+    tools: Tools,
+    room: Arc<Semaphore>,
+}
+
+/// A test that was made.
+#[derive(Debug)]
+pub struct Tested {
+    /// The test event's id.
+    pub event_id: String,
+    /// What came of it.
+    pub attempt: Attempt,
+}
+
+/// Why no test was made.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// Too many are under way.
+    #[error("too many tests are under way")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TestSubscriptions {
+    /// Tests with `tools`.
+    pub fn new(tools: Tools) -> Self {
+        Self { tools, room: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Sends a signed test event to the subscription, whatever its state, and waits for the answer;
+    /// 410 disables nothing. `None`: it is not there, or not the owner's.
+    pub async fn test(&self, id: SubscriptionId, owner: Option<&str>) -> Result<Option<Tested>, TestError> {
+        let _permit = self.room.try_acquire().map_err(|_| TestError::Busy)?;
+        let store = &self.tools.store;
+        if store.subscription(id, owner).await?.is_none() {
+            return Ok(None);
+        }
+        let directory = store.directory().await?;
+        let Some(entry) = directory.get(id) else { return Ok(None) };
+        let mut endpoint = (*entry.endpoint).clone();
+        let longest = RequestTimeout::new(MAX_TIMEOUT).expect("20 s is allowed");
+        endpoint.timeout = endpoint.timeout.min(longest);
+        let event = self.event(id);
+        let exchange = self.tools.sender.send(&endpoint, &event.message()).await;
+        Ok(Some(Tested { event_id: event.id, attempt: Attempt::new(1, exchange) }))
+    }
+
+    fn event(&self, id: SubscriptionId) -> NewEvent {
+        let sources = &self.tools.sources;
+        let data = json!({ "subscription_id": id.0, "message": "a test of this subscription" });
+        let event = Event::new(sources.ids.next(), "/notifier", TEST_EVENT, sources.clock.now(), &data);
+        NewEvent::from(&event.expect("text keys only"))
+    }
+}
