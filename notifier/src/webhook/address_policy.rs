@@ -54,13 +54,11 @@ const REFUSED_V6: [(Ipv6Net, Kind); 13] = [
 ];
 
 const fn v4(octets: [u8; 4], prefix: u8) -> Ipv4Net {
-    let [a, b, c, d] = octets;
-    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+    Ipv4Net::new_assert(Ipv4Addr::from_octets(octets), prefix)
 }
 
 const fn v6(groups: [u16; 8], prefix: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = groups;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
+    Ipv6Net::new_assert(Ipv6Addr::from_segments(groups), prefix)
 }
 
 /// What a refused address is.
