@@ -12,7 +12,7 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::open_sqlite;
 use runtime::testing::manual_sources;
-use support::{GLIMPSE, LINGER, event, events, receive};
+use support::{GLIMPSE, LINGER, PATIENCE, event, events, receive};
 
 struct Bench {
     broker: Arc<dyn Broker>,
@@ -91,6 +91,15 @@ impl HandleEvents for Handler {
     }
 }
 
+async fn rounds_until(intake: &mut Intake<Handler>, done: impl Fn() -> bool) {
+    let rounds = async {
+        while !done() {
+            intake.run_once().await.expect("a round");
+        }
+    };
+    tokio::time::timeout(PATIENCE, rounds).await.expect("the events come again in time");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_handled_as_one_and_acknowledged() {
     let bench = bench().await;
@@ -119,9 +128,7 @@ async fn nothing_is_acknowledged_when_the_handler_fails_and_everything_comes_aga
     let seen = handler.seen.clone();
     let mut intake = bench.intake(handler);
     intake.run_once().await.expect_err("the loop must back off");
-    while seen.lock().expect("sound").len() < 2 {
-        intake.run_once().await.expect("a round");
-    }
+    rounds_until(&mut intake, || seen.lock().expect("sound").len() == 2).await;
     drop(intake);
     assert_eq!(*seen.lock().expect("sound"), [["0", "1"], ["0", "1"]]);
     assert!(bench.is_empty().await);
@@ -144,9 +151,7 @@ async fn a_handler_that_is_dropped_half_way_has_acknowledged_nothing() {
     let handler = Handler::content();
     let seen = handler.seen.clone();
     let mut next = bench.intake(handler);
-    while seen.lock().expect("sound").is_empty() {
-        next.run_once().await.expect("a round");
-    }
+    rounds_until(&mut next, || !seen.lock().expect("sound").is_empty()).await;
     assert_eq!(*seen.lock().expect("sound"), [["7"]]);
 }
 
