@@ -6,7 +6,7 @@ use runtime::http::described::{KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query};
 use runtime::problem::Problem;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
@@ -14,14 +14,10 @@ use super::{AppState, account_no, no_such_account};
 use crate::domain::Credit;
 
 /// Which page of the list.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// The `next_cursor` of the page before
     cursor: Option<String>,
-    /// How many items at most: 1 to 200, else 50
-    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u16>,
 }
 
@@ -65,7 +61,11 @@ impl From<Credit> for CreditView {
 
 /// List an account's credits, newest first
 #[utoipa::path(get, path = "/v1/accounts/{account_no}/credits", tag = "accounts", security(("key" = [])),
-    params(("account_no" = String, Path, description = "The account's number")),
+    params(
+        ("account_no" = String, Path, description = "The account's number"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "How many items at most; 50 when left out"),
+    ),
     responses(
         (status = 200, description = "One page of credits", body = List<CreditView>),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),
