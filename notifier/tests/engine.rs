@@ -268,13 +268,19 @@ async fn a_rate_limit_spaces_attempts() {
 }
 
 #[tokio::test]
-async fn an_event_whose_id_is_no_header_goes_to_the_dead_letters_and_holds_none_back() {
+async fn an_event_whose_id_cannot_be_signed_goes_to_the_dead_letters_and_holds_none_back() {
     let receiver = Receiver::start(vec![answer(200, "", "")]).await;
     let mut rig = Rig::new(vec![draft(&receiver.url())]);
+    for strange_id in ["订单7", "order 7", "order.7"] {
+        let mut strange = rig.event();
+        strange.id = strange_id.into();
+        let verdicts = rig.ingest.handle(vec![strange]).await.expect("passed over");
+        assert!(matches!(verdicts[..], [Settled::DeadLetter(_)]), "{strange_id}");
+    }
     let (mut strange, proper) = (rig.event(), rig.event());
-    strange.id = "订单 7".into();
+    strange.id = "\t".into();
     let verdicts = rig.ingest.handle(vec![strange, proper]).await.expect("taken in");
-    assert!(matches!(&verdicts[..], [Settled::DeadLetter(_), Settled::Done]), "{verdicts:?}");
+    assert!(matches!(verdicts[..], [Settled::DeadLetter(_), Settled::Done]), "{verdicts:?}");
     rig.store.wait_until(|rows| delivered(rows) == 1).await;
     assert_eq!(rig.store.rows().len(), 1);
 }

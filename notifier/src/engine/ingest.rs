@@ -80,13 +80,13 @@ impl HandleEvents for Ingest {
     }
 }
 
-/// The id travels as a header, so it must be one.
+/// The id travels as a header and is signed in front of a `.`, so it must fit into the one and hold
+/// none of the other (Standard Webhooks, "Signature scheme").
 fn verdict(event: &Event) -> Verdict {
-    if event.id.bytes().all(|b| b.is_ascii_graphic()) {
-        Verdict::Done
-    } else {
-        Verdict::DeadLetter(
-            "id must be visible ASCII without spaces, since webhooks carry it as a header".into(),
-        )
+    if event.id.bytes().all(|b| b.is_ascii_graphic() && b != b'.') {
+        return Verdict::Done;
     }
+    let reason =
+        "webhooks carry the id as a header and sign it, so it must be visible ASCII without spaces and `.`";
+    Verdict::DeadLetter(reason.into())
 }
