@@ -6,7 +6,7 @@ use super::books;
 use super::dice::Dice;
 use super::stream::Stream;
 use super::{recharges, rounds};
-use crate::harness::{Footing, Kind, PrivateServer, Program, Service, Stack, Subscriber};
+use crate::harness::{Footing, Kind, Options, PrivateServer, Program, Service, Stack, Subscriber};
 
 const ACCOUNTS: u64 = 7;
 
@@ -20,8 +20,10 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(footing: Footing) -> Self {
-        let stack = Stack::start(footing).await;
+    /// `intake` is account-service's: by webhook alone, or from the queue as well, which must not
+    /// credit anything twice.
+    async fn set(footing: Footing, intake: &'static str) -> Self {
+        let stack = Stack::start_with(footing, Options { intake }).await;
         let accounts: Vec<String> = (0..ACCOUNTS).map(|number| format!("6222000{number}")).collect();
         for account_no in &accounts {
             stack.open_account(account_no).await;
@@ -56,7 +58,8 @@ pub async fn services_are_killed_in_turn(footing: Footing) {
         Kind::Sqlite => &[Service::Pay, Service::Notifier, Service::Account],
         Kind::Postgres => &[Service::Pay, Service::Notifier, Service::Account, Service::SecondNotifier],
     };
-    let mut scene = Scene::set(footing).await;
+    let intake = if footing.kind == Kind::Postgres { "both" } else { "webhook" };
+    let mut scene = Scene::set(footing, intake).await;
     let chunk = recharges() / (rounds() * victims.len() as u64 + 1);
     for _ in 0..rounds() {
         for victim in victims {
@@ -69,7 +72,7 @@ pub async fn services_are_killed_in_turn(footing: Footing) {
 /// Once in order and once with SIGKILL. While it is away, pay-service goes on taking recharges.
 pub async fn rabbitmq_is_stopped_and_started() {
     let mut rabbitmq = PrivateServer::start(Program::RabbitMq).await;
-    let mut scene = Scene::set(Footing::postgres_with(None, Some(&rabbitmq)).await).await;
+    let mut scene = Scene::set(Footing::postgres_with(None, Some(&rabbitmq)).await, "both").await;
     let chunk = recharges() / 5;
     for in_order in [true, false] {
         let before = scene.stream.released();
@@ -91,7 +94,7 @@ pub async fn rabbitmq_is_stopped_and_started() {
 /// Twice, as a power cut would end it, under all three services at once.
 pub async fn postgres_is_killed_and_started() {
     let mut postgres = PrivateServer::start(Program::Postgres).await;
-    let mut scene = Scene::set(Footing::postgres_with(Some(&postgres), None).await).await;
+    let mut scene = Scene::set(Footing::postgres_with(Some(&postgres), None).await, "webhook").await;
     let chunk = recharges() / 3;
     for _ in 0..2 {
         let before = scene.stream.released();
