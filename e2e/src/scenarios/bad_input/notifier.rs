@@ -114,7 +114,9 @@ fn operating(scene: &Scene) -> Vec<Case> {
     let post =
         |path: &str, key, body: &str, status| Case::send_text(Method::POST, path, Some(key), body, status);
     let long = json!({ "reason": "x".repeat(2000) }).to_string();
-    vec![
+    let rotate = format!("/v1/subscriptions/{}/rotate-secret", scene.subscriber.id);
+    let test = format!("/v1/subscriptions/{}/test", scene.subscriber.id);
+    let mut cases = vec![
         post(&resend, SHOP_KEY, "{}", 404),
         post(&resend, "no-such-key", "{}", 401),
         post(&resend, OPERATOR_KEY, "{", 400),
@@ -124,5 +126,32 @@ fn operating(scene: &Scene) -> Vec<Case> {
         post(&format!("/v1/notifications/{NEVER_MADE}/resend"), OPERATOR_KEY, "{}", 404),
         post(&cancel, SHOP_KEY, "{}", 404),
         post(&cancel, OPERATOR_KEY, "{}", 409),
-    ]
+        post(&rotate, OPERATOR_KEY, r#"{"overlap":"soon"}"#, 422),
+        post(&rotate, OPERATOR_KEY, r#"{"overlap":24}"#, 422),
+        post(&rotate, SHOP_KEY, "{}", 404),
+        post(&test, SHOP_KEY, "{}", 404),
+        post(&test, OPERATOR_KEY, r#"{"url":"http://127.0.0.1/"}"#, 422),
+        Case::get(format!("/v1/replays/{NEVER_MADE}"), OPERATOR_KEY, 404),
+    ];
+    cases.extend(replays(scene));
+    cases
+}
+
+fn replays(scene: &Scene) -> Vec<Case> {
+    let endpoint = Endpoint {
+        method: Method::POST,
+        path: "/v1/replays".to_owned(),
+        key: OPERATOR_KEY,
+        valid: json!({ "subscription_id": scene.subscriber.id }),
+        required: &["subscription_id"],
+    };
+    let mut cases = endpoint.usual_cases();
+    cases.extend(endpoint.wrong_values("subscription_id", [json!("7"), json!(7)]));
+    cases.extend(endpoint.wrong_values("state", [json!("lost"), json!(1)]));
+    cases.extend(endpoint.wrong_values("created_from", [json!("yesterday"), json!(1)]));
+    let own = endpoint.valid.to_string();
+    let unknown = json!({ "subscription_id": NEVER_MADE }).to_string();
+    cases.push(Case::send_text(Method::POST, "/v1/replays", Some(SHOP_KEY), &own, 404));
+    cases.push(Case::send_text(Method::POST, "/v1/replays", Some(OPERATOR_KEY), &unknown, 404));
+    cases
 }
