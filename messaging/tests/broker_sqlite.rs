@@ -92,3 +92,16 @@ async fn messages_outlive_the_broker() {
     let mut consumer = reopened.consume(queue, 10).await.expect("a consumer");
     assert_eq!(bodies(&receive(consumer.as_mut(), 1).await), [event.to_json()]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_together_make_one_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("broker.db");
+    let starts = (0..8).map(|seed| {
+        let file = file.clone();
+        tokio::spawn(async move { SqliteBroker::open(&file, &manual_sources(seed).0).await.map(drop) })
+    });
+    for start in starts.collect::<Vec<_>>() {
+        start.await.expect("no panic").expect("each opens it");
+    }
+}

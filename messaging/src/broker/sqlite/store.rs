@@ -42,7 +42,10 @@ impl Store {
     pub(super) async fn migrated(db: Sqlite, clock: SharedClock) -> Result<Self, BrokerError> {
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-        migrator.run(&db.writer).await.map_err(BrokerError::unavailable)?;
+        // Processes that start together would migrate at once: SQLite has no lock of its own for that.
+        let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
+        migrator.run_direct(None, &mut *transaction, false).await.map_err(BrokerError::unavailable)?;
+        transaction.commit().await?;
         Ok(Self { db, clock })
     }
 
