@@ -6,7 +6,6 @@ use runtime::http::{Json, Path, Query};
 use runtime::keys::Caller;
 use runtime::validation::Invalid;
 use serde::Deserialize;
-use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::{State, wrong_parameter};
@@ -14,7 +13,7 @@ use crate::document::RechargeDocument;
 use crate::domain::{OrderNo, Recharge};
 
 /// Which order's result.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OrderQuery {
@@ -54,6 +53,7 @@ pub async fn of_number(
     path = "/v1/payresult",
     tag = "payresult",
     security(("key" = [])),
+    params(OrderQuery),
     responses(
         (status = 200, description = "The recharge", body = RechargeDocument),
         (status = 404, description = "No recharge of yours has this number", body = Problem, content_type = "application/problem+json"),

@@ -6,7 +6,6 @@ use runtime::http::{Json, List, Page, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::{Invalid, Violations};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::{State, wrong_parameter};
 use crate::document::RechargeDocument;
@@ -14,7 +13,7 @@ use crate::domain::order::account_no;
 use crate::domain::{Statement, StatusName};
 
 /// Which recharges, and which page of them.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StatementQuery {
@@ -45,6 +44,7 @@ pub struct StatementQuery {
     path = "/v1/recharges",
     tag = "recharges",
     security(("key" = [])),
+    params(StatementQuery),
     responses(
         (status = 200, description = "A page of the statement", body = List<RechargeDocument>),
         (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),

@@ -58,8 +58,8 @@ impl CreateRecharges {
     }
 
     fn take(&self, order: Order) -> NewRecharge {
-        let ids = &self.0.sources.ids;
-        let recharge = Recharge::take(ids.next(), order, self.0.sources.clock.now());
+        let (ids, now) = (&self.0.sources.ids, self.0.sources.clock.now());
+        let recharge = Recharge::take(ids.next(), order, now);
         let event = result_event(ids.next(), &recharge);
         NewRecharge { recharge, event }
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod callbacks;
 mod create;
+mod described;
 mod outage;
 mod payresult;
 mod running;

@@ -1,0 +1,34 @@
+//! The interface description.
+
+use crate::support::harness::Harness;
+
+#[tokio::test]
+async fn every_endpoint_is_described_with_its_parameters_and_its_problems() {
+    let service = Harness::start().await;
+    let description = service.get("", "/openapi.json").await.body;
+    for (path, method, parameters, statuses) in [
+        (
+            "/v1/recharges",
+            "post",
+            0,
+            vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "503"],
+        ),
+        ("/v1/recharges", "get", 7, vec!["200", "400", "401", "404", "503"]),
+        ("/v1/payresult", "get", 2, vec!["200", "400", "401", "404", "503"]),
+        ("/v1/payresult/{tx_no}", "get", 1, vec!["200", "401", "404", "503"]),
+        (
+            "/v1/callbacks/{channel}",
+            "post",
+            4,
+            vec!["200", "400", "401", "404", "409", "413", "415", "422", "503"],
+        ),
+    ] {
+        let operation = &description["paths"][path][method];
+        let mut described: Vec<&String> =
+            operation["responses"].as_object().unwrap_or_else(|| panic!("{method} {path}")).keys().collect();
+        described.sort_unstable();
+        assert_eq!(described, statuses, "{method} {path}");
+        let described = operation["parameters"].as_array().map_or(0, Vec::len);
+        assert_eq!(described, parameters, "{method} {path} {operation}");
+    }
+}
