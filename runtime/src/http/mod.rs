@@ -1,5 +1,6 @@
 //! The HTTP shell of every service: what is the same whatever the endpoints do.
 
+mod access;
 pub mod auth;
 pub mod described;
 pub mod extract;

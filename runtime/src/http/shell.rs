@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::Registry;
-use tokio::time::Instant;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::{BODY_LIMIT, Readiness};
+use super::{BODY_LIMIT, Readiness, access};
 use crate::keys::Keyring;
 use crate::problem::Problem;
 use crate::telemetry;
@@ -38,6 +37,7 @@ impl Shell {
     /// body limit, time limit and access log around them, and problems for unknown paths and methods.
     pub fn into_router(self, endpoints: Router) -> Router {
         let Self { keyring, readiness, metrics, openapi } = self;
+        let requests = access::RequestSeconds::new(&metrics);
         let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         endpoints
@@ -52,7 +52,7 @@ impl Shell {
             .layer(axum::Extension(Arc::new(keyring)))
             .layer(from_fn(within_time))
             .layer(from_fn(problem_for_plain_413))
-            .layer(from_fn(log_access))
+            .layer(from_fn_with_state(requests, access::note))
     }
 }
 
@@ -72,23 +72,6 @@ async fn problem_for_plain_413(request: Request, next: Next) -> Response {
         response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json");
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE && plain {
         return Problem::too_large(BODY_LIMIT).into_response();
-    }
-    response
-}
-
-/// One line per request, without query or body: info for refusals, debug for the rest.
-async fn log_access(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let response = next.run(request).await;
-    let route = route.as_deref().unwrap_or("(none)");
-    let status = response.status().as_u16();
-    let duration_ms = started.elapsed().as_millis();
-    if response.status().is_client_error() {
-        tracing::info!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.refused");
-    } else {
-        tracing::debug!(http.method = %method, http.route = route, http.status = status, duration_ms, "request.done");
     }
     response
 }
@@ -170,6 +153,25 @@ mod tests {
         for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
             let (status, ..) = answer(Request::builder().uri(path), Body::empty()).await;
             assert_eq!(status, 200, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_request_is_measured_by_method_route_and_status() {
+        let router = router();
+        for (method, path) in [("GET", "/healthz"), ("GET", "/nowhere/1"), ("INVENTED", "/echo")] {
+            let request = Request::builder().method(method).uri(path).body(Body::empty());
+            router.clone().oneshot(request.expect("a request")).await.expect("infallible");
+        }
+        let request = Request::builder().uri("/metrics").body(Body::empty()).expect("a request");
+        let response = router.oneshot(request).await.expect("infallible");
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let text = String::from_utf8_lossy(&bytes);
+        for (method, route, status) in
+            [("GET", "/healthz", 200), ("GET", "(none)", 404), ("other", "/echo", 405)]
+        {
+            let line = format!("_count{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}} 1");
+            assert!(text.contains(&line), "{line}: {text}");
         }
     }
 
