@@ -7,8 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::BODY_LIMIT;
 use crate::problem::Problem;
@@ -64,16 +63,20 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
 /// Parses JSON: 400 when it is not well-formed, 422 naming the field when it is not a `T`.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    // What is not well-formed may show only after the first wrong field, and serde calls some wrong
+    // values bad syntax, so a second look at the whole body tells the one from the other.
+    if let Err(malformed) = serde_json::from_slice::<IgnoredAny>(body) {
+        return Err(Problem::malformed_json(malformed.to_string()));
+    }
+    // serde would read a list as the fields in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::invalid(Invalid::field("body", "must be a JSON object")));
+    }
+    parsed.map_err(|error| {
         let path = error.path().to_string();
-        let inner = error.into_inner();
-        match inner.classify() {
-            Category::Data => Problem::invalid(wrong_field(&path, &inner.to_string())),
-            Category::Syntax | Category::Eof | Category::Io => Problem::malformed_json(inner.to_string()),
-        }
-    })?;
-    deserializer.end().map_err(|error| Problem::malformed_json(error.to_string()))?;
-    Ok(value)
+        Problem::invalid(wrong_field(&path, &error.into_inner().to_string()))
+    })
 }
 
 /// serde says `missing field `amount` at line 1 column 2` with the path of the object around it.
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn text_that_is_no_json_answers_400() {
-        for text in ["", "{", "{\"amount\":1}x", "\u{0}"] {
+        for text in ["", "{", "{\"amount\":1}x", "\u{0}", "{\"tip\":", "{\"amount\":\"1\"} {}"] {
             assert_eq!(problem(text)["status"], 400, "{text:?}");
         }
     }
@@ -174,14 +177,13 @@ mod tests {
             ("{\"amount\":\"1\"}", "amount"),
             ("{\"amount\":-1}", "amount"),
             ("{\"amount\":1,\"tip\":2}", "tip"),
-            ("[]", "amount"),
+            ("[]", "body"),
+            ("[1]", "body"),
             ("7", "body"),
         ] {
             let problem = problem(text);
             assert_eq!(problem["status"], 422, "{text}");
-            if text != "[]" {
-                assert_eq!(problem["errors"][0]["field"], field, "{text}");
-            }
+            assert_eq!(problem["errors"][0]["field"], field, "{text}");
         }
     }
 }

@@ -1,0 +1,284 @@
+//! Bad input: the right status, a problem that names what is wrong, and nothing changed.
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+
+use super::harness::{Harness, OPERATOR, SHOP, path_of};
+
+/// Every endpoint behind a key: method, path, and whether it reads a body.
+fn endpoints(subscription: &str, notification: &str) -> Vec<(&'static str, String, bool)> {
+    vec![
+        ("POST", "/v1/subscriptions".into(), true),
+        ("GET", "/v1/subscriptions".into(), false),
+        ("GET", subscription.into(), false),
+        ("PATCH", subscription.into(), true),
+        ("DELETE", subscription.into(), false),
+        ("POST", format!("{subscription}/rotate-secret"), true),
+        ("POST", format!("{subscription}/test"), true),
+        ("GET", "/v1/notifications".into(), false),
+        ("GET", notification.into(), false),
+        ("POST", format!("{notification}/resend"), true),
+        ("POST", format!("{notification}/cancel"), true),
+        ("POST", "/v1/replays".into(), true),
+        ("GET", "/v1/replays/019b76da-a800-7000-8000-000000000000".into(), false),
+    ]
+}
+
+async fn world() -> (Harness, String, String) {
+    let harness = Harness::new().await;
+    let subscription = harness.subscribe(SHOP, "orders").await;
+    let notification = harness.notify(&subscription, "tx-1").await;
+    (harness, path_of(&subscription), format!("/v1/notifications/{notification}"))
+}
+
+#[tokio::test]
+async fn no_key_or_a_wrong_one_answers_401_before_anything_else() {
+    let (harness, subscription, notification) = world().await;
+    let before = harness.everything().await;
+    for (method, path, _) in endpoints(&subscription, &notification) {
+        harness.raw("wrong-key", method, &path, Some("{")).await.is_problem(401, None);
+        let request = Request::builder().method(method).uri(&path).body(Body::empty()).expect("a request");
+        let answer = harness.send(request).await;
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+        answer.is_problem(401, None);
+    }
+    assert_eq!(harness.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_too_large_or_of_another_type_is_refused_by_every_endpoint() {
+    let (harness, subscription, notification) = world().await;
+    let before = harness.everything().await;
+    let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(70_000));
+    for (method, path, _) in endpoints(&subscription, &notification).into_iter().filter(|e| e.2) {
+        for text in ["{", "{\"a\":", "nonsense", "{} {}", "\u{0}"] {
+            harness.raw(SHOP, method, &path, Some(text)).await.is_problem(400, None);
+        }
+        for text in ["[1]", "[\"x\"]", "7", "\"text\"", "{\"unknown\":1}"] {
+            harness.raw(SHOP, method, &path, Some(text)).await.is_problem(422, None);
+        }
+        harness.raw(SHOP, method, &path, Some("{\"unknown\":1}")).await.is_problem(422, Some("unknown"));
+        harness.raw(SHOP, method, &path, Some(&large)).await.is_problem(413, None);
+        let request = Request::builder()
+            .method(method)
+            .uri(&path)
+            .header(header::AUTHORIZATION, format!("Bearer {SHOP}"))
+            .header(header::CONTENT_TYPE, "text/plain")
+            .body(Body::from("{}"))
+            .expect("a request");
+        harness.send(request).await.is_problem(415, None);
+    }
+    assert_eq!(harness.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
+    let (harness, subscription, notification) = world().await;
+    for (method, path) in [
+        ("PUT", "/v1/subscriptions".to_owned()),
+        ("POST", subscription.clone()),
+        ("GET", format!("{subscription}/rotate-secret")),
+        ("GET", format!("{subscription}/test")),
+        ("DELETE", "/v1/notifications".to_owned()),
+        ("PATCH", notification.clone()),
+        ("GET", format!("{notification}/resend")),
+        ("DELETE", "/v1/replays".to_owned()),
+    ] {
+        let answer = harness.call(OPERATOR, method, &path, None).await;
+        assert!(answer.headers.contains_key(header::ALLOW), "{method} {path}");
+        answer.is_problem(405, None);
+    }
+    for path in ["/", "/v1", "/v2/subscriptions", "/v1/subscriptions/", "/v1/notifications/x/y/z"] {
+        harness.get(OPERATOR, path).await.is_problem(404, None);
+    }
+    for id in ["x", "019b76da", "019b76da-a800-7000-8000-000000000000", "%00"] {
+        for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays"] {
+            harness.get(OPERATOR, &format!("{path}/{id}")).await.is_problem(404, None);
+        }
+        let resend = format!("/v1/notifications/{id}/resend");
+        harness.call(OPERATOR, "POST", &resend, None).await.is_problem(404, None);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
+    let (harness, ..) = world().await;
+    for path in ["/v1/subscriptions", "/v1/notifications"] {
+        for (query, field) in [
+            ("limit=0", "limit"),
+            ("limit=201", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=many", "limit"),
+            ("cursor=%21%21", "cursor"),
+            ("cursor=AAAA", "cursor"),
+            ("cursor=", "cursor"),
+            ("colour=red", "colour"),
+            ("merchant=a%20b", "merchant"),
+        ] {
+            harness.get(OPERATOR, &format!("{path}?{query}")).await.is_problem(400, Some(field));
+        }
+    }
+    for (query, field) in [
+        ("state=lost", "state"),
+        ("state=", "state"),
+        ("subscription_id=7", "subscription_id"),
+        ("created_from=yesterday", "created_from"),
+        ("created_to=2026-13-01T00:00:00Z", "created_to"),
+    ] {
+        harness.get(OPERATOR, &format!("/v1/notifications?{query}")).await.is_problem(400, Some(field));
+    }
+    harness.get(OPERATOR, "/v1/notifications?limit=1&limit=2").await.is_problem(400, None);
+}
+
+fn long(length: usize) -> String {
+    "x".repeat(length)
+}
+
+/// Values that a subscription's fields must not have, with the field that the problem names.
+fn bad_fields() -> Vec<(&'static str, Value, &'static str)> {
+    let steps = |count| Value::from(vec!["1s"; count]);
+    let headers = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<Value>();
+    let json_ack = |pointer: &str, equals: Value| json!({ "json": { "pointer": pointer, "equals": equals } });
+    let mut cases = vec![
+        ("name", json!(""), "name"),
+        ("name", json!(long(65)), "name"),
+        ("name", json!("a\nb"), "name"),
+        ("name", json!("a\0b"), "name"),
+        ("name", json!(7), "name"),
+        ("description", json!(long(501)), "description"),
+        ("description", json!(""), "description"),
+        ("event_types", json!([]), "event_types"),
+        ("event_types", json!(vec!["a"; 51]), "event_types"),
+        ("event_types", json!(["a b"]), "event_types"),
+        ("event_types", json!(["recharge*"]), "event_types"),
+        ("event_types", json!("recharge.*"), "event_types"),
+        ("event_types", json!([7]), "event_types[0]"),
+        ("ladder", steps(0), "ladder"),
+        ("ladder", steps(21), "ladder"),
+        ("ladder", json!(["500ms"]), "ladder"),
+        ("ladder", json!(["25h"]), "ladder"),
+        ("ladder", json!("weekly"), "ladder"),
+        ("ladder", json!(7), "ladder"),
+        ("ladder", json!(["soon"]), "ladder[0]"),
+        ("ack", json!("always"), "ack"),
+        ("ack", json!({ "body": "" }), "ack.body"),
+        ("ack", json!({ "body": " success" }), "ack.body"),
+        ("ack", json!({ "body": long(256) }), "ack.body"),
+        ("ack", json!({ "body": 7 }), "ack.body"),
+        ("ack", json_ack("code", json!(1)), "ack.json.pointer"),
+        ("ack", json_ack(&format!("/{}", long(255)), json!(1)), "ack.json.pointer"),
+        ("ack", json_ack("/code", json!([1])), "ack.json.equals"),
+        ("ack", json_ack("/code", json!(long(256))), "ack.json.equals"),
+        ("timeout", json!("999ms"), "timeout"),
+        ("timeout", json!("31s"), "timeout"),
+        ("timeout", json!("soon"), "timeout"),
+        ("timeout", json!(10), "timeout"),
+        ("max_in_flight", json!(0), "max_in_flight"),
+        ("max_in_flight", json!(1001), "max_in_flight"),
+        ("max_in_flight", json!(-1), "max_in_flight"),
+        ("max_in_flight", json!(1.5), "max_in_flight"),
+        ("max_in_flight", json!("1"), "max_in_flight"),
+        ("rate_limit", json!(0), "rate_limit"),
+        ("rate_limit", json!(10_001), "rate_limit"),
+        ("headers", headers(21), "headers"),
+        ("headers", json!({ "webhook-id": "x" }), "headers"),
+        ("headers", json!({ "Content-Type": "x" }), "headers"),
+        ("headers", json!({ "a b": "x" }), "headers"),
+        ("headers", json!({ "x": "a\r\nb: c" }), "headers"),
+        ("headers", json!({ "x": long(1025) }), "headers"),
+        ("headers", json!({ "x": 7 }), "headers.x"),
+        ("headers", json!(["x"]), "headers"),
+    ];
+    let urls = [
+        "",
+        "/hook",
+        "shop.example",
+        "ftp://a.example/",
+        "https://u:p@a.example/",
+        "http://a.example/#x",
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest",
+        "http://[fe80::1]/",
+        "http://0x0a000001/",
+        "http://192.168.1.1:8080/",
+        "javascript:alert(1)",
+    ];
+    cases.extend(urls.map(|url| ("url", json!(url), "url")));
+    cases.push(("url", json!(format!("https://a.example/{}", long(2048))), "url"));
+    cases
+}
+
+#[tokio::test]
+async fn a_subscription_that_breaks_a_rule_answers_422_naming_the_field_made_or_patched() {
+    let (harness, subscription, _) = world().await;
+    let before = harness.everything().await;
+    for (name, value, field) in bad_fields() {
+        let mut body = json!({ "name": "new", "url": "https://a.example/", "event_types": ["*"] });
+        body[name] = value.clone();
+        harness.post(SHOP, "/v1/subscriptions", body).await.is_problem(422, Some(field));
+        harness.patch(SHOP, &subscription, json!({ name: value })).await.is_problem(422, Some(field));
+    }
+    for missing in ["name", "url", "event_types"] {
+        let mut body = json!({ "name": "new", "url": "https://a.example/", "event_types": ["*"] });
+        body.as_object_mut().expect("an object").remove(missing);
+        harness.post(SHOP, "/v1/subscriptions", body).await.is_problem(422, Some(missing));
+    }
+    for field in
+        ["name", "url", "event_types", "ladder", "ack", "timeout", "max_in_flight", "headers", "state"]
+    {
+        harness.patch(SHOP, &subscription, json!({ field: null })).await.is_problem(422, Some(field));
+    }
+    harness.patch(SHOP, &subscription, json!({ "state": "gone" })).await.is_problem(422, Some("state"));
+    harness.patch(SHOP, &subscription, json!({ "merchant": "bank" })).await.is_problem(422, Some("merchant"));
+    let body = json!({ "name": "n", "url": "https://a.example/", "event_types": ["*"], "merchant": "a b" });
+    harness.post(OPERATOR, "/v1/subscriptions", body).await.is_problem(422, Some("merchant"));
+    assert_eq!(harness.everything().await, before);
+}
+
+#[tokio::test]
+async fn actions_that_break_a_rule_answer_422_naming_the_field() {
+    let (harness, subscription, notification) = world().await;
+    let before = harness.everything().await;
+    for action in ["resend", "cancel"] {
+        let path = format!("{notification}/{action}");
+        for reason in [json!(""), json!(long(501)), json!("a\0b"), json!(7)] {
+            harness.post(SHOP, &path, json!({ "reason": reason })).await.is_problem(422, Some("reason"));
+        }
+    }
+    let rotate = format!("{subscription}/rotate-secret");
+    for overlap in [json!("169h"), json!("soon"), json!(24), json!("-1h")] {
+        harness.post(SHOP, &rotate, json!({ "overlap": overlap })).await.is_problem(422, Some("overlap"));
+    }
+    let id = subscription.rsplit('/').next().expect("an id");
+    for (name, value) in [
+        ("state", json!("delivering")),
+        ("state", json!("lost")),
+        ("created_from", json!("yesterday")),
+        ("created_to", json!("2000-01-01T00:00:00Z")),
+        ("reason", json!(long(501))),
+        ("subscription_id", json!("x")),
+    ] {
+        let mut body = json!({ "subscription_id": id, "created_from": "2026-01-01T00:00:00Z" });
+        body[name] = value;
+        harness.post(SHOP, "/v1/replays", body).await.is_problem(422, Some(name));
+    }
+    harness.post(SHOP, "/v1/replays", json!({})).await.is_problem(422, Some("subscription_id"));
+    let unknown = json!({ "subscription_id": "019b76da-a800-7000-8000-000000000000" });
+    harness.post(SHOP, "/v1/replays", unknown).await.is_problem(404, None);
+    assert_eq!(harness.everything().await, before);
+}
+
+#[tokio::test]
+async fn what_needs_no_key_answers_without_one() {
+    let harness = Harness::new().await;
+    let get = async |path: &str| {
+        harness.send(Request::builder().uri(path).body(Body::empty()).expect("a request")).await
+    };
+    assert_eq!(get("/healthz").await.status, 200);
+    assert_eq!(get("/metrics").await.status, 200);
+    get("/readyz").await.is_problem(503, Some("broker"));
+    let openapi = get("/openapi.json").await.is(200);
+    let paths = openapi["paths"].as_object().expect("paths");
+    assert_eq!(paths.len(), 10, "{:?}", paths.keys());
+}

@@ -1,0 +1,210 @@
+//! The whole router in this process, on a `SQLite` file and a broker that is never asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use messaging::broker::{BrokerError, Queue};
+use messaging::{Broker, Consumer, Event};
+use notifier::domain::{Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, SubscriptionId};
+use notifier::store::sqlite::SqliteStore;
+use notifier::store::{AdmitNone, Store, Want};
+use notifier::usecases::replay::RunReplays;
+use notifier::{Parts, Service};
+use runtime::background::Worker;
+use runtime::keys::Keyring;
+use runtime::testing::{ManualClock, manual_sources};
+use runtime::{Clock, Secret, Shutdown, Sources};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+pub const OPERATOR: &str = "operator-key";
+pub const SHOP: &str = "shop-key";
+pub const BANK: &str = "bank-key";
+
+pub struct Harness {
+    pub store: Arc<dyn Store>,
+    pub clock: ManualClock,
+    sources: Sources,
+    router: Router,
+    replays: RunReplays,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer, its body read as JSON where there is one.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn is(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body
+    }
+
+    /// The answer is this problem; its `errors` name `field` where one is given.
+    pub fn is_problem(self, status: u16, field: Option<&str>) {
+        let Self { status: answered, headers, body } = self;
+        assert_eq!(answered.as_u16(), status, "{body}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{body}");
+        assert_eq!(body["status"], status);
+        assert!(
+            body["type"].as_str().is_some_and(|kind| kind.starts_with("urn:ringback:problem:")),
+            "{body}"
+        );
+        assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
+        if let Some(field) = field {
+            let errors = body["errors"].as_array().expect("errors");
+            assert!(errors.iter().any(|error| error["field"] == field), "{field}: {body}");
+        }
+    }
+}
+
+impl Harness {
+    pub async fn new() -> Self {
+        let (database, folder) = runtime::testing::temporary_sqlite().await;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
+        let (sources, clock) = manual_sources(7);
+        let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
+        let parts = Parts {
+            keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
+            store: store.clone(),
+            broker: Arc::new(NoBroker),
+            sources: sources.clone(),
+            allow_private_targets: vec!["127.0.0.0/8".parse().expect("a network")],
+            max_in_flight: 8,
+        };
+        let Service { router, replays, .. } = Service::new(parts, Shutdown::new()).expect("a service");
+        Self { store, clock, sources, router, replays, _folder: folder }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn call(&self, key: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let text = body.map(Value::to_string);
+        self.raw(key, method, path, text.as_deref()).await
+    }
+
+    /// Sends `body` as it is, said to be JSON.
+    pub async fn raw(&self, key: &str, method: &str, path: &str, body: Option<&str>) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {key}"));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or(Body::empty(), |body| Body::from(body.to_owned()));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    pub async fn get(&self, key: &str, path: &str) -> Answer {
+        self.call(key, "GET", path, None).await
+    }
+
+    pub async fn post(&self, key: &str, path: &str, body: Value) -> Answer {
+        self.call(key, "POST", path, Some(&body)).await
+    }
+
+    pub async fn patch(&self, key: &str, path: &str, body: Value) -> Answer {
+        self.call(key, "PATCH", path, Some(&body)).await
+    }
+
+    /// Subscribes with `key`; the answer.
+    pub async fn subscribe(&self, key: &str, name: &str) -> Value {
+        let body = json!({ "name": name, "url": "https://shop.example/hook", "event_types": ["recharge.*"],
+            "ladder": ["1m"] });
+        self.post(key, "/v1/subscriptions", body).await.is(201)
+    }
+
+    /// Ingests an event of merchant `shop`; its notification for the subscription `answered`.
+    pub async fn notify(&self, subscription: &Value, subject: &str) -> NotificationId {
+        let data = json!({ "tx_no": subject });
+        let id = self.sources.ids.next();
+        let event = Event::new(id, "/pay-service", "recharge.succeeded", self.clock.now(), &data);
+        let event = NewEvent::from(&event.expect("an event").about(subject, "shop"));
+        let token = self.sources.ids.next();
+        let ingested = self.store.ingest(&[event.clone()], &mut AdmitNone, token, self.clock.now()).await;
+        ingested.expect("a store");
+        NotificationId::of(event.key, id_of(subscription))
+    }
+
+    pub async fn claim(&self, subscription: &Value) -> Delivery {
+        let wants = [Want { subscription: id_of(subscription), quota: 1 }];
+        let token = self.sources.ids.next();
+        let claimed = self.store.claim_due(&wants, token, self.clock.now()).await.expect("a store");
+        claimed.into_iter().next().expect("something is due")
+    }
+
+    /// Fails the next attempt that is due.
+    pub async fn fail_next(&self, subscription: &Value) {
+        let delivery = self.claim(subscription).await;
+        let result = delivery.conclude(Exchange {
+            started_at: self.clock.now(),
+            duration: Duration::from_millis(12),
+            outcome: Outcome::Failed(FailureClass::Status),
+            http_status: Some(503),
+            error: Some("HTTP 503".into()),
+            response_excerpt: Some("busy".into()),
+            retry_after: None,
+        });
+        self.store.record(&[result], self.clock.now()).await.expect("a store");
+    }
+
+    pub async fn run_replays(&mut self) {
+        self.replays.run_once().await.expect("a store");
+    }
+
+    /// Everything that lists show, to compare.
+    pub async fn everything(&self) -> Value {
+        let subscriptions = self.get(OPERATOR, "/v1/subscriptions").await.is(200);
+        let notifications = self.get(OPERATOR, "/v1/notifications").await.is(200);
+        json!([subscriptions, notifications])
+    }
+}
+
+pub fn id_of(subscription: &Value) -> SubscriptionId {
+    SubscriptionId(subscription["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).expect("an id"))
+}
+
+pub fn path_of(subscription: &Value) -> String {
+    format!("/v1/subscriptions/{}", id_of(subscription))
+}
+
+struct NoBroker;
+
+#[async_trait]
+impl Broker for NoBroker {
+    async fn declare(&self, _: Queue) -> Result<(), BrokerError> {
+        Err(BrokerError::unavailable("there is none"))
+    }
+
+    async fn publish(&self, _: &[Event]) -> Vec<Result<(), BrokerError>> {
+        Vec::new()
+    }
+
+    async fn consume(&self, _: Queue, _: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        Err(BrokerError::unavailable("there is none"))
+    }
+
+    async fn consume_dead(&self, _: Queue, _: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        Err(BrokerError::unavailable("there is none"))
+    }
+
+    async fn check(&self) -> Result<(), BrokerError> {
+        Err(BrokerError::unavailable("there is none"))
+    }
+}

@@ -1,0 +1,7 @@
+//! The API in this process: what it answers, whom, and what it refuses.
+
+mod bad_input;
+mod harness;
+mod isolation;
+mod notifications;
+mod subscriptions;
