@@ -69,22 +69,33 @@ impl Parts {
     pub fn assemble(self) -> Result<Service, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry)?;
-        let read_results = ReadResults { merchant: self.merchant.clone() };
         let post = PostResults {
             store: self.store.clone(),
             clock: self.sources.clock.clone(),
             metrics: metrics.clone(),
         };
-        let intake = self.queue.clone().map(|broker| {
-            let (read, post) = (read_results.clone(), post.clone());
-            let handler = CreditFromQueue { read, post, metrics: metrics.clone() };
-            Box::new(Intake::new("results.intake", broker, RECHARGE_RESULTS, handler)) as Box<dyn Worker>
-        });
+        let intake = self.intake(&post);
         let readiness = self.readiness();
-        let keyring = self.keyring;
-        let posting = Posting::spawn(post);
+        let (keyring, app) = self.into_app(Posting::spawn(post), metrics);
+        let (endpoints, openapi) = api::endpoints(app);
+        let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
+        Ok(Service { router, intake })
+    }
+
+    fn intake(&self, post: &PostResults) -> Option<Box<dyn Worker>> {
+        let broker = self.queue.clone()?;
+        let handler = CreditFromQueue {
+            read: ReadResults { merchant: self.merchant.clone() },
+            post: post.clone(),
+            metrics: post.metrics.clone(),
+        };
+        Some(Box::new(Intake::new("results.intake", broker, RECHARGE_RESULTS, handler)))
+    }
+
+    fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
         let app = App {
             clock: self.sources.clock.clone(),
+            read_results: ReadResults { merchant: self.merchant.clone() },
             request_recharge: RequestRecharge {
                 store: self.store.clone(),
                 pay_service: self.pay_service.clone(),
@@ -103,12 +114,9 @@ impl Parts {
             merchant: self.merchant,
             metrics,
             posting,
-            read_results,
             webhook_secrets: self.webhook_secrets,
         };
-        let (endpoints, openapi) = api::endpoints(app);
-        let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
-        Ok(Service { router, intake })
+        (self.keyring, app)
     }
 
     fn readiness(&self) -> Readiness {

@@ -34,7 +34,7 @@ pub struct Changes {
     pub requests: Vec<(Uuid, RequestState)>,
 }
 
-/// Accounts, requests and credits as stored, then as changed by [`Ledger::post`].
+/// Accounts, requests and credits as stored, then as changed by [`Ledger::post_all`].
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: HashMap<AccountNo, Account>,
@@ -122,5 +122,68 @@ impl Ledger {
         let credits = self.posted.iter().filter_map(|tx_no| self.credits.remove(tx_no)).collect();
         let requests = self.learnt.iter().filter_map(|order| Some((*order, self.requests.get(order)?.state)));
         Changes { credits, requests: requests.collect(), deltas: self.deltas }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::money::{Amount, Currency};
+    use super::super::recharge::Status;
+    use super::*;
+
+    fn account(number: u8) -> Account {
+        Account {
+            account_no: AccountNo::parse(format!("A{number}")).expect("a number"),
+            account_name: "Zhang San".into(),
+            currency: Currency::CNY,
+            balance: 0,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// Few numbers, so that they meet: account 3 does not exist.
+    fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
+        let statuses = [Status::Succeeded, Status::Succeeded, Status::Pending, Status::Failed];
+        let one = (0..6_u128, 0..4_u8, 1..4_i64, proptest::sample::select(statuses.to_vec()));
+        let arrival = one.prop_map(|(tx_no, number, amount, status)| Arrival {
+            recharge: Recharge {
+                tx_no: Uuid::from_u128(tx_no),
+                merchant: "account-service".into(),
+                merchant_order_no: format!("order-{tx_no}"),
+                account_no: account(number).account_no,
+                amount: Amount::new(amount).expect("an amount"),
+                currency: Currency::CNY,
+                status,
+            },
+            source: CreditSource::Queue,
+            event_id: None,
+        });
+        proptest::collection::vec(arrival, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_balances_move_by_the_credits_and_a_tx_no_credits_once(arrivals in arrivals()) {
+            let mut ledger = Ledger::new((0..3).map(account).collect(), Vec::new(), Vec::new());
+            let verdicts = ledger.post_all(&arrivals, DateTime::UNIX_EPOCH);
+            let changes = ledger.into_changes();
+            let credited = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Credited(_))).count();
+            prop_assert_eq!(changes.credits.len(), credited);
+            let distinct: HashSet<Uuid> = changes.credits.iter().map(|credit| credit.tx_no).collect();
+            prop_assert_eq!(distinct.len(), credited);
+            for (account_no, delta) in &changes.deltas {
+                let own = changes.credits.iter().filter(|credit| credit.account_no == *account_no);
+                prop_assert_eq!(*delta, own.map(|credit| credit.amount.minor_units()).sum::<i64>());
+            }
+            let first_of_each = |credit: &Credit| {
+                arrivals.iter().find(|arrival| {
+                    let told = &arrival.recharge;
+                    told.tx_no == credit.tx_no && told.status == Status::Succeeded && told.account_no.as_str() != "A3"
+                }).is_some_and(|arrival| credit.agrees_with(&arrival.recharge))
+            };
+            prop_assert!(changes.credits.iter().all(first_of_each));
+        }
     }
 }

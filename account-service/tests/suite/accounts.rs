@@ -70,3 +70,26 @@ pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database:
         assert!(![401, 403].contains(&as_caller(OWN).await.status), "{path}");
     }
 }
+
+pub async fn every_endpoint_is_described(database: Database) {
+    let world = World::new(database).await;
+    let description = world.get("/openapi.json").await.body;
+    for (path, method) in [
+        ("/v1/accounts", "post"),
+        ("/v1/accounts/{account_no}", "get"),
+        ("/v1/accounts/{account_no}/credits", "get"),
+        ("/v1/accounts/{account_no}/recharges", "post"),
+        ("/v1/notifications", "post"),
+        ("/v1/payresult/{tx_no}", "get"),
+    ] {
+        let endpoint = &description["paths"][path][method];
+        let answers = &endpoint["responses"];
+        assert!(endpoint["summary"].is_string(), "{path}: {endpoint}");
+        assert!(answers["200"].is_object() || answers["201"].is_object(), "{path}: {endpoint}");
+    }
+    let list = &description["paths"]["/v1/accounts/{account_no}/credits"]["get"]["parameters"];
+    assert_eq!(list.as_array().map(Vec::len), Some(3), "{list}");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(world.get(path).await.status, 200, "{path}");
+    }
+}

@@ -15,7 +15,8 @@ macro_rules! run_suite {
     ($open:path) => {
         $crate::run_suite!(@ $open;
             accounts: an_account_is_opened_once_under_one_name, credits_are_listed_newest_first_page_by_page,
-                      only_the_operator_and_the_service_s_own_merchant_may_call;
+                      only_the_operator_and_the_service_s_own_merchant_may_call,
+                      every_endpoint_is_described;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
             ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,
@@ -26,7 +27,8 @@ macro_rules! run_suite {
                            only_a_fresh_signature_of_a_live_secret_is_believed,
                            what_can_t_be_credited_is_refused_by_name, what_is_not_ours_is_passed_over,
                            a_failed_recharge_credits_nothing, a_flood_of_notifications_leaves_exact_balances,
-                           a_broken_database_answers_503_and_the_next_try_credits;
+                           a_broken_database_answers_503_and_the_next_try_credits,
+                           the_receiver_is_off_where_results_come_from_the_queue_alone;
             queue: a_batch_from_the_queue_is_credited_and_others_results_are_passed_over,
                    a_message_is_settled_only_after_the_commit,
                    what_can_t_be_credited_is_dead_lettered_and_stops_nothing;

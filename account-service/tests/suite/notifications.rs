@@ -162,3 +162,11 @@ pub async fn a_broken_database_answers_503_and_the_next_try_credits(database: Da
     assert_eq!(world.call(plain).await.status, 415);
     assert_eq!(world.database.totals().await, [1, 100, 1, 100, 0]);
 }
+
+pub async fn the_receiver_is_off_where_results_come_from_the_queue_alone(database: Database) {
+    let world = World::without_webhook(database).await;
+    open_account(&*world.store, "A").await;
+    let answer = world.notify("event-1", SUCCEEDED, &as_json(&paid(tx(1), "A", 100))).await;
+    assert_eq!((answer.status, &*answer.content_type), (404, "application/problem+json"));
+    assert_eq!(world.database.totals().await, [1, 0, 0, 0, 0]);
+}

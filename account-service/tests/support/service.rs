@@ -53,10 +53,24 @@ impl World {
         Self::with(database, pay_service, None).await
     }
 
+    /// As with `INTAKE=queue`.
+    pub async fn without_webhook(database: Database) -> Self {
+        Self::assemble(database, Arc::new(pay_service::client("http://127.0.0.1:9")), None, false).await
+    }
+
     pub async fn with(
         database: Database,
         pay_service: Arc<dyn PayService>,
         queue: Option<Arc<dyn Broker>>,
+    ) -> Self {
+        Self::assemble(database, pay_service, queue, true).await
+    }
+
+    async fn assemble(
+        database: Database,
+        pay_service: Arc<dyn PayService>,
+        queue: Option<Arc<dyn Broker>>,
+        webhook: bool,
     ) -> Self {
         let store = database.store().await;
         let (sources, clock) = manual_sources(1);
@@ -66,7 +80,7 @@ impl World {
             keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
             store: store.clone(),
             pay_service,
-            webhook_secrets: Some(vec![secret.clone(), old_secret.clone()]),
+            webhook_secrets: webhook.then(|| vec![secret.clone(), old_secret.clone()]),
             queue,
             merchant: MERCHANT.into(),
             sources,
