@@ -22,6 +22,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long claimed rows are out of other relays' reach; longer than [`PUBLISH_TIMEOUT`], so that a
 /// row is published by one relay at a time.
 const LEASE: Duration = Duration::from_secs(25);
+const _: () = assert!(PUBLISH_TIMEOUT.as_secs() < LEASE.as_secs(), "a lease outlives its publish");
 /// The wait after the first failure; doubles with each further one.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.

@@ -44,7 +44,7 @@ impl Line {
     /// The present link, or a new one when it is lost. Callers wait for the same attempt.
     pub(super) async fn link(&self) -> Result<Arc<Link>, BrokerError> {
         let mut present = self.present.lock().await;
-        if let Some(link) = present.as_ref().filter(|link| link.connection.status().connected()) {
+        if let Some(link) = present.as_ref().filter(|link| link.is_up()) {
             return Ok(link.clone());
         }
         *present = None;
@@ -70,6 +70,11 @@ impl Line {
 }
 
 impl Link {
+    /// One that was cut counts as lost before the client library has noticed.
+    fn is_up(&self) -> bool {
+        self.socket.is_held() && self.connection.status().connected()
+    }
+
     /// A new channel.
     pub(super) async fn channel(&self) -> Result<Channel, lapin::Error> {
         self.connection.create_channel().await
@@ -151,6 +156,10 @@ impl Socket {
         stream.set_nodelay(true)?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
         Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn shut(&self) {
