@@ -8,6 +8,7 @@ use std::sync::Arc;
 use notifier::store::Store;
 use notifier::store::postgres::PostgresStore;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_the_work_without_sending_an_attempt_twice() {
@@ -18,4 +19,12 @@ async fn two_processes_share_the_work_without_sending_an_attempt_twice() {
         stores.push(Arc::new(PostgresStore::migrate(pool).await.expect("a schema")));
     }
     engine_store::two_processes_share_the_work([stores.remove(0), stores.remove(0)]).await;
+}
+
+#[tokio::test]
+async fn no_connection_is_held_while_receivers_are_waited_for() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("it opens");
+    let store = PostgresStore::migrate(pool).await.expect("a schema");
+    engine_store::no_connection_is_held_while_receivers_are_waited_for(Arc::new(store)).await;
 }

@@ -14,3 +14,10 @@ async fn two_engines_share_the_work_without_sending_an_attempt_twice() {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
     engine_store::two_processes_share_the_work([store.clone(), store]).await;
 }
+
+#[tokio::test]
+async fn no_connection_is_held_while_receivers_are_waited_for() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    engine_store::no_connection_is_held_while_receivers_are_waited_for(Arc::new(store)).await;
+}

@@ -13,9 +13,10 @@ use prometheus::Registry;
 use runtime::testing::{ManualClock, SeededEntropy};
 use runtime::{Clock, Secret, Shutdown, Sources};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::support::receiver::{Receiver, answer};
+use crate::support::receiver::{Act, Receiver, answer};
 use crate::support::rig::{climbing, id};
 use crate::support::{client, secret};
 
@@ -122,4 +123,25 @@ pub async fn two_processes_share_the_work(stores: [Arc<dyn Store>; 2]) {
         let expected: Vec<u32> = (1..).take(sent[&event.id]).collect();
         assert_eq!(numbers, expected, "{}", event.id);
     }
+}
+
+/// While receivers let the attempts hang, a store with a single connection still does all its work
+/// (law 6).
+pub async fn no_connection_is_held_while_receivers_are_waited_for(store: Arc<dyn Store>) {
+    let hold = Arc::new(Semaphore::new(0));
+    let receiver = Receiver::start(vec![Act::Hold(hold.clone())]).await;
+    let clock = ManualClock::default();
+    let subscription = subscribe(store.as_ref(), &receiver.url(), &clock).await;
+    let mut process = Process::start(store.clone(), &clock, 1);
+    for expected in 1..=5 {
+        let events = process.events(1);
+        let taken_in = tokio::time::timeout(Duration::from_secs(3), process.ingest.handle(events)).await;
+        taken_in.expect("a connection is free").expect("taken in");
+        receiver.wait_for(expected).await;
+    }
+    let check = tokio::time::timeout(Duration::from_secs(3), store.check()).await;
+    check.expect("a connection is free").expect("the store answers");
+    hold.add_permits(5);
+    quiet(store.as_ref(), subscription).await;
+    process.stop().await;
 }
