@@ -14,6 +14,7 @@ use crate::domain::attempt::MAX_EXCERPT_BYTES;
 use crate::domain::{Endpoint, Exchange, FailureClass, Message, Outcome};
 
 use super::address_policy::AddressPolicy;
+use super::coalesced::Coalesced;
 use super::failure::classify;
 use super::judge::{Body, MAX_BODY_BYTES, excerpt, judge};
 use super::request::headers;
@@ -49,6 +50,7 @@ impl WebhookClient {
         lookup: Arc<dyn Lookup>,
         clock: SharedClock,
     ) -> Result<Self, reqwest::Error> {
+        let lookup = Arc::new(Coalesced::new(lookup));
         let resolver = Arc::new(GuardedResolver::new(lookup, policy.clone()));
         let http = builder(resolver.clone()).build().or_else(|error| {
             tracing::warn!(error = %Chain(&error), "webhook.no_ca_certificates");

@@ -2,6 +2,7 @@
 
 pub mod address_policy;
 mod client;
+mod coalesced;
 mod failure;
 mod judge;
 mod request;
