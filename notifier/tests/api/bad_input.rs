@@ -37,11 +37,11 @@ async fn no_key_or_a_wrong_one_answers_401_before_anything_else() {
     let (harness, subscription, notification) = world().await;
     let before = harness.everything().await;
     for (method, path, _) in endpoints(&subscription, &notification) {
-        harness.raw("wrong-key", method, &path, Some("{")).await.is_problem(401, None);
+        harness.raw("wrong-key", method, &path, Some("{")).await.refused(401, None);
         let request = Request::builder().method(method).uri(&path).body(Body::empty()).expect("a request");
         let answer = harness.send(request).await;
         assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
-        answer.is_problem(401, None);
+        answer.refused(401, None);
     }
     assert_eq!(harness.everything().await, before);
 }
@@ -53,13 +53,13 @@ async fn a_body_that_is_no_json_too_large_or_of_another_type_is_refused_by_every
     let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(70_000));
     for (method, path, _) in endpoints(&subscription, &notification).into_iter().filter(|e| e.2) {
         for text in ["{", "{\"a\":", "nonsense", "{} {}", "\u{0}"] {
-            harness.raw(SHOP, method, &path, Some(text)).await.is_problem(400, None);
+            harness.raw(SHOP, method, &path, Some(text)).await.refused(400, None);
         }
         for text in ["[1]", "[\"x\"]", "7", "\"text\"", "{\"unknown\":1}"] {
-            harness.raw(SHOP, method, &path, Some(text)).await.is_problem(422, None);
+            harness.raw(SHOP, method, &path, Some(text)).await.refused(422, None);
         }
-        harness.raw(SHOP, method, &path, Some("{\"unknown\":1}")).await.is_problem(422, Some("unknown"));
-        harness.raw(SHOP, method, &path, Some(&large)).await.is_problem(413, None);
+        harness.raw(SHOP, method, &path, Some("{\"unknown\":1}")).await.refused(422, Some("unknown"));
+        harness.raw(SHOP, method, &path, Some(&large)).await.refused(413, None);
         let request = Request::builder()
             .method(method)
             .uri(&path)
@@ -67,7 +67,7 @@ async fn a_body_that_is_no_json_too_large_or_of_another_type_is_refused_by_every
             .header(header::CONTENT_TYPE, "text/plain")
             .body(Body::from("{}"))
             .expect("a request");
-        harness.send(request).await.is_problem(415, None);
+        harness.send(request).await.refused(415, None);
     }
     assert_eq!(harness.everything().await, before);
 }
@@ -87,17 +87,17 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
     ] {
         let answer = harness.call(OPERATOR, method, &path, None).await;
         assert!(answer.headers.contains_key(header::ALLOW), "{method} {path}");
-        answer.is_problem(405, None);
+        answer.refused(405, None);
     }
     for path in ["/", "/v1", "/v2/subscriptions", "/v1/subscriptions/", "/v1/notifications/x/y/z"] {
-        harness.get(OPERATOR, path).await.is_problem(404, None);
+        harness.get(OPERATOR, path).await.refused(404, None);
     }
     for id in ["x", "019b76da", "019b76da-a800-7000-8000-000000000000", "%00"] {
         for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays"] {
-            harness.get(OPERATOR, &format!("{path}/{id}")).await.is_problem(404, None);
+            harness.get(OPERATOR, &format!("{path}/{id}")).await.refused(404, None);
         }
         let resend = format!("/v1/notifications/{id}/resend");
-        harness.call(OPERATOR, "POST", &resend, None).await.is_problem(404, None);
+        harness.call(OPERATOR, "POST", &resend, None).await.refused(404, None);
     }
 }
 
@@ -116,7 +116,7 @@ async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
             ("colour=red", "colour"),
             ("merchant=a%20b", "merchant"),
         ] {
-            harness.get(OPERATOR, &format!("{path}?{query}")).await.is_problem(400, Some(field));
+            harness.get(OPERATOR, &format!("{path}?{query}")).await.refused(400, Some(field));
         }
     }
     for (query, field) in [
@@ -126,9 +126,9 @@ async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
         ("created_from=yesterday", "created_from"),
         ("created_to=2026-13-01T00:00:00Z", "created_to"),
     ] {
-        harness.get(OPERATOR, &format!("/v1/notifications?{query}")).await.is_problem(400, Some(field));
+        harness.get(OPERATOR, &format!("/v1/notifications?{query}")).await.refused(400, Some(field));
     }
-    harness.get(OPERATOR, "/v1/notifications?limit=1&limit=2").await.is_problem(400, None);
+    harness.get(OPERATOR, "/v1/notifications?limit=1&limit=2").await.refused(400, None);
 }
 
 fn long(length: usize) -> String {
@@ -216,23 +216,23 @@ async fn a_subscription_that_breaks_a_rule_answers_422_naming_the_field_made_or_
     for (name, value, field) in bad_fields() {
         let mut body = json!({ "name": "new", "url": "https://a.example/", "event_types": ["*"] });
         body[name] = value.clone();
-        harness.post(SHOP, "/v1/subscriptions", body).await.is_problem(422, Some(field));
-        harness.patch(SHOP, &subscription, json!({ name: value })).await.is_problem(422, Some(field));
+        harness.post(SHOP, "/v1/subscriptions", body).await.refused(422, Some(field));
+        harness.patch(SHOP, &subscription, json!({ name: value })).await.refused(422, Some(field));
     }
     for missing in ["name", "url", "event_types"] {
         let mut body = json!({ "name": "new", "url": "https://a.example/", "event_types": ["*"] });
         body.as_object_mut().expect("an object").remove(missing);
-        harness.post(SHOP, "/v1/subscriptions", body).await.is_problem(422, Some(missing));
+        harness.post(SHOP, "/v1/subscriptions", body).await.refused(422, Some(missing));
     }
     for field in
         ["name", "url", "event_types", "ladder", "ack", "timeout", "max_in_flight", "headers", "state"]
     {
-        harness.patch(SHOP, &subscription, json!({ field: null })).await.is_problem(422, Some(field));
+        harness.patch(SHOP, &subscription, json!({ field: null })).await.refused(422, Some(field));
     }
-    harness.patch(SHOP, &subscription, json!({ "state": "gone" })).await.is_problem(422, Some("state"));
-    harness.patch(SHOP, &subscription, json!({ "merchant": "bank" })).await.is_problem(422, Some("merchant"));
+    harness.patch(SHOP, &subscription, json!({ "state": "gone" })).await.refused(422, Some("state"));
+    harness.patch(SHOP, &subscription, json!({ "merchant": "bank" })).await.refused(422, Some("merchant"));
     let body = json!({ "name": "n", "url": "https://a.example/", "event_types": ["*"], "merchant": "a b" });
-    harness.post(OPERATOR, "/v1/subscriptions", body).await.is_problem(422, Some("merchant"));
+    harness.post(OPERATOR, "/v1/subscriptions", body).await.refused(422, Some("merchant"));
     assert_eq!(harness.everything().await, before);
 }
 
@@ -243,12 +243,12 @@ async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     for action in ["resend", "cancel"] {
         let path = format!("{notification}/{action}");
         for reason in [json!(""), json!(long(501)), json!("a\0b"), json!(7)] {
-            harness.post(SHOP, &path, json!({ "reason": reason })).await.is_problem(422, Some("reason"));
+            harness.post(SHOP, &path, json!({ "reason": reason })).await.refused(422, Some("reason"));
         }
     }
     let rotate = format!("{subscription}/rotate-secret");
     for overlap in [json!("169h"), json!("soon"), json!(24), json!("-1h")] {
-        harness.post(SHOP, &rotate, json!({ "overlap": overlap })).await.is_problem(422, Some("overlap"));
+        harness.post(SHOP, &rotate, json!({ "overlap": overlap })).await.refused(422, Some("overlap"));
     }
     let id = subscription.rsplit('/').next().expect("an id");
     for (name, value) in [
@@ -261,11 +261,11 @@ async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     ] {
         let mut body = json!({ "subscription_id": id, "created_from": "2026-01-01T00:00:00Z" });
         body[name] = value;
-        harness.post(SHOP, "/v1/replays", body).await.is_problem(422, Some(name));
+        harness.post(SHOP, "/v1/replays", body).await.refused(422, Some(name));
     }
-    harness.post(SHOP, "/v1/replays", json!({})).await.is_problem(422, Some("subscription_id"));
+    harness.post(SHOP, "/v1/replays", json!({})).await.refused(422, Some("subscription_id"));
     let unknown = json!({ "subscription_id": "019b76da-a800-7000-8000-000000000000" });
-    harness.post(SHOP, "/v1/replays", unknown).await.is_problem(404, None);
+    harness.post(SHOP, "/v1/replays", unknown).await.refused(404, None);
     assert_eq!(harness.everything().await, before);
 }
 
@@ -277,8 +277,8 @@ async fn what_needs_no_key_answers_without_one() {
     };
     assert_eq!(get("/healthz").await.status, 200);
     assert_eq!(get("/metrics").await.status, 200);
-    get("/readyz").await.is_problem(503, Some("broker"));
-    let openapi = get("/openapi.json").await.is(200);
+    get("/readyz").await.refused(503, Some("broker"));
+    let openapi = get("/openapi.json").await.answered(200);
     let paths = openapi["paths"].as_object().expect("paths");
     assert_eq!(paths.len(), 10, "{:?}", paths.keys());
 }

@@ -44,15 +44,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn is(self, status: u16) -> Value {
+    pub fn answered(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body
     }
 
     /// The answer is this problem; its `errors` name `field` where one is given.
-    pub fn is_problem(self, status: u16, field: Option<&str>) {
-        let Self { status: answered, headers, body } = self;
-        assert_eq!(answered.as_u16(), status, "{body}");
+    pub fn refused(self, status: u16, field: Option<&str>) {
+        let Self { status: actual, headers, body } = self;
+        assert_eq!(actual.as_u16(), status, "{body}");
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{body}");
         assert_eq!(body["status"], status);
         assert!(
@@ -127,7 +127,7 @@ impl Harness {
     pub async fn subscribe(&self, key: &str, name: &str) -> Value {
         let body = json!({ "name": name, "url": "https://shop.example/hook", "event_types": ["recharge.*"],
             "ladder": ["1m"] });
-        self.post(key, "/v1/subscriptions", body).await.is(201)
+        self.post(key, "/v1/subscriptions", body).await.answered(201)
     }
 
     /// Ingests an event of merchant `shop`; its notification for the subscription `answered`.
@@ -137,7 +137,8 @@ impl Harness {
         let event = Event::new(id, "/pay-service", "recharge.succeeded", self.clock.now(), &data);
         let event = NewEvent::from(&event.expect("an event").about(subject, "shop"));
         let token = self.sources.ids.next();
-        let ingested = self.store.ingest(&[event.clone()], &mut AdmitNone, token, self.clock.now()).await;
+        let ingested =
+            self.store.ingest(std::slice::from_ref(&event), &mut AdmitNone, token, self.clock.now()).await;
         ingested.expect("a store");
         NotificationId::of(event.key, id_of(subscription))
     }
@@ -170,8 +171,8 @@ impl Harness {
 
     /// Everything that lists show, to compare.
     pub async fn everything(&self) -> Value {
-        let subscriptions = self.get(OPERATOR, "/v1/subscriptions").await.is(200);
-        let notifications = self.get(OPERATOR, "/v1/notifications").await.is(200);
+        let subscriptions = self.get(OPERATOR, "/v1/subscriptions").await.answered(200);
+        let notifications = self.get(OPERATOR, "/v1/notifications").await.answered(200);
         json!([subscriptions, notifications])
     }
 }

@@ -11,7 +11,7 @@ async fn another_merchants_id_answers_404_everywhere_and_changes_nothing() {
     let of_operator = harness.subscribe(OPERATOR, "all").await;
     let notifications = [harness.notify(&of_shop, "tx-1").await, harness.notify(&of_operator, "tx-2").await];
     let replay = json!({ "subscription_id": of_shop["id"] });
-    let replay = harness.post(SHOP, "/v1/replays", replay).await.is(202);
+    let replay = harness.post(SHOP, "/v1/replays", replay).await.answered(202);
     let before = harness.everything().await;
     let mut requests: Vec<(&str, String, Option<Value>)> = Vec::new();
     for subscription in [&of_shop, &of_operator] {
@@ -33,7 +33,7 @@ async fn another_merchants_id_answers_404_everywhere_and_changes_nothing() {
     requests.push(("GET", "/v1/subscriptions?merchant=shop".into(), None));
     requests.push(("GET", "/v1/notifications?merchant=shop".into(), None));
     for (method, path, body) in requests {
-        harness.call(BANK, method, &path, body.as_ref()).await.is_problem(404, None);
+        harness.call(BANK, method, &path, body.as_ref()).await.refused(404, None);
     }
     assert_eq!(harness.everything().await, before);
 }
@@ -46,7 +46,7 @@ async fn lists_show_a_merchant_its_own_alone_and_the_operator_all() {
     harness.subscribe(BANK, "orders").await;
     harness.notify(&of_shop, "tx-1").await;
     let count = async |key, path: &str| {
-        harness.get(key, path).await.is(200)["items"].as_array().expect("a list").len()
+        harness.get(key, path).await.answered(200)["items"].as_array().expect("a list").len()
     };
     assert_eq!(count(OPERATOR, "/v1/subscriptions").await, 3);
     assert_eq!(count(OPERATOR, "/v1/subscriptions?merchant=bank").await, 1);
@@ -63,6 +63,6 @@ async fn lists_show_a_merchant_its_own_alone_and_the_operator_all() {
 async fn a_merchants_key_subscribes_for_nobody_else() {
     let harness = Harness::new().await;
     let body = |merchant| json!({ "name": "x", "url": "https://a.example/", "event_types": ["*"], "merchant": merchant });
-    harness.post(BANK, "/v1/subscriptions", body("shop")).await.is_problem(403, None);
-    assert_eq!(harness.post(BANK, "/v1/subscriptions", body("bank")).await.is(201)["merchant"], "bank");
+    harness.post(BANK, "/v1/subscriptions", body("shop")).await.refused(403, None);
+    assert_eq!(harness.post(BANK, "/v1/subscriptions", body("bank")).await.answered(201)["merchant"], "bank");
 }

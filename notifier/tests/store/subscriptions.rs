@@ -32,7 +32,7 @@ pub async fn a_subscription_comes_back_as_it_was_made(world: World) {
         timeout: "2500ms".parse().expect("a duration"),
         rate_limit: Some(7),
         headers: [("x-tenant".to_owned(), "7".to_owned())].into(),
-        ..world.draft("orders")
+        ..World::draft("orders")
     };
     let subscription = world.unsaved(draft, Some("shop"));
     let made = world.store.create(&subscription, &Secret::new("whsec_Zmlyc3Q=")).await.expect("a store");
@@ -51,7 +51,7 @@ pub async fn a_name_is_taken_once_per_merchant_and_free_after_deletion(world: Wo
     world.subscribe("orders", Some("bank")).await;
     world.subscribe("orders", None).await;
     let other = world.subscribe("other", Some("shop")).await;
-    let again = world.unsaved(world.draft("orders"), Some("shop"));
+    let again = world.unsaved(World::draft("orders"), Some("shop"));
     let create = async || world.store.create(&again, &Secret::new("whsec_")).await.expect("a store");
     assert_eq!(create().await, Err(NameTaken));
     let renamed = rename(&world, other, "orders", None).await.expect("it is there");

@@ -48,9 +48,12 @@ impl World {
         self.clock.now()
     }
 
-    pub fn draft(&self, name: &str) -> Draft {
+    pub fn draft(name: &str) -> Draft {
         Draft {
-            schedule: Schedule::Steps(vec!["1m".parse().unwrap(), "5m".parse().unwrap()]),
+            schedule: Schedule::Steps(vec![
+                "1m".parse().expect("a duration"),
+                "5m".parse().expect("a duration"),
+            ]),
             ..Draft::new(name, "https://shop.example/hook", vec!["recharge.*".into()])
         }
     }
@@ -67,7 +70,7 @@ impl World {
     }
 
     pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {
-        let subscription = self.unsaved(self.draft(name), merchant);
+        let subscription = self.unsaved(Self::draft(name), merchant);
         let made = self.store.create(&subscription, &Secret::new("whsec_Zmlyc3Q=")).await.expect("a store");
         made.expect("the name is free");
         subscription.id
