@@ -1,1 +1,37 @@
-fn main() {}
+//! `ringback`: the three services in one process on `SQLite`, and the demo.
+
+mod banner;
+mod client;
+mod demo;
+mod keys;
+mod process;
+mod provision;
+mod settings;
+
+use runtime::settings::load_or_exit;
+use runtime::{Shutdown, Sources, telemetry};
+
+use crate::process::Process;
+use crate::settings::{Action, Settings};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings: Settings = load_or_exit();
+    // The demo's lines are the story; its log is for those who ask for it.
+    if settings.action == Action::Serve || std::env::var_os("RUST_LOG").is_some() {
+        telemetry::init(settings.common.log_format);
+    }
+    let sources = Sources::system();
+    match settings.action {
+        Action::Serve => serve(settings, sources).await,
+        Action::Demo => demo::run(settings, sources).await,
+    }
+}
+
+async fn serve(settings: Settings, sources: Sources) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
+    let process = Process::start(&settings, sources, shutdown).await?;
+    // Nobody need read it: the process serves all the same.
+    let _ = banner::print(&process, std::io::stdout());
+    process.join().await
+}

@@ -1,0 +1,48 @@
+//! The settings of the all-in-one process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use runtime::settings::CommonSettings;
+
+/// What the process is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Serve all three services until stopped.
+    Serve,
+    /// Tell the story in under a minute, on throw-away data, and end.
+    Demo,
+}
+
+/// Ringback: tells every subscriber the result of a payment, and keeps ringing until they answer.
+///
+/// All three services in one process, on SQLite, with nothing else installed.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Settings {
+    /// What to do
+    #[arg(value_enum, default_value = "serve")]
+    pub action: Action,
+    /// Where databases and keys are kept; made when missing
+    #[arg(long, env = "RINGBACK_DATA_DIR", default_value = "./ringback-data", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Where pay-service listens
+    #[arg(long, env = "PAY_LISTEN", default_value = "127.0.0.1:8081")]
+    pub pay_listen: SocketAddr,
+    /// Where notifier listens
+    #[arg(long, env = "NOTIFIER_LISTEN", default_value = "127.0.0.1:8082")]
+    pub notifier_listen: SocketAddr,
+    /// Where account-service listens
+    #[arg(long, env = "ACCOUNT_LISTEN", default_value = "127.0.0.1:8083")]
+    pub account_listen: SocketAddr,
+    /// Private networks that webhooks may go to: CIDRs, comma-separated
+    #[arg(long, env = "ALLOW_PRIVATE_TARGETS", default_value = "127.0.0.0/8,::1/128", value_name = "CIDRS")]
+    pub allow_private_targets: notifier::settings::Networks,
+    /// How many webhooks may be in flight at once
+    #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_in_flight: u32,
+    /// Keys, grace period, log format
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
