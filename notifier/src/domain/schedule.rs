@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub enum Schedule {
     /// A named ladder.
     Preset(Preset),
-    /// One's own steps; refused by [`Schedule::check`] unless they make a ladder.
+    /// One's own steps; refused by [`Schedule::ladder`] unless they make a ladder.
     Steps(Vec<HumanDuration>),
 }
 
