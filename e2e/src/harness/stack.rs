@@ -211,6 +211,17 @@ impl Stack {
         }
     }
 
+    /// A counter of a service's metrics, over all of its labels.
+    pub async fn metric(&self, service: Service, name: &str) -> usize {
+        let exposed = self.api(service).get("/metrics").await;
+        assert_eq!(exposed.status, 200);
+        let own = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+        };
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<usize>().ok());
+        exposed.text.lines().filter(own).filter_map(value).sum()
+    }
+
     /// The keys that every process is given.
     pub(super) fn with_keys(process: Process) -> Process {
         process

@@ -6,6 +6,7 @@ pub mod foreign;
 pub mod intake;
 pub mod reconciliation;
 pub mod retries;
+pub mod sharing;
 pub mod success;
 pub mod termination;
 
@@ -55,6 +56,9 @@ macro_rules! every_scenario {
                 a_failed_recharge_is_answered_as_failed_and_credits_nothing,
                 a_transaction_that_nobody_knows_is_answered_404,
                 while_pay_service_is_down_nothing_is_made_up,
+            }
+            sharing {
+                a_burst_of_events_is_shared_and_each_is_sent_once,
             }
             bad_input {
                 bad_input_at_pay_service_is_refused_and_changes_nothing,
