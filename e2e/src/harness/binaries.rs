@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-/// The path of a program of this workspace, built with the profile of the tests: test executables
-/// lie in `target/<profile>/deps`, programs one folder above.
+/// The path of a program of this workspace, built with the profile of the caller: test executables
+/// lie in `target/<profile>/deps` with the programs one folder above, programs beside each other.
 pub fn path(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the path of the running test is known");
-    let folder =
-        test.parent().and_then(|deps| deps.parent()).expect("a test runs from target/<profile>/deps");
-    let program = folder.join(name);
-    assert!(
-        program.is_file(),
-        "{} is not built: run `cargo build --workspace --bins` first",
-        program.display()
-    );
-    program
+    let caller = std::env::current_exe().expect("the path of the running program is known");
+    let found =
+        caller.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built for {}: run `cargo build --workspace --bins` first", caller.display())
+    })
 }

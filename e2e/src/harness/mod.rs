@@ -3,7 +3,7 @@
 mod binaries;
 mod client;
 mod footing;
-mod port;
+pub mod port;
 mod process;
 mod programs;
 mod publisher;

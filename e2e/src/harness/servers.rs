@@ -64,7 +64,8 @@ impl PrivateServer {
         self.run("kill").await;
     }
 
-    fn state(&self) -> PathBuf {
+    /// The folder with its whole state.
+    pub fn state(&self) -> PathBuf {
         self.folder.path().join("server")
     }
 
