@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::settings::Backend;
 
 /// What a database or a receiver may take before it counts as stuck.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What everything stands on.
 pub enum Ground {

@@ -1,6 +1,8 @@
 //! The benchmark program: drives the real programs on servers of its own and measures them beside
 //! what the machine itself can do. See `docs/performance.md`.
 
+#![expect(clippy::cast_precision_loss, reason = "figures have three digits, counts fewer than 52 bits")]
+
 mod books;
 mod clock;
 mod events;

@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -22,7 +24,7 @@ impl Progress {
     pub fn step(&self, step: &str) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *state = (step.to_owned(), Instant::now());
-        self.write(step, !self.terminal);
+        Self::write(step, !self.terminal);
     }
 
     /// How far the step is. Cheap enough to be called often.
@@ -30,18 +32,18 @@ impl Progress {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.terminal && state.1.elapsed() >= PERIOD {
             state.1 = Instant::now();
-            self.write(&format!("{}: {done} of {all}", state.0), false);
+            Self::write(&format!("{}: {done} of {all}", state.0), false);
         }
     }
 
     /// Nothing more to say.
     pub fn clear(&self) {
         if self.terminal {
-            self.write("", false);
+            Self::write("", false);
         }
     }
 
-    fn write(&self, text: &str, line: bool) {
+    fn write(text: &str, line: bool) {
         let mut out = std::io::stderr().lock();
         // A progress line that can't be written is missed by nobody.
         let _ = if line { writeln!(out, "{text}") } else { write!(out, "\r\x1b[2K{text}") };

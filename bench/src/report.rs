@@ -73,12 +73,12 @@ impl Report {
 
     fn table(&self) -> String {
         let widest = self.summary.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-        let mut table = format!(
-            "{:widest$}  {:>12}  {:>25}  unit\n",
+        let mut lines = vec![format!(
+            "{:widest$}  {:>12}  {:>25}  unit",
             format!("{:?}, {:?}", self.settings.scenario, self.settings.backend),
             "median",
             "least … most",
-        );
+        )];
         for line in &self.summary {
             let name = if line.yardstick { format!("{} *", line.name) } else { line.name.clone() };
             let spread = format!("{} … {}", shown(line.least), shown(line.most));
@@ -86,10 +86,10 @@ impl Report {
                 format!("   {target}: {}", if *reached { "reached" } else { "NOT reached" })
             });
             let median = shown(line.median);
-            table.push_str(&format!("{name:widest$}  {median:>12}  {spread:>25}  {}{target}\n", line.unit));
+            lines.push(format!("{name:widest$}  {median:>12}  {spread:>25}  {}{target}", line.unit));
         }
-        table.push_str("* yardsticks: what this machine did in the same minutes without us\n");
-        table
+        lines.push("* yardsticks: what this machine did in the same minutes without us\n".into());
+        lines.join("\n")
     }
 }
 

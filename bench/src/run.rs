@@ -1,9 +1,10 @@
 //! A run: the yardsticks and the scenario, as often as asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use e2e::harness::Footing;
+use tokio::time::Instant;
 
 use crate::figures::Figures;
 use crate::ground::{Ground, PATIENCE};

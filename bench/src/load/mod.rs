@@ -37,7 +37,7 @@ pub struct Answered {
     /// When it was sent.
     pub sent: Micros,
     /// When the answer had been read.
-    pub answered: Micros,
+    pub ended: Micros,
     /// The answer.
     pub body: Bytes,
 }
@@ -112,6 +112,6 @@ async fn take_turns(
         let sent = clock::now();
         let body = caller.post(&calls[index]).await?;
         let intended = intended.unwrap_or(sent);
-        all.push(Answered { intended, sent, answered: clock::now(), body });
+        all.push(Answered { intended, sent, ended: clock::now(), body });
     }
 }

@@ -97,10 +97,10 @@ async fn by_webhook(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let books = Books::open(&services.footing.account_database).await?;
     books.check_credits(count).await?;
     let from = answered.iter().map(|one| one.sent).min().unwrap_or_default();
-    let to = answered.iter().map(|one| one.answered).max().unwrap_or_default();
+    let to = answered.iter().map(|one| one.ended).max().unwrap_or_default();
     let mut figures = Figures::default();
     figures.add_rate("webhook", answered.len(), from, to);
-    figures.add_latencies("webhook to answer", answered.iter().map(|one| one.answered - one.sent));
+    figures.add_latencies("webhook to answer", answered.iter().map(|one| one.ended - one.sent));
     account.stop().await;
     Ok(figures)
 }

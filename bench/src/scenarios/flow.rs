@@ -86,7 +86,7 @@ impl Flow<'_> {
             None => None,
         };
         let from = answered.iter().map(|one| one.sent).min().unwrap_or_default();
-        let accepted = answered.iter().map(|one| one.answered).max().unwrap_or_default();
+        let accepted = answered.iter().map(|one| one.ended).max().unwrap_or_default();
         let mut figures = Figures::default();
         figures.add_rate("closed loop", count, from, credited.unwrap_or(observed));
         figures.add_rate("closed loop, recharges answered", count, from, accepted);
@@ -146,7 +146,7 @@ impl Flow<'_> {
             let (commit, webhook, credit) = (at(&committed)?, at(&webhooks)?, at(&credited)?);
             let late = one.sent - one.intended;
             let all = [
-                one.answered - one.intended,
+                one.ended - one.intended,
                 webhook - one.intended,
                 credit - one.intended,
                 webhook - commit + late,

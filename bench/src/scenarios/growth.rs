@@ -37,7 +37,7 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let maker = Maker::new(bench.seed);
     let mut growing = Growing { bench, maker, publisher, notifier, books, delivered: 0 };
     let mut figures = Figures::default();
-    let levels: Vec<usize> = (4..)
+    let levels: Vec<usize> = (4..=7)
         .map(|power| 10_usize.pow(power))
         .take_while(|level| *level <= bench.settings.events_or(LAST_LEVEL))
         .collect();

@@ -1,10 +1,10 @@
 //! All three services together, account-service subscribed: recharges go in, credits come out.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use anyhow::Context;
 use e2e::harness::{ACCOUNT_KEY, Api, Footing, Kind, Service, Stack, port};
+use tokio::time::Instant;
 
 use super::credit::{account_no, authorization, open_accounts};
 use crate::books::Books;
