@@ -35,8 +35,10 @@ pub(super) async fn measure(url: &str) -> anyhow::Result<Figures> {
     figures.add_rate(CONFIRMED, MESSAGES, from, clock::now());
     let from = clock::now();
     let all = MESSAGES + MESSAGES / 10;
-    take(&channel, all).await?;
+    let taking = connection.create_channel().await?;
+    take(&taking, all).await?;
     figures.add_rate(TAKEN, all, from, clock::now());
+    taking.close(200, "done".into()).await?; // with its consumer, so that the queue can go
     channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
     connection.close(200, "done".into()).await?;
     Ok(figures)
