@@ -55,8 +55,11 @@ impl PostgresStore {
 }
 
 /// Announces a change of subscriptions. Always a transaction's first statement, so that those that
-/// change something and those that match events wait for each other in one order.
+/// change something and those that match events wait for each other in one order. The table's lock
+/// has a queue, which a row's has not: without it a stream of matching batches that overlap could
+/// keep a change waiting for ever.
 async fn bump_version(connection: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query("LOCK TABLE subscriptions_version IN EXCLUSIVE MODE").execute(&mut *connection).await?;
     sqlx::query("UPDATE subscriptions_version SET version = version + 1").execute(connection).await?;
     Ok(())
 }

@@ -35,6 +35,8 @@ impl NotificationStore for SqliteStore {
         let mut query = list(filter, now);
         let at = time_column(filter);
         if let Some((created_at, id)) = after.zip(page.after) {
+            // The first condition finds the place by index also where the second spans two tables.
+            query.push(format_args!(" AND {at} <= ")).push_bind(created_at);
             query.push(format_args!(" AND ({at}, n.id) < (")).push_bind(created_at);
             query.push(", ").push_bind(id).push(")");
         }
@@ -175,7 +177,8 @@ async fn find(
 /// The time that orders the list: the same instant in both tables, taken from the one whose index
 /// serves the filter.
 fn time_column(filter: &NotificationFilter) -> &'static str {
-    let by_notification = filter.subscription.is_some() || filter.owner.is_some() || filter.state.is_some();
+    let undelivered = filter.state.is_some_and(|state| state != StateName::Delivered);
+    let by_notification = filter.subscription.is_some() || filter.owner.is_some() || undelivered;
     if by_notification { "n.created_at" } else { "e.received_at" }
 }
 
