@@ -62,7 +62,7 @@ impl Service {
     pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
         let Parts { keyring, store, broker, sources, allow_private_targets, max_in_flight } = parts;
         let policy = Arc::new(AddressPolicy::allowing(allow_private_targets));
-        let client = WebhookClient::new(policy.clone(), Arc::new(SystemLookup), sources.clock.clone());
+        let client = WebhookClient::new(policy, Arc::new(SystemLookup), sources.clock.clone());
         let sender = Arc::new(client.context("no HTTP client can be made")?);
         let metrics = Registry::new();
         let engine_parts = EngineParts {
@@ -78,7 +78,7 @@ impl Service {
             .with("broker", Arc::new(Queue(broker.clone())));
         let replays_wake = Arc::new(Notify::new());
         let (schedule, replays) = (engine.schedule(), replays_wake.clone());
-        let tools = Tools { store, sources, schedule, replays, policy, sender };
+        let tools = Tools { store, sources, schedule, replays, sender };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         Ok(Self {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),

@@ -19,7 +19,7 @@ use super::{State, narrowed, no_subscription};
 use crate::domain::subscription::{Draft, Patch};
 use crate::domain::{AckRule, Schedule, SubscriptionId, SubscriptionState};
 use crate::store::{PatchRefused, SubscriptionFilter};
-use crate::usecases::subscribe::{SubscribeError, check_target, subscribe};
+use crate::usecases::subscribe::{SubscribeError, subscribe};
 
 /// A new subscription.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -92,7 +92,7 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let merchant = owner(&caller, request.merchant.take())?;
     let tools = &state.tools;
-    let made = subscribe(&*tools.store, &tools.sources, &tools.policy, merchant, request.draft()).await;
+    let made = subscribe(&*tools.store, &tools.sources, merchant, request.draft()).await;
     let (subscription, secret) = made.map_err(|error| match error {
         SubscribeError::Invalid(invalid) => invalid.into(),
         SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
@@ -281,12 +281,6 @@ pub async fn patch(
 ) -> Result<Json<SubscriptionDocument>, Problem> {
     let tools = &state.tools;
     let (id, patch) = (SubscriptionId(id), request.patch(&caller));
-    if patch.url.is_some() {
-        let current = tools.store.subscription(id, caller.merchant()).await?;
-        let mut changed = current.ok_or_else(no_subscription)?;
-        patch.apply(&mut changed, tools.sources.clock.now())?;
-        check_target(&changed.definition, &tools.policy)?;
-    }
     let patched = tools.store.patch(id, caller.merchant(), &patch, tools.sources.clock.now()).await?;
     let subscription = patched.ok_or_else(no_subscription)?.map_err(|refused| match refused {
         PatchRefused::Invalid(invalid) => invalid.into(),

@@ -15,7 +15,7 @@ use crate::domain::Audit;
 use crate::domain::audit::Action;
 use crate::engine::Schedule;
 use crate::store::Store;
-use crate::webhook::{AddressPolicy, SendWebhook};
+use crate::webhook::SendWebhook;
 
 /// The longest reason a person may give, in characters.
 const MAX_REASON: usize = 500;
@@ -31,8 +31,6 @@ pub struct Tools {
     pub schedule: Schedule,
     /// Rung when a replay was asked for.
     pub replays: Arc<Notify>,
-    /// Which addresses webhooks may reach.
-    pub policy: Arc<AddressPolicy>,
     /// Sends webhooks.
     pub sender: Arc<dyn SendWebhook>,
 }

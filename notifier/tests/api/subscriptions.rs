@@ -103,3 +103,19 @@ async fn a_test_sends_a_signed_event_and_answers_with_the_attempt() {
     assert!(tested["event_id"].is_string());
     assert_eq!(harness.get(SHOP, "/v1/notifications").await.answered(200)["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_address_that_must_not_be_reached_is_refused_when_the_connection_is_made() {
+    let harness = Harness::new().await;
+    let urls =
+        ["http://10.0.0.1/", "http://169.254.169.254/latest", "http://[fe80::1]/", "http://0x0a000001/"];
+    for (number, url) in urls.into_iter().enumerate() {
+        let body = json!({ "name": format!("inside-{number}"), "url": url, "event_types": ["*"] });
+        let made = harness.post(SHOP, "/v1/subscriptions", body).await.answered(201);
+        let tested =
+            harness.call(SHOP, "POST", &format!("{}/test", path_of(&made)), None).await.answered(200);
+        let attempt = tested.get("attempt").unwrap_or(&tested);
+        assert_eq!(attempt["failure_class"], "blocked_target", "{url}: {tested}");
+        assert_eq!(attempt["http_status"], Value::Null, "{url}");
+    }
+}
