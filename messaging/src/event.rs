@@ -4,7 +4,8 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -38,9 +39,12 @@ pub struct Event {
     /// Extension: the merchant whose affair it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merchant: Option<String>,
-    /// Extension: the W3C trace context it happened in.
+    /// Extension: the W3C trace context it happened in; one that can't be read is passed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Data that is no JSON: not taken, since it would be told as `null`.
+    #[serde(default, skip_serializing)]
+    data_base64: Option<IgnoredAny>,
     /// What is told about it, byte for byte as it was published.
     #[serde(default = "null")]
     pub data: Box<RawValue>,
@@ -76,6 +80,7 @@ impl Event {
             datacontenttype: Some("application/json".into()),
             merchant: None,
             traceparent: None,
+            data_base64: None,
             data: serde_json::value::to_raw_value(data)?,
         })
     }
@@ -93,8 +98,9 @@ impl Event {
         if body.len() > MAX_EVENT_BYTES {
             return Err(NotAnEvent::Invalid("the event is larger than 256 KiB"));
         }
-        let event: Self = serde_json::from_slice(body)?;
+        let mut event: Self = serde_json::from_slice(body)?;
         event.check()?;
+        event.traceparent = event.traceparent.filter(|trace| is_short_text(trace));
         Ok(event)
     }
 
@@ -107,6 +113,11 @@ impl Event {
                 "source must have 1 to 255 characters, none of them a control character",
             ),
             (is_event_type(&self.kind), "type must have 1 to 255 letters, digits, `.`, `-` or `_`"),
+            (
+                (0..=9999).contains(&self.time.year()),
+                "time must be of the years 0000 to 9999, as in RFC 3339",
+            ),
+            (self.data_base64.is_none(), "data must be JSON, not data_base64"),
             (self.subject.as_deref().is_none_or(is_short_text), "subject must have 1 to 255 characters"),
             (self.merchant.as_deref().is_none_or(is_short_text), "merchant must have 1 to 255 characters"),
             (
@@ -221,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_context_that_no_database_would_hold_is_passed_over() {
+        for (trace, expected) in [("00-ab-cd-01", Some("00-ab-cd-01")), ("00\\u0000", None), ("", None)] {
+            let text = FOREIGN.replace("\"extension\":1", &format!("\"traceparent\":\"{trace}\""));
+            let event = Event::parse(text.as_bytes()).expect("an event");
+            assert_eq!(event.traceparent.as_deref(), expected);
+        }
+    }
+
+    #[test]
     fn what_is_no_event_is_refused_with_the_reason() {
         for (body, reason) in [
             ("hello", "not a CloudEvents"),
@@ -228,6 +248,9 @@ mod tests {
             (&FOREIGN.replace("\"1.0\"", "\"0.3\""), "specversion"),
             (&FOREIGN.replace("order.paid", "order paid"), "type"),
             (&FOREIGN.replace("order-7", ""), "id must"),
+            (&FOREIGN.replace("2026-01-02T", "-5000-01-02T"), "time must"),
+            (&FOREIGN.replace("2026-01-02T", "+12026-01-02T"), "time must"),
+            (&FOREIGN.replace("\"data\":{\"n\":1.50}", "\"data_base64\":\"AA==\""), "data_base64"),
         ] {
             let error = Event::parse(body.as_bytes()).expect_err(body).to_string();
             assert!(error.contains(reason), "{error}");
