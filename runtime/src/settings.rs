@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::builder::OsStr;
-use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
 
 use crate::duration::HumanDuration;
 use crate::keys::{Keyring, MerchantKeys};
@@ -71,12 +71,33 @@ pub fn load_or_exit<T: CommandFactory + FromArgMatches>() -> T {
 
 /// Reads settings from `arguments`, the environment, and the file that `--config` names.
 pub fn load<T: CommandFactory + FromArgMatches>(arguments: Vec<OsString>) -> Result<T, Error> {
-    let command = match config_file(T::command(), &arguments) {
+    let mut command = match config_file(T::command(), &arguments) {
         Some(file) => with_file(T::command(), &file)?,
         None => T::command(),
     };
-    let mut matches = command.try_get_matches_from(arguments)?;
+    command.build();
+    let secrets: Vec<String> =
+        command.get_arguments().filter(|arg| is_secret(arg)).map(Arg::to_string).collect();
+    let mut matches =
+        command.try_get_matches_from(arguments).map_err(|error| without_secret(error, &secrets))?;
     T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut T::command()))
+}
+
+/// A setting whose environment variable is not shown may hold a secret.
+fn is_secret(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set()
+}
+
+/// clap quotes the value it refuses.
+fn without_secret(mut error: Error, secrets: &[String]) -> Error {
+    let refused = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(refused)) => refused,
+        _ => return error,
+    };
+    if secrets.contains(refused) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
+    }
+    error
 }
 
 /// Looks only for `--config`, before anything else is judged.
@@ -103,7 +124,10 @@ fn with_file(mut command: Command, file: &Path) -> Result<Command, Error> {
             let message = format!("{name}: `{key}` must be text, a number, true/false, or a list of texts");
             return Err(command.error(ErrorKind::ValueValidation, message));
         };
-        command = command.mut_arg(&key, |arg| arg.required(false).default_value(OsStr::from(text)));
+        command = command.mut_arg(&key, |arg| {
+            let hide = is_secret(&arg);
+            arg.required(false).default_value(OsStr::from(text)).hide_default_value(hide)
+        });
     }
     Ok(command)
 }
@@ -168,6 +192,23 @@ mod tests {
             let message = with_config(file, &[]).expect_err(file).to_string();
             assert!(message.contains(named), "{message}");
         }
+    }
+
+    #[test]
+    fn a_bad_secret_is_named_and_not_shown() {
+        let from_file = with_config("listen = \"127.0.0.1:1\"\nmerchant_keys = \"a=hush,b\"", &[]);
+        let from_flag = with_config("listen = \"127.0.0.1:1\"", &["--merchant-keys", "a=hush,b"]);
+        for refused in [from_file, from_flag] {
+            let message = refused.expect_err("b has no key").to_string();
+            assert!(message.contains("--merchant-keys") && !message.contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn help_shows_no_secret_of_the_file() {
+        let file = "operator_key = \"hush\"\nmerchant_keys = \"a=hush\"\ngrace_period = \"7s\"";
+        let help = with_config(file, &["--help"]).expect_err("help ends the program").to_string();
+        assert!(help.contains("[default: 7s]") && !help.contains("hush"), "{help}");
     }
 
     #[test]
