@@ -46,8 +46,10 @@ impl<W: Worker + ?Sized> Worker for Box<W> {
 }
 
 /// Rounds until the soft stop: again at once while there is more, else when `wake` rings or `poll`
-/// has passed; after an error with exponential backoff (100 ms to 5 s).
+/// has passed; after an error with exponential backoff (100 ms to 5 s). A worker that panics stops
+/// the process: half alive it would go on taking work that nobody does.
 pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shutdown: Shutdown) {
+    let _guard = StopOnPanic { worker: worker.name(), shutdown: shutdown.clone() };
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
@@ -80,5 +82,46 @@ pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shu
             tokio::select! { () = wake.notified() => {}, () = tokio::time::sleep(pause) => {} }
         };
         shutdown.unless_stopping(woken).await;
+    }
+}
+
+struct StopOnPanic {
+    worker: &'static str,
+    shutdown: Shutdown,
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(worker.name = self.worker, "worker.panicked");
+            self.shutdown.stop_softly();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken;
+
+    #[async_trait]
+    impl Worker for Broken {
+        fn name(&self) -> &'static str {
+            "test.broken"
+        }
+
+        async fn run_once(&mut self) -> Result<Progress, RoundError> {
+            panic!("a defect")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_stops_its_process_instead_of_leaving_it_half_alive() {
+        let shutdown = Shutdown::new();
+        let (wake, poll) = (Arc::new(Notify::new()), Duration::from_secs(1));
+        let worker = tokio::spawn(run(Broken, wake, poll, shutdown.clone()));
+        assert!(worker.await.expect_err("it panicked").is_panic());
+        assert!(shutdown.is_stopping());
     }
 }
