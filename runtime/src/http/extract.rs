@@ -112,6 +112,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        without_nul(parts.uri.query().unwrap_or_default()).map_err(Problem::malformed_query)?;
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
             let text = rejection.body_text();
@@ -119,6 +120,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             Problem::malformed_query(wrong_parameter(text))
         })
     }
+}
+
+/// NUL is the one character that a Postgres text can't hold, so nothing stored has it.
+fn without_nul(query: &str) -> Result<(), Invalid> {
+    let Some(pair) = query.split('&').find(|pair| pair.contains("%00")) else { return Ok(()) };
+    let name = pair.split_once('=').map_or("query", |(name, _)| name);
+    Err(Invalid::field(name, "must not contain the NUL character"))
 }
 
 /// The text is `limit: invalid digit found in string`, or `unknown field `x`, expected …`.
@@ -146,6 +154,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body as HttpBody;
     use serde::Deserialize;
 
     use super::*;
@@ -155,6 +164,16 @@ mod tests {
     struct Body {
         #[expect(dead_code, reason = "only parsed")]
         amount: u64,
+    }
+
+    #[tokio::test]
+    async fn a_query_with_what_no_database_text_can_hold_answers_400_and_names_the_parameter() {
+        let request = Request::builder().uri("/?limit=1&subject=a%00b").body(HttpBody::empty());
+        let (mut parts, _) = request.expect("a request").into_parts();
+        let read = Query::<std::collections::HashMap<String, String>>::from_request_parts(&mut parts, &());
+        let problem = serde_json::to_value(read.await.expect_err("refused")).expect("serializable");
+        assert_eq!(problem["status"], 400);
+        assert_eq!(problem["errors"][0]["field"], "subject");
     }
 
     fn problem(text: &str) -> serde_json::Value {

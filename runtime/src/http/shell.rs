@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_good_request_reaches_its_endpoint_with_its_caller() {
-        let (status, _, value) = answer(echo(), Body::from("7")).await;
-        assert_eq!((status, &value["caller"], &value["value"]), (200, &"operator".into(), &7.into()));
+        let (status, _, value) = answer(echo(), Body::from("{\"n\":7}")).await;
+        assert_eq!((status, &value["caller"], &value["value"]["n"]), (200, &"operator".into(), &7.into()));
     }
 }
