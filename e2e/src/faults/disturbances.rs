@@ -34,14 +34,17 @@ impl Scene {
         Self { stack, accounts, subscriber, stream, dice: Dice::new() }
     }
 
-    /// Kills `service` at a random moment of the next `chunk` recharges, starts it again a random
-    /// number of calls later, and lets the chunk come to its end.
+    /// Kills `service` at a random moment of the next `chunk` recharges, and once more while it
+    /// starts or catches up with what it missed.
     async fn kill_during(&mut self, service: Service, chunk: u64) {
         let before = self.stream.released();
         self.stream.release(chunk);
-        self.stream.until_answered(before + self.dice.below(chunk)).await;
+        self.stream.until_answered(before + self.dice.below(chunk / 2)).await;
         self.stack.kill(service);
-        self.stream.until_calls(5 + self.dice.below(40)).await;
+        self.stream.until_calls(5 + self.dice.below(chunk / 4)).await;
+        self.stack.process(service).start();
+        self.stream.until_calls(self.dice.below(chunk / 2)).await;
+        self.stack.kill(service);
         self.stack.restart(service).await;
     }
 

@@ -16,7 +16,7 @@ fn recharges() -> u64 {
 
 /// How often each service is killed.
 fn rounds() -> u64 {
-    if is_long() { 10 } else { 3 }
+    if is_long() { 20 } else { 6 }
 }
 
 fn is_long() -> bool {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::{ACCOUNT_KEY, Answer, Api, Stack, eventually};
 
-const WORKERS: u64 = 8;
+const WORKERS: u64 = 24;
 /// Every so many recharges one is asked for at account-service instead of at pay-service.
 const BY_ACCOUNT_SERVICE: u64 = 5;
 /// A caller whose call failed does not call again at once.
