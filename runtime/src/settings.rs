@@ -90,10 +90,7 @@ fn is_secret(arg: &Arg) -> bool {
 
 /// clap quotes the value it refuses.
 fn without_secret(mut error: Error, secrets: &[String]) -> Error {
-    let refused = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(refused)) => refused,
-        _ => return error,
-    };
+    let Some(ContextValue::String(refused)) = error.get(ContextKind::InvalidArg) else { return error };
     if secrets.contains(refused) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
     }
