@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use messaging::Event;
 use notifier::domain::lease::LEASE_MARGIN;
 use notifier::domain::notification::StateName;
-use notifier::domain::{NotificationId, NotificationState, Outcome, SubscriptionState};
+use notifier::domain::{NewEvent, NotificationId, NotificationState, Outcome, SubscriptionState};
 use notifier::store::{NotificationFilter, Recorded};
 
 use super::world::{AdmitAll, World};
@@ -23,6 +24,23 @@ pub async fn an_event_makes_one_notification_per_subscription_however_often_it_a
     let listed: HashSet<_> = world.list(NotificationFilter::default()).await.into_iter().collect();
     let expected = [first, second].map(|id| NotificationId::of(event.key, id));
     assert_eq!(listed, HashSet::from(expected));
+}
+
+/// What any program may publish, a database must take: else its batch would come again for ever.
+pub async fn an_event_with_odd_attributes_is_kept_like_any_other(world: World) {
+    let subscription = world.subscribe("all", None).await;
+    for (traceparent, time) in
+        [("\0", "2026-01-01T00:00:00Z"), ("", "0000-01-01T00:00:00Z"), ("é", "9999-12-31T23:59:60Z")]
+    {
+        let event = serde_json::json!({
+            "specversion": "1.0", "id": "odd", "source": time, "type": "recharge.odd", "time": time,
+            "traceparent": traceparent, "data": { "nul": "\0" },
+        });
+        let event = Event::parse(event.to_string().as_bytes()).expect("an event");
+        let ingested = world.ingest(&[NewEvent::from(&event)]).await;
+        assert_eq!(ingested.notifications, 1, "{traceparent:?} {time}");
+        world.show(NotificationId::of(event.key(), subscription)).await;
+    }
 }
 
 /// Law 4, with several processes at it.

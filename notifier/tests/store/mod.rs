@@ -12,6 +12,7 @@ macro_rules! suite {
     ($world:ident) => {
         store::cases!($world, deliveries,
             an_event_makes_one_notification_per_subscription_however_often_it_arrives
+            an_event_with_odd_attributes_is_kept_like_any_other
             the_same_events_at_the_same_time_make_each_notification_once
             a_merchants_subscription_hears_only_of_that_merchants_events
             fresh_notifications_are_handed_out_at_once_where_there_is_room
