@@ -46,7 +46,8 @@ async fn bodies_that_can_not_be_read() {
     let untyped = with_key("POST", "/v1/recharges", SHOP);
     let spaces = vec![b' '; 64 * 1024 + 1];
     let stream = futures_util::stream::iter((0..17).map(|_| Ok::<_, std::io::Error>(vec![b' '; 4096])));
-    let deep = format!("{{\"attach\":{}", "[".repeat(10_000));
+    let open = format!("{{\"attach\":{}", "[".repeat(10_000));
+    let deep = format!("{open}{}}}", "]".repeat(10_000));
     let twice = good.replacen('{', "{\"amount\":1000,", 1);
     refuse(
         &service,
@@ -56,7 +57,8 @@ async fn bodies_that_can_not_be_read() {
             ("two bodies", create(format!("{good}{good}")), 400),
             ("no JSON", create("amount=1000"), 400),
             ("no UTF-8", create(vec![b'"', 0xFF, b'"']), 400),
-            ("half a character", create(good.replace("6222", "\\ud800")), 400),
+            ("half a character", create(good.replace("6222", "\\ud800")), 422),
+            ("never closed", create(open), 400),
             ("too deep", create(deep), 422),
             ("an array", create("[]"), 422),
             ("a number", create("7"), 422),

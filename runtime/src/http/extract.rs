@@ -66,11 +66,12 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
     // What is not well-formed may show only after the first wrong field, and serde calls some wrong
     // values bad syntax, so a second look at the whole body tells the one from the other.
-    if let Err(malformed) = serde_json::from_slice::<IgnoredAny>(body) {
+    let text = std::str::from_utf8(body).map_err(|error| Problem::malformed_json(error.to_string()))?;
+    if let Err(malformed) = serde_json::from_str::<IgnoredAny>(text) {
         return Err(Problem::malformed_json(malformed.to_string()));
     }
     // serde would read a list as the fields in their order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
+    if !text.trim_ascii_start().starts_with('{') {
         return Err(Problem::invalid(Invalid::field("body", "must be a JSON object")));
     }
     parsed.map_err(|error| {
@@ -186,6 +187,8 @@ mod tests {
         for text in ["", "{", "{\"amount\":1}x", "\u{0}", "{\"tip\":", "{\"amount\":\"1\"} {}"] {
             assert_eq!(problem(text)["status"], 400, "{text:?}");
         }
+        let latin_1 = parse::<Body>(b"{\"amount\":\"\xE9\"}").expect_err("JSON is UTF-8");
+        assert_eq!(latin_1.status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]
