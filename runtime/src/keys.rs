@@ -52,7 +52,7 @@ pub struct MerchantKeys(pub Vec<(String, Secret)>);
 /// A list of merchant keys that can't be read. Never shows a key.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "entry {0} must look like `merchant=KEY`, with a merchant of 1 to 64 letters, digits, `-`, `_` or `.`, named once"
+    "entry {0} must look like `merchant=KEY`, with a merchant of 1 to 64 letters, digits, `-`, `_` or `.`, named once, and a key that no other has"
 )]
 pub struct BadMerchantKeys(usize);
 
@@ -65,7 +65,8 @@ impl FromStr for MerchantKeys {
         for (index, entry) in entries.enumerate() {
             let bad = || BadMerchantKeys(index + 1);
             let (name, key) = entry.split_once('=').ok_or_else(bad)?;
-            if !is_merchant_name(name) || key.is_empty() || keys.iter().any(|(known, _)| known == name) {
+            let taken = |(known, of): &(String, Secret)| known == name || of.expose() == key;
+            if !is_merchant_name(name) || key.is_empty() || keys.iter().any(taken) {
                 return Err(bad());
             }
             keys.push((name.to_owned(), Secret::new(key)));
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_bad_list_is_refused_without_showing_a_key() {
-        for text in ["shop", "shop=", "=k", "a b=k", "shop=k1,shop=k2"] {
+        for text in ["shop", "shop=", "=k", "a b=k", "shop=k1,shop=k2", "shop=k1,kiosk=k1"] {
             let error = text.parse::<MerchantKeys>().expect_err(text).to_string();
             assert!(!error.contains("k1"), "{error}");
         }
