@@ -8,9 +8,6 @@ use serde_json::value::RawValue;
 
 use super::Message;
 
-/// The longest trace context that is kept; version 00 has 55 characters.
-const MAX_TRACEPARENT: usize = 255;
-
 /// An event on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
@@ -59,7 +56,7 @@ impl From<&Event> for NewEvent {
             time: event.time.trunc_subsecs(6),
             subject: event.subject.clone(),
             merchant: event.merchant.clone(),
-            traceparent: event.traceparent.clone().filter(|text| is_trace_context(text)),
+            traceparent: event.traceparent.clone(),
             body: serde_json::to_vec(&body).expect("text and valid JSON").into(),
         }
     }
@@ -70,12 +67,6 @@ impl NewEvent {
     pub fn message(&self) -> Message {
         Message { id: self.id.clone(), body: self.body.clone(), traceparent: self.traceparent.clone() }
     }
-}
-
-/// Whether it may be a trace context of any version. What is not is dropped, as the W3C asks, rather
-/// than refused with its event: it may be anything, also what no database keeps.
-fn is_trace_context(text: &str) -> bool {
-    text.len() <= MAX_TRACEPARENT && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// The `data` of a stored webhook body, byte for byte; `None` for a body this program did not build.

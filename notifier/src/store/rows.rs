@@ -15,11 +15,11 @@ use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use crate::domain::audit::Action;
-use crate::domain::notification::{StateName, StoredState};
+use crate::domain::notification::StoredState;
 use crate::domain::subscription::{Definition, Draft};
 use crate::domain::{
     AckRule, Attempt, Audit, Delivery, Endpoint, Lease, Message, NewEvent, Notification, NotificationId,
-    Outcome, Replay, ReplayFilter, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState,
+    Outcome, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState,
 };
 
 /// The most secrets a subscription has at once; a rotation beyond it drops the oldest.
@@ -46,9 +46,9 @@ impl StoredTime for i64 {
 }
 
 /// A time that no version of the program writes.
-struct OutOfRange;
+pub(super) struct OutOfRange;
 
-fn optional<Time: StoredTime>(time: Option<Time>) -> Result<Option<DateTime<Utc>>, OutOfRange> {
+pub(super) fn optional<Time: StoredTime>(time: Option<Time>) -> Result<Option<DateTime<Utc>>, OutOfRange> {
     time.map(|time| time.time().ok_or(OutOfRange)).transpose()
 }
 
@@ -56,7 +56,7 @@ fn count(number: i64) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-fn readable<T>(value: Option<T>, what: &str, id: impl Display) -> StoreResult<T> {
+pub(super) fn readable<T>(value: Option<T>, what: &str, id: impl Display) -> StoreResult<T> {
     value.ok_or_else(|| StoreError::Corrupt(format!("{what} {id}")))
 }
 
@@ -344,63 +344,5 @@ impl<Time: StoredTime> AuditRow<Time> {
         let read = Action::parse(&self.action).zip(self.at.time());
         let (action, at) = readable(read, "audit", self.id)?;
         Ok(Audit { id: self.id, action, actor: self.actor, reason: self.reason, at })
-    }
-}
-
-/// The columns of a [`ReplayRow`].
-macro_rules! replay_columns {
-    () => {
-        "id, subscription_id, merchant, state, created_from, created_to, actor, reason, matched, resent, \
-         cursor_created_at, cursor_id, created_at, finished_at"
-    };
-}
-pub(super) use replay_columns;
-
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct ReplayRow<Time> {
-    id: Uuid,
-    subscription_id: Uuid,
-    merchant: Option<String>,
-    state: Option<String>,
-    created_from: Option<Time>,
-    created_to: Option<Time>,
-    actor: String,
-    reason: Option<String>,
-    matched: i64,
-    resent: i64,
-    pub(super) cursor_created_at: Option<Time>,
-    pub(super) cursor_id: Option<Uuid>,
-    created_at: Time,
-    finished_at: Option<Time>,
-}
-
-impl<Time: StoredTime> ReplayRow<Time> {
-    pub(super) fn replay(self) -> StoreResult<Replay> {
-        let id = self.id;
-        readable(self.read(), "replay", id)
-    }
-
-    fn read(self) -> Option<Replay> {
-        let state = match self.state {
-            None => None,
-            Some(text) => Some(StateName::parse(&text)?),
-        };
-        let filter = ReplayFilter {
-            subscription: SubscriptionId(self.subscription_id),
-            state,
-            created_from: optional(self.created_from).ok()?,
-            created_to: optional(self.created_to).ok()?,
-        };
-        Some(Replay {
-            id: self.id,
-            merchant: self.merchant,
-            filter,
-            actor: self.actor,
-            reason: self.reason,
-            matched: self.matched.try_into().ok()?,
-            resent: self.resent.try_into().ok()?,
-            created_at: self.created_at.time()?,
-            finished_at: optional(self.finished_at).ok()?,
-        })
     }
 }

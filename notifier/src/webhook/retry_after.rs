@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
@@ -17,8 +17,14 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) 
         // More digits than fit still ask for very long; the ladder caps it.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
     }
-    let date = DateTime::parse_from_rfc2822(value).ok()?;
-    Some((date.to_utc() - now).to_std().unwrap_or_default())
+    Some((http_date(value)? - now).to_std().unwrap_or_default())
+}
+
+/// The usual form, and the two old ones that must still be understood (RFC 9110, section 5.6.7).
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    let old = |form| NaiveDateTime::parse_from_str(text, form).map(|time| time.and_utc());
+    let usual = DateTime::parse_from_rfc2822(text).map(|date| date.to_utc());
+    usual.or_else(|_| old("%A, %d-%b-%y %H:%M:%S GMT")).or_else(|_| old("%a %b %e %H:%M:%S %Y")).ok()
 }
 
 #[cfg(test)]
@@ -35,7 +41,11 @@ mod tests {
     fn seconds_and_dates_are_heeded_with_429_and_503_only() {
         assert_eq!(asked(429, "120"), Some(Duration::from_mins(2)));
         assert_eq!(asked(503, " 7 "), Some(Duration::from_secs(7)));
-        assert_eq!(asked(503, "Thu, 01 Jan 2026 00:01:30 GMT"), Some(Duration::from_secs(90)));
+        for date in
+            ["Thu, 01 Jan 2026 00:01:30 GMT", "Thursday, 01-Jan-26 00:01:30 GMT", "Thu Jan  1 00:01:30 2026"]
+        {
+            assert_eq!(asked(503, date), Some(Duration::from_secs(90)), "{date}");
+        }
         assert_eq!(asked(500, "120"), None);
         assert_eq!(asked(200, "120"), None);
     }

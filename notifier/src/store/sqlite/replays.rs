@@ -10,8 +10,8 @@ use super::SqliteStore;
 use super::notifications::push_state;
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
-use crate::store::replay::{self, Found};
-use crate::store::rows::{ReplayRow, narrow, replay_columns};
+use crate::store::replay::{self, Found, ReplayRow, replay_columns};
+use crate::store::rows::narrow;
 use crate::store::{ReplayStep, ReplayStore};
 
 /// Microseconds since the epoch.
