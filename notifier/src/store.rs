@@ -96,9 +96,12 @@ pub trait DeliveryStore: Send + Sync + 'static {
     /// result is handed out again with the same attempt number.
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>>;
 
-    /// When the next notification of `subscriptions` becomes due or loses its lease; in the past
-    /// when something is due already, `None` when nothing waits.
-    async fn next_due(&self, subscriptions: &[SubscriptionId]) -> StoreResult<Option<DateTime<Utc>>>;
+    /// For each of `subscriptions` for which something waits, when the first of it becomes due or
+    /// loses its lease; in the past when it is due already.
+    async fn next_due(
+        &self,
+        subscriptions: &[SubscriptionId],
+    ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>>;
 
     /// Logs results and moves their notifications, as far as each lease's token is still the
     /// notification's. One answer per result, in their order.

@@ -294,6 +294,18 @@ async fn an_event_whose_id_cannot_be_signed_goes_to_the_dead_letters_and_holds_n
 }
 
 #[tokio::test]
+async fn a_due_retry_holds_no_room_of_those_that_have_none() {
+    let receiver = Receiver::start(vec![answer(500, "", "no"), answer(200, "", "ok")]).await;
+    let elsewhere = Draft { event_types: vec!["other.*".into()], ..draft(&receiver.url()) };
+    let mut rig = Rig::new(vec![climbing(&receiver.url(), &["1m"]), elsewhere]);
+    rig.take_in(1).await;
+    rig.store.wait_until(|rows| attempts(rows) == 1).await;
+    rig.after(MINUTE * 2).await;
+    rig.store.wait_until(|rows| delivered(rows) == 1).await;
+    assert_eq!(rig.store.claimed_for(), [id(0)]);
+}
+
+#[tokio::test]
 async fn an_outage_while_taking_in_frees_all_room_again() {
     let receiver = Receiver::start(vec![answer(200, "", "")]).await;
     let mut rig = Rig::with_room(2, vec![draft(&receiver.url())]);

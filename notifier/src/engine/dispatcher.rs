@@ -11,7 +11,7 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::StoreResult;
 
-use crate::domain::{Endpoint, SubscriptionId};
+use crate::domain::SubscriptionId;
 use crate::store::{DeliveryStore, Want};
 
 use super::courier::Courier;
@@ -80,19 +80,16 @@ impl Dispatcher {
     async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<usize> {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
-        let with_room: Vec<&Arc<Endpoint>> =
-            directory.active().filter(|endpoint| self.slots.has_room(endpoint, now)).collect();
-        let ids: Vec<SubscriptionId> = with_room.iter().map(|endpoint| endpoint.subscription).collect();
-        match self.store.next_due(&ids).await? {
-            Some(due) if due <= now => {
-                self.claim(self.slots.reserve(with_room.into_iter(), now, PROBE), now).await
-            }
-            Some(due) => {
-                self.courier.schedule.look_at(due);
-                Ok(0)
-            }
-            None => Ok(0),
+        let with_room = directory.active().filter(|endpoint| self.slots.has_room(endpoint, now));
+        let ids: Vec<SubscriptionId> = with_room.map(|endpoint| endpoint.subscription).collect();
+        let (due, later): (Vec<_>, Vec<_>) =
+            self.store.next_due(&ids).await?.into_iter().partition(|(_, due_at)| *due_at <= now);
+        if let Some(next) = later.into_iter().map(|(_, due_at)| due_at).min() {
+            self.courier.schedule.look_at(next);
         }
+        // For these alone: room that is held for the others would be kept from their fresh events.
+        let due = due.iter().filter_map(|(id, _)| Some(&directory.get(*id)?.endpoint));
+        self.claim(self.slots.reserve(due, now, PROBE), now).await
     }
 
     /// How long there is nothing to do unless somebody rings.

@@ -80,7 +80,7 @@ async fn subscribe(store: &dyn Store, url: &str, clock: &ManualClock) -> Subscri
 /// Waits until nothing of `subscription` is pending.
 async fn quiet(store: &dyn Store, subscription: SubscriptionId) {
     let quiet = async {
-        while store.next_due(&[subscription]).await.expect("a store").is_some() {
+        while !store.next_due(&[subscription]).await.expect("a store").is_empty() {
             tokio::task::yield_now().await;
         }
     };

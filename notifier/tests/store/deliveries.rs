@@ -209,14 +209,14 @@ pub async fn next_due_tells_when_to_look_again(world: World) {
     let subscription = world.subscribe("a", None).await;
     let other = world.subscribe("b", Some("bank")).await;
     let next = async || world.store.next_due(&[subscription, other]).await.expect("a store");
-    assert_eq!(next().await, None);
+    assert_eq!(next().await, []);
     world.notify(subscription).await;
-    assert_eq!(next().await, Some(world.now()));
+    assert_eq!(next().await, [(subscription, world.now())]);
     let delivery = world.claim_one(subscription).await;
-    assert_eq!(next().await, Some(delivery.lease.until()));
+    assert_eq!(next().await, [(subscription, delivery.lease.until())]);
     world.fail(&delivery).await;
-    assert_eq!(next().await, Some(world.now() + Duration::from_mins(1)));
-    assert_eq!(world.store.next_due(&[other]).await.expect("a store"), None);
+    assert_eq!(next().await, [(subscription, world.now() + Duration::from_mins(1))]);
+    assert_eq!(world.store.next_due(&[other]).await.expect("a store"), []);
 }
 
 pub async fn a_subscription_that_answers_410_is_disabled_and_its_notification_held(world: World) {

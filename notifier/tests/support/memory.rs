@@ -41,6 +41,7 @@ struct State {
     directory: Arc<Directory>,
     events: BTreeSet<EventKey>,
     rows: BTreeMap<NotificationId, Row>,
+    claimed_for: BTreeSet<SubscriptionId>,
 }
 
 /// The store. It has no transactions to hold; `busy` counts calls that have not returned.
@@ -83,6 +84,11 @@ impl MemoryStore {
     /// Claims so far.
     pub fn claims(&self) -> usize {
         self.claims.load(Ordering::SeqCst)
+    }
+
+    /// Every subscription that a claim has asked work for.
+    pub fn claimed_for(&self) -> Vec<SubscriptionId> {
+        self.state.lock().expect("unpoisoned").claimed_for.iter().copied().collect()
     }
 
     /// Every notification.
@@ -197,6 +203,7 @@ impl DeliveryStore for MemoryStore {
         let _call = self.call()?;
         self.claims.fetch_add(1, Ordering::SeqCst);
         let mut state = self.state.lock().expect("unpoisoned");
+        state.claimed_for.extend(wants.iter().map(|want| want.subscription));
         let mut claimed = Vec::new();
         for want in wants {
             let due = state.rows.iter_mut().filter(|(_, row)| {
@@ -207,11 +214,17 @@ impl DeliveryStore for MemoryStore {
         Ok(claimed)
     }
 
-    async fn next_due(&self, subscriptions: &[SubscriptionId]) -> StoreResult<Option<DateTime<Utc>>> {
+    async fn next_due(
+        &self,
+        subscriptions: &[SubscriptionId],
+    ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>> {
         let _call = self.call()?;
         let state = self.state.lock().expect("unpoisoned");
-        let theirs = state.rows.values().filter(|row| subscriptions.contains(&row.endpoint.subscription));
-        Ok(theirs.filter_map(Row::free_at).min())
+        let first = |id: &SubscriptionId| {
+            let theirs = state.rows.values().filter(|row| row.endpoint.subscription == *id);
+            Some((*id, theirs.filter_map(Row::free_at).min()?))
+        };
+        Ok(subscriptions.iter().filter_map(first).collect())
     }
 
     async fn record(&self, results: &[AttemptResult], _now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {

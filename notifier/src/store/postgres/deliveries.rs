@@ -76,17 +76,21 @@ impl DeliveryStore for PostgresStore {
         rows.into_iter().filter_map(deliver).collect()
     }
 
-    async fn next_due(&self, subscriptions: &[SubscriptionId]) -> StoreResult<Option<DateTime<Utc>>> {
+    async fn next_due(
+        &self,
+        subscriptions: &[SubscriptionId],
+    ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>> {
         let ids: Vec<Uuid> = subscriptions.iter().map(|id| id.0).collect();
-        Ok(sqlx::query_scalar(
-            "SELECT min(d.due_at) FROM UNNEST($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+        let waiting: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
+            "SELECT wanted.id, d.due_at FROM UNNEST($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
                  SELECT due_at FROM notifications
                  WHERE subscription_id = wanted.id AND state = 'pending' ORDER BY due_at LIMIT 1
              ) d",
         )
         .bind(ids)
-        .fetch_one(&self.pool)
-        .await?)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(waiting.into_iter().map(|(id, due_at)| (SubscriptionId(id), due_at)).collect())
     }
 
     async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {

@@ -68,9 +68,12 @@ impl DeliveryStore for SqliteStore {
         Ok(deliveries)
     }
 
-    async fn next_due(&self, subscriptions: &[SubscriptionId]) -> StoreResult<Option<DateTime<Utc>>> {
+    async fn next_due(
+        &self,
+        subscriptions: &[SubscriptionId],
+    ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>> {
         let mut connection = self.db.reader.acquire().await?;
-        let mut earliest: Option<i64> = None;
+        let mut waiting = Vec::new();
         for id in subscriptions {
             let due: Option<i64> = sqlx::query_scalar(
                 "SELECT min(due_at) FROM notifications WHERE subscription_id = ?1 AND state = 'pending'",
@@ -78,9 +81,9 @@ impl DeliveryStore for SqliteStore {
             .bind(id.0)
             .fetch_one(&mut *connection)
             .await?;
-            earliest = earliest.into_iter().chain(due).min();
+            waiting.extend(due.and_then(DateTime::from_timestamp_micros).map(|due| (*id, due)));
         }
-        Ok(earliest.and_then(DateTime::from_timestamp_micros))
+        Ok(waiting)
     }
 
     async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {
