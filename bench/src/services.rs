@@ -1,6 +1,5 @@
 //! The services of one measurement, each a release process of its own, with their usual settings.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use e2e::harness::{ACCOUNT_KEY, Api, Footing, Kind, OPERATOR_KEY, Process, event
 use serde_json::{Value, json};
 
 use crate::ground::PATIENCE;
+use crate::run::Bench;
 
 /// How long a service may take to end in order.
 const ENDING: Duration = Duration::from_secs(45);
@@ -49,14 +49,18 @@ impl Running {
 pub struct Services {
     /// What they stand on. Its folder holds their logs.
     pub footing: Footing,
-    /// More environment for every service.
-    pub environment: BTreeMap<&'static str, String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Services {
-    /// On `footing`, with the settings as they come.
-    pub fn on(footing: Footing) -> Self {
-        Self { footing, environment: BTreeMap::new() }
+    /// On an empty footing, with the settings as they come but for what the run changes.
+    pub async fn on_empty_footing(bench: &Bench<'_>) -> Self {
+        Self::on(bench, bench.footing().await)
+    }
+
+    /// The same on `footing`.
+    pub fn on(bench: &Bench<'_>, footing: Footing) -> Self {
+        Self { footing, environment: bench.settings.environment.clone() }
     }
 
     /// pay-service.

@@ -45,6 +45,9 @@ pub struct Settings {
     /// How many accounts are credited (flow)
     #[arg(long, default_value = "100")]
     pub accounts: usize,
+    /// More environment for every service, to try a setting out: `NAME=VALUE`, as often as needed
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub environment: Vec<(String, String)>,
     /// Leave the yardsticks out; ratios are then missing
     #[arg(long)]
     pub no_yardsticks: bool,
@@ -98,4 +101,9 @@ impl Settings {
     pub fn warm_up_of(&self, events: usize) -> usize {
         self.warm_up.unwrap_or(events / 10).min(events / 2)
     }
+}
+
+fn assignment(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

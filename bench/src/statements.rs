@@ -6,6 +6,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::ground::Ground;
 
+/// Tables of which more rows were read from end to end than this are shown.
+const MANY_ROWS: i64 = 10_000;
 const SHOWN: i64 = 14;
 
 type Row = (f64, i64, i64, f64, i64, String);
@@ -41,16 +43,47 @@ pub async fn print(ground: &Ground) -> anyhow::Result<()> {
         let wal = wal as f64 / 1e6;
         writeln!(out, "{total:>9.0} {calls:>8} {rows:>9} {mean:>8.3} {wal:>8.1}  {query}")?;
     }
+    for line in read_from_end_to_end(postgres.url()).await? {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 
-/// How long the notifier's claim took on average, ms, and how often it ran.
+/// Tables that no index was used for, in every database: what a query planner without statistics
+/// does to a table that has just grown.
+async fn read_from_end_to_end(url: &str) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let mut connection = PgConnection::connect(url).await?;
+    let databases: Vec<String> =
+        sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE datname LIKE 'ringback_%'")
+            .fetch_all(&mut connection)
+            .await?;
+    for database in databases {
+        let address = url.trim_end_matches("postgres");
+        let mut connection = PgConnection::connect(&format!("{address}{database}")).await?;
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT relname::text, seq_scan, seq_tup_read, coalesce(idx_scan, 0) FROM pg_stat_user_tables
+             WHERE seq_tup_read > $1 ORDER BY seq_tup_read DESC",
+        )
+        .bind(MANY_ROWS)
+        .fetch_all(&mut connection)
+        .await?;
+        lines.extend(rows.into_iter().map(|(table, scans, read, by_index)| {
+            format!("{table}: {scans} scans from end to end read {read} rows; {by_index} scans by index")
+        }));
+    }
+    Ok(lines)
+}
+
+/// How long the notifier's statements that find due work took on average, ms, and how often they ran.
 pub async fn claim(ground: &Ground) -> anyhow::Result<Option<(f64, i64)>> {
     let Ground::Servers { postgres, .. } = ground else { return Ok(None) };
     let mut connection = PgConnection::connect(postgres.url()).await?;
     Ok(sqlx::query_as(
-        "SELECT mean_exec_time, calls FROM pg_stat_statements
-         WHERE query LIKE '%FROM notifications%SKIP LOCKED%' ORDER BY calls DESC LIMIT 1",
+        "SELECT sum(total_exec_time) / sum(calls), sum(calls)::bigint FROM pg_stat_statements
+         WHERE query LIKE '%FROM notifications%'
+           AND (query LIKE '%SKIP LOCKED%' OR query LIKE '%min(d.due_at)%')
+         HAVING sum(calls) > 0",
     )
     .fetch_optional(&mut connection)
     .await?)

@@ -43,7 +43,7 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 
 /// Measured from the first commit after the warm-up to the last.
 async fn from_queue(bench: &Bench<'_>, name: &str, accounts: usize) -> anyhow::Result<Figures> {
-    let services = Services::on(bench.footing().await);
+    let services = Services::on_empty_footing(bench).await;
     let secret = WebhookSecret::generate(&SystemEntropy).expose();
     let count = bench.settings.events_or(RESULTS);
     let account = services.account(port::free(), NO_PAY_SERVICE, "queue", &secret).await;
@@ -80,7 +80,7 @@ async fn from_queue(bench: &Bench<'_>, name: &str, accounts: usize) -> anyhow::R
 
 /// Measured from the first request after the warm-up to the last answer.
 async fn by_webhook(bench: &Bench<'_>) -> anyhow::Result<Figures> {
-    let services = Services::on(bench.footing().await);
+    let services = Services::on_empty_footing(bench).await;
     let secret = WebhookSecret::generate(&SystemEntropy);
     let account = services.account(port::free(), NO_PAY_SERVICE, "webhook", &secret.expose()).await;
     open_accounts(account.address, bench.settings.accounts).await?;

@@ -42,7 +42,7 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 
 /// One drain; its rate is called `name`.
 pub async fn drain(bench: &Bench<'_>, name: &str, shape: Drain) -> anyhow::Result<Figures> {
-    let services = Services::on(bench.footing().await);
+    let services = Services::on_empty_footing(bench).await;
     let notifier = services.notifier("preparation").await;
     subscribe(bench, &notifier, shape.subscriptions).await;
     notifier.stop().await;

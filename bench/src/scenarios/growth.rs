@@ -28,7 +28,7 @@ struct Growing<'a> {
 
 /// At 10 000, 100 000, … up to the last level.
 pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
-    let services = Services::on(bench.footing().await);
+    let services = Services::on_empty_footing(bench).await;
     let notifier = services.notifier("notifier").await;
     subscribe(bench, &notifier, 10).await;
     let publisher = Publisher::connect(&services.footing.broker).await?;

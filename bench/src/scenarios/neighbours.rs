@@ -41,7 +41,7 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 }
 
 async fn steady(bench: &Bench<'_>, name: &str, subscriptions: u16, rate: u32) -> anyhow::Result<Figures> {
-    let services = Services::on(bench.footing().await);
+    let services = Services::on_empty_footing(bench).await;
     let notifier = services.notifier("notifier").await;
     subscribe(bench, &notifier, GOOD).await;
     if subscriptions > GOOD {

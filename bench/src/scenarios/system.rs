@@ -52,7 +52,7 @@ impl System {
     }
 
     async fn three(bench: &Bench<'_>, footing: Footing) -> anyhow::Result<Self> {
-        let services = Services::on(footing);
+        let services = Services::on(bench, footing);
         let (pay, notifier) = (services.pay().await, services.notifier("notifier").await);
         let address = port::free();
         let wish = Wish {
