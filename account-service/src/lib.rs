@@ -152,9 +152,11 @@ impl Check for Database {
 
 struct Queue(Arc<dyn Broker>);
 
+/// Ready only once the queue is there: what is published before would pass it by.
 #[async_trait]
 impl Check for Queue {
     async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.0.declare(RECHARGE_RESULTS).await?;
         Ok(self.0.check().await?)
     }
 }

@@ -35,6 +35,7 @@ macro_rules! every_scenario {
             retries {
                 a_subscriber_that_refuses_twice_is_rung_until_it_accepts,
                 a_subscriber_that_never_answers_is_rung_until_its_ladder_is_exhausted,
+                an_address_that_must_not_be_reached_is_refused_at_the_connection,
                 an_exhausted_notification_is_delivered_when_an_operator_resends_it,
             }
             duplicates {

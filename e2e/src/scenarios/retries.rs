@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Footing, Received, Reply, Stack, ladder_of_seconds, text};
+use super::foreign::order_paid;
+use crate::harness::{
+    Footing, PATIENCE, Publisher, Received, Reply, Stack, eventually, ladder_of_seconds, text,
+};
 
 const ACCOUNT: &str = "62220001";
 
@@ -68,6 +71,26 @@ pub async fn a_subscriber_that_never_answers_is_rung_until_its_ladder_is_exhaust
     assert_eq!(each_attempt(&notification, "failure_class"), ["timeout", "timeout", "timeout"]);
     assert_eq!(stack.receiver.received(&silent.path).len(), 3);
     assert_eq!(stack.receiver.received(&healthy.path).len(), 1);
+}
+
+/// Whatever way the address is written: no connection is made, and the attempt says why.
+pub async fn an_address_that_must_not_be_reached_is_refused_at_the_connection(footing: Footing) {
+    let stack = Stack::start(footing).await;
+    let targets =
+        ["http://10.0.0.1/", "http://169.254.169.254/metadata", "http://[fe80::1]/", "http://0x0a000001/"];
+    for (number, url) in targets.iter().enumerate() {
+        let subscription = json!({ "url": url, "ladder": ["1h"] });
+        let private = stack.subscribe(&format!("private-{number}"), &["order.paid"], subscription).await;
+        let subject = format!("order-{number}");
+        Publisher::connect(&stack.footing).await.publish(&[order_paid(&subject, "{}")]).await;
+        let attempted = eventually(&format!("{url} is attempted"), PATIENCE, async || {
+            let found = stack.notifications(&private.id, &subject).await;
+            found.into_iter().find(|one| one["attempt_count"] == 1)
+        })
+        .await;
+        let notification = stack.notification(&attempted["id"]).await;
+        assert_eq!(each_attempt(&notification, "failure_class"), ["blocked_target"], "{url}");
+    }
 }
 
 /// What was given up is rung again at an operator's word, who and why being kept.
