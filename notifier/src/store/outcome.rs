@@ -43,7 +43,9 @@ pub(super) fn answers(held: &HashSet<(Uuid, Uuid)>, results: &[AttemptResult]) -
     results.iter().map(answer).collect()
 }
 
-/// The subscriptions that counted results disable.
-pub(super) fn gone(counted: &[&AttemptResult]) -> impl Iterator<Item = SubscriptionId> {
-    counted.iter().filter(|result| result.verdict == Verdict::Gone).map(|result| result.subscription)
+/// The subscriptions that counted results disable, and when the attempts began: what has been
+/// changed since then was not what answered, so it is not disabled.
+pub(super) fn gone(counted: &[&AttemptResult]) -> impl Iterator<Item = (SubscriptionId, DateTime<Utc>)> {
+    let gone = counted.iter().filter(|result| result.verdict == Verdict::Gone);
+    gone.map(|result| (result.subscription, result.attempt.started_at))
 }

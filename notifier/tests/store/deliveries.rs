@@ -234,3 +234,16 @@ pub async fn a_subscription_that_answers_410_is_disabled_and_its_notification_he
     let again = world.claim_one(id).await;
     assert_eq!((again.number, again.climb), (2, 0));
 }
+
+pub async fn a_410_of_an_attempt_from_before_a_change_disables_nothing(world: World) {
+    let id = world.subscribe("a", None).await;
+    let notification = world.notify(id).await;
+    let delivery = world.claim_one(id).await;
+    let late = world.result(&delivery, Outcome::Gone);
+    world.clock.advance(Duration::from_secs(1));
+    world.set_state(id, SubscriptionState::Active).await;
+    assert_eq!(world.store.record(&[late], world.now()).await.expect("a store"), [Recorded::Counted]);
+    let subscription = world.store.subscription(id, None).await.expect("a store").expect("there");
+    assert_eq!(subscription.state, SubscriptionState::Active);
+    assert_eq!(world.state(notification).await, StateName::Pending);
+}

@@ -23,6 +23,7 @@ macro_rules! suite {
             failures_climb_the_ladder_until_it_is_exhausted
             next_due_tells_when_to_look_again
             a_subscription_that_answers_410_is_disabled_and_its_notification_held
+            a_410_of_an_attempt_from_before_a_change_disables_nothing
         );
         store::cases!($world, subscriptions,
             a_subscription_comes_back_as_it_was_made

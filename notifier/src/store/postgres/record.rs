@@ -99,17 +99,20 @@ async fn disable_gone(
     counted: &[&AttemptResult],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
-    let gone: Vec<Uuid> = outcome::gone(counted).map(|id| id.0).collect();
+    let (gone, seen): (Vec<Uuid>, Vec<DateTime<Utc>>) =
+        outcome::gone(counted).map(|(id, seen)| (id.0, seen)).unzip();
     if gone.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "UPDATE subscriptions SET state = 'disabled', disabled_reason = $2, updated_at = $3
-         WHERE id = ANY($1) AND state <> 'disabled'",
+         FROM UNNEST($1::uuid[], $4::timestamptz[]) AS gone (subscription_id, seen)
+         WHERE id = subscription_id AND state <> 'disabled' AND updated_at <= seen",
     )
     .bind(gone)
     .bind(GONE_REASON)
     .bind(now)
+    .bind(seen)
     .execute(connection)
     .await?;
     Ok(())

@@ -27,8 +27,8 @@ pub(super) async fn record(
             counted.push(result);
         }
     }
-    for subscription in outcome::gone(&counted) {
-        disable(connection, subscription.0, now).await?;
+    for (subscription, seen) in outcome::gone(&counted) {
+        disable(connection, subscription.0, seen, now).await?;
     }
     Ok(outcome::answers(&held, results))
 }
@@ -81,16 +81,18 @@ async fn log_attempt(connection: &mut SqliteConnection, result: &AttemptResult) 
 async fn disable(
     connection: &mut SqliteConnection,
     subscription: Uuid,
+    seen: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     bump_version(connection).await?;
     sqlx::query(
         "UPDATE subscriptions SET state = 'disabled', disabled_reason = ?2, updated_at = ?3
-         WHERE id = ?1 AND state <> 'disabled'",
+         WHERE id = ?1 AND state <> 'disabled' AND updated_at <= ?4",
     )
     .bind(subscription)
     .bind(GONE_REASON)
     .bind(now.timestamp_micros())
+    .bind(seen.timestamp_micros())
     .execute(connection)
     .await?;
     Ok(())
