@@ -3,7 +3,10 @@
 //! A lone caller waits for nobody; a flood goes in large batches. The size adapts by itself, since
 //! the next batch is whatever arrived meanwhile.
 
+use std::panic::AssertUnwindSafe;
+
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 /// Handles a batch as one piece of work.
@@ -18,9 +21,9 @@ pub trait HandleBatch: Send + 'static {
     async fn handle(&mut self, items: Vec<Self::Item>) -> Vec<Self::Answer>;
 }
 
-/// The batch that held this item never answered: the process is ending.
+/// The batch that held this item never answered: the process is ending, or the handler panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the process is stopping")]
+#[error("the batch was given up")]
 pub struct Stopped;
 
 /// The callers' side. Clones share one queue.
@@ -43,7 +46,11 @@ impl<H: HandleBatch> Batcher<H> {
             let mut entries = Vec::with_capacity(max_batch);
             while waiting.recv_many(&mut entries, max_batch).await > 0 {
                 let (items, callers): (Vec<_>, Vec<oneshot::Sender<H::Answer>>) = entries.drain(..).unzip();
-                let answers = handler.handle(items).await;
+                let Ok(answers) = AssertUnwindSafe(handler.handle(items)).catch_unwind().await else {
+                    // The panic has been printed. Its callers are told; the next batch gets its chance.
+                    tracing::error!(batch.size = callers.len(), "batch.panicked");
+                    continue;
+                };
                 debug_assert_eq!(answers.len(), callers.len(), "one answer per item");
                 for (caller, answer) in callers.into_iter().zip(answers) {
                     // A caller that hung up still had its item handled.
@@ -82,6 +89,25 @@ mod tests {
     async fn a_lone_caller_waits_for_nobody() {
         let batcher = Batcher::spawn(Sizes, 100);
         assert_eq!(batcher.submit(()).await, Ok(1));
+    }
+
+    struct PanicsOnZero;
+
+    #[async_trait]
+    impl HandleBatch for PanicsOnZero {
+        type Item = u32;
+        type Answer = u32;
+
+        async fn handle(&mut self, items: Vec<u32>) -> Vec<u32> {
+            items.into_iter().map(|item| 100 / item).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_is_given_up_and_the_next_is_handled() {
+        let batcher = Batcher::spawn(PanicsOnZero, 100);
+        assert_eq!(batcher.submit(0).await, Err(Stopped));
+        assert_eq!(batcher.submit(5).await, Ok(20));
     }
 
     #[tokio::test]

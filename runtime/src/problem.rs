@@ -76,6 +76,17 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
+    /// 408: the caller did not send its request in time.
+    pub fn request_timeout() -> Self {
+        let detail = "the body did not arrive in time; nothing was changed";
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request took too long to arrive",
+            detail,
+        )
+    }
+
     /// 409: contradicts what is stored.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Contradicts what is stored", detail)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use runtime::SharedClock;
 use runtime::batcher::{Batcher, HandleBatch, Stopped};
-use runtime::database::{StoreError, StoreResult};
+use runtime::database::{StoreError, StoreResult, bounded};
 use runtime::problem::Chain;
 
 use crate::domain::{Arrival, Verdict};
@@ -29,7 +29,7 @@ pub struct PostResults {
 impl PostResults {
     /// Posts `arrivals` in one transaction; one verdict each, in their order.
     pub async fn post(&self, arrivals: &[Arrival]) -> StoreResult<Vec<Verdict>> {
-        let verdicts = self.store.post(arrivals, self.clock.now()).await?;
+        let verdicts = bounded(self.store.post(arrivals, self.clock.now())).await?;
         for (arrival, verdict) in arrivals.iter().zip(&verdicts) {
             self.metrics.result(arrival.source, verdict);
         }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::database::bounded;
 use runtime::problem::Chain;
 use uuid::Uuid;
 
@@ -65,10 +66,10 @@ impl Relay {
             let now = self.sources.clock.now();
             let late: Vec<_> =
                 sorted.refused.iter().map(|(id, failures)| (*id, self.retry_at(failures + 1, now))).collect();
-            self.store.postpone(token, &late).await?;
+            bounded(self.store.postpone(token, &late)).await?;
         }
         if !sorted.untried.is_empty() {
-            self.store.release(token, &sorted.untried).await?;
+            bounded(self.store.release(token, &sorted.untried)).await?;
         }
         Ok(())
     }
@@ -82,7 +83,7 @@ impl Worker for Relay {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let token = self.sources.ids.next();
-        let claimed = self.store.claim(token, self.sources.clock.now(), LEASE, MAX_BATCH).await?;
+        let claimed = bounded(self.store.claim(token, self.sources.clock.now(), LEASE, MAX_BATCH)).await?;
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
@@ -92,7 +93,7 @@ impl Worker for Relay {
         let answers = self.publish(&events).await;
         let sorted = Sorted::new(rows, answers);
         if !sorted.confirmed.is_empty() {
-            self.store.finish(token, &sorted.confirmed).await?;
+            bounded(self.store.finish(token, &sorted.confirmed)).await?;
         }
         self.give_back(token, &sorted).await?;
         match sorted.outage {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, bounded};
 
 use crate::domain::SubscriptionId;
 use crate::store::{DeliveryStore, Want};
@@ -44,7 +44,7 @@ impl Dispatcher {
             quota: u32::try_from(reservation.slots.len()).unwrap_or(u32::MAX),
         };
         let wants: Vec<Want> = reserved.iter().map(want).collect();
-        let deliveries = self.store.claim_due(&wants, self.sources.ids.next(), now).await?;
+        let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now)).await?;
         let claimed = deliveries.len();
         let mut reserved: BTreeMap<SubscriptionId, Reservation> =
             reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();

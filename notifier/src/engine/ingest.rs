@@ -7,6 +7,7 @@ use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict};
 use runtime::Sources;
 use runtime::background::RoundError;
+use runtime::database::bounded;
 
 use crate::domain::NewEvent;
 use crate::store::{DeliveryStore, Ingested};
@@ -30,7 +31,7 @@ impl Ingest {
         let now = self.sources.clock.now();
         let mut admission = Admission::new(&self.slots, now);
         let token = self.sources.ids.next();
-        let ingested = self.store.ingest(events, &mut admission, token, now).await;
+        let ingested = bounded(self.store.ingest(events, &mut admission, token, now)).await;
         // After the commit, so that whoever looks finds the work; also after an error, which
         // leaves open whether anything was written.
         admission.mark_refused();

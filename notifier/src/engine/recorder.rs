@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::SharedClock;
 use runtime::batcher::HandleBatch;
-use runtime::database::{StoreError, StoreResult};
+use runtime::database::{StoreError, StoreResult, bounded};
 use runtime::problem::Chain;
 
 use crate::domain::attempt::AttemptResult;
@@ -42,7 +42,7 @@ impl Recorder {
     /// Writes a group; on an error that is the store's own and not an outage, each result by
     /// itself, so that one that can't be written holds none of the others back.
     async fn write(&self, group: &[AttemptResult]) -> StoreResult<Vec<Fate>> {
-        match self.store.record(group, self.clock.now()).await {
+        match bounded(self.store.record(group, self.clock.now())).await {
             Ok(recorded) => Ok(recorded.into_iter().map(Fate::Stored).collect()),
             Err(StoreError::Unavailable(error)) => Err(StoreError::Unavailable(error)),
             Err(error) if group.len() == 1 => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use runtime::batcher::{Batcher, HandleBatch};
-use runtime::database::{StoreError, StoreResult};
+use runtime::database::{StoreError, StoreResult, bounded};
 
 use super::Tools;
 use crate::document::result_event;
@@ -45,7 +45,7 @@ impl CreateRecharges {
     async fn create(&self, orders: Vec<Order>) -> StoreResult<Vec<Created>> {
         let Self(Tools { store, relay, metrics, .. }) = self;
         let batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
-        let stored = store.create(&batch).await?;
+        let stored = bounded(store.create(&batch)).await?;
         relay.notify_one();
         let created = batch.into_iter().zip(stored).map(|(new, stored)| judge(new.recharge, stored));
         Ok(created

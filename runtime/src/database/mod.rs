@@ -1,10 +1,12 @@
 //! Opening databases, and the one error that stores answer with.
 
+mod bounded;
 mod error;
 mod postgres;
 mod sqlite;
 mod url;
 
+pub use bounded::bounded;
 pub use error::{StoreError, StoreResult};
 pub use postgres::open_postgres;
 pub use sqlite::{Sqlite, open_sqlite};

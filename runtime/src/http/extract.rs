@@ -1,5 +1,7 @@
 //! Reading requests. Every refusal is a problem that names what is wrong.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -52,9 +54,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     }
 }
 
-/// Reads the whole body, at most [`BODY_LIMIT`] bytes.
+/// How long a caller may take to send a body; shorter than a request may take as a whole.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Reads the whole body, at most [`BODY_LIMIT`] bytes; 408 when it takes too long to arrive.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+    let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+    body.map_err(|_| Problem::request_timeout())?.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
         _ => Problem::malformed_json("the body could not be read to its end"),
     })

@@ -175,6 +175,14 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_answers_408() {
+        let (_sender, receiver) = tokio::io::duplex(1024);
+        let body = Body::from_stream(tokio_util::io::ReaderStream::new(receiver));
+        let (status, kind, _) = answer(echo(), body).await;
+        assert_eq!((status, kind.as_str()), (408, "application/problem+json"));
+    }
+
     #[tokio::test]
     async fn a_good_request_reaches_its_endpoint_with_its_caller() {
         let (status, _, value) = answer(echo(), Body::from("{\"n\":7}")).await;
