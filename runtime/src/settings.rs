@@ -76,10 +76,10 @@ pub fn load<T: CommandFactory + FromArgMatches>(arguments: Vec<OsString>) -> Res
         None => T::command(),
     };
     command.build();
-    let secrets: Vec<String> =
-        command.get_arguments().filter(|arg| is_secret(arg)).map(Arg::to_string).collect();
-    let mut matches =
-        command.try_get_matches_from(arguments).map_err(|error| without_secret(error, &secrets))?;
+    let known = command.clone();
+    let mut matches = command
+        .try_get_matches_from(arguments)
+        .map_err(|error| with_variables(without_secret(error, &known), &known))?;
     T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut T::command()))
 }
 
@@ -89,12 +89,32 @@ fn is_secret(arg: &Arg) -> bool {
 }
 
 /// clap quotes the value it refuses.
-fn without_secret(mut error: Error, secrets: &[String]) -> Error {
+fn without_secret(mut error: Error, command: &Command) -> Error {
     let Some(ContextValue::String(refused)) = error.get(ContextKind::InvalidArg) else { return error };
-    if secrets.contains(refused) {
+    if named(command, refused).is_some_and(is_secret) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
     }
     error
+}
+
+/// clap names the flag; whoever set a variable looks for its name.
+fn with_variables(mut error: Error, command: &Command) -> Error {
+    let both = |flag: &String| match named(command, flag).and_then(Arg::get_env) {
+        Some(variable) => format!("{flag} ({})", variable.display()),
+        None => flag.clone(),
+    };
+    let value = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) => ContextValue::String(both(flag)),
+        Some(ContextValue::Strings(flags)) => ContextValue::Strings(flags.iter().map(both).collect()),
+        _ => return error,
+    };
+    error.insert(ContextKind::InvalidArg, value);
+    error
+}
+
+/// The argument that an error shows as `flag`.
+fn named<'a>(command: &'a Command, flag: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| arg.to_string() == flag)
 }
 
 /// Looks only for `--config`, before anything else is judged.
@@ -188,6 +208,17 @@ mod tests {
         ] {
             let message = with_config(file, &[]).expect_err(file).to_string();
             assert!(message.contains(named), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_bad_setting_is_named_as_flag_and_as_variable() {
+        let load = |arguments: &[&str]| {
+            let arguments = [&["test"], arguments].concat().into_iter().map(OsString::from).collect();
+            load::<Settings>(arguments).expect_err("not valid").to_string()
+        };
+        for message in [load(&[]), load(&["--listen", "nowhere"])] {
+            assert!(message.contains("--listen <LISTEN> (LISTEN)"), "{message}");
         }
     }
 
