@@ -16,16 +16,32 @@ use super::admission::Admission;
 use super::courier::Courier;
 use super::slots::Slots;
 
+/// How many notifications one transaction is meant to make at most.
+const MAX_NOTIFICATIONS: usize = 20_000;
+
 /// What the intake of `notifier.events` does with its batches.
 pub struct Ingest {
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) slots: Slots,
     pub(super) courier: Courier,
     pub(super) sources: Sources,
+    /// How many notifications an event made on average, the last time some were new.
+    pub(super) width: Option<usize>,
 }
 
 impl Ingest {
-    async fn keep(&self, events: &[NewEvent]) -> Result<(), RoundError> {
+    /// Keeps a batch in as many transactions as its events have subscribers: one that breaks off
+    /// half-way comes again as a whole, and what was kept before is recognised then (law 4).
+    async fn keep_all(&mut self, mut events: &[NewEvent]) -> Result<(), RoundError> {
+        while !events.is_empty() {
+            let (these, rest) = events.split_at(at_once(self.width).min(events.len()));
+            self.keep(these).await?;
+            events = rest;
+        }
+        Ok(())
+    }
+
+    async fn keep(&mut self, events: &[NewEvent]) -> Result<(), RoundError> {
         // Keeps the engine from ending between the commit and the start of what it handed out.
         let _ending_waits = self.courier.tasks.token();
         let now = self.sources.clock.now();
@@ -37,6 +53,7 @@ impl Ingest {
         admission.mark_refused();
         match ingested {
             Ok(ingested) => {
+                self.width = ingested.notifications.checked_div(ingested.events).or(self.width);
                 self.start(ingested, admission);
                 Ok(())
             }
@@ -75,10 +92,16 @@ impl HandleEvents for Ingest {
             .map(|(event, _)| event.into())
             .collect();
         if !kept.is_empty() {
-            self.keep(&kept).await?;
+            self.keep_all(&kept).await?;
         }
         Ok(verdicts)
     }
+}
+
+/// How many events share a transaction when each makes `width` notifications; one alone while that
+/// is not known.
+fn at_once(width: Option<usize>) -> usize {
+    width.map_or(1, |width| (MAX_NOTIFICATIONS / width.max(1)).max(1))
 }
 
 /// The id travels as a header and is signed in front of a `.`, so it must fit into the one and hold
@@ -90,4 +113,17 @@ fn verdict(event: &Event) -> Verdict {
     let reason =
         "webhooks carry the id as a header and sign it, so it must be visible ASCII without spaces and `.`";
     Verdict::DeadLetter(reason.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_subscribers_the_fewer_events_share_a_transaction() {
+        assert_eq!(at_once(None), 1);
+        assert_eq!(at_once(Some(0)), MAX_NOTIFICATIONS);
+        assert_eq!(at_once(Some(100)), 200);
+        assert_eq!(at_once(Some(1_000_000)), 1);
+    }
 }

@@ -81,6 +81,7 @@ impl Engine {
             slots: self.slots.clone(),
             courier: self.courier.clone(),
             sources: self.sources.clone(),
+            width: None,
         }
     }
 
