@@ -11,7 +11,8 @@ use crate::keys::{ACCOUNT_MERCHANT, Keys};
 const NAME: &str = "account-service";
 
 /// Makes sure that the account-service is subscribed at `url` and that its secret is kept.
-/// Safe to repeat after a crash at any point.
+/// Safe to repeat after a crash at any point. A secret that somebody rotated by hand is not known
+/// here: take `webhook_secret` out of `keys.toml` and start again, and a fresh one is made.
 pub async fn subscribe_account_service(
     notifier: &Client,
     url: &str,
