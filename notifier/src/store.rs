@@ -4,6 +4,7 @@
 //! What is not there and what the owner may not see look the same.
 
 mod cache;
+mod log;
 mod outcome;
 mod plan;
 pub mod postgres;

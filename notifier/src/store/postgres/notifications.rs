@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::domain::notification::{Refused, StateName};
 use crate::domain::{Audit, Notification, NotificationId};
+use crate::store::log::{may_resend, time_column};
 use crate::store::rows::{AttemptRow, AuditRow, EventRow, NotificationRow, narrow, select_notification};
 use crate::store::{NotificationDetail, NotificationFilter, NotificationStore};
 
@@ -104,10 +105,6 @@ const RESEND: &str = "UPDATE notifications SET state = 'pending', due_at = $2, c
 const CANCEL: &str =
     "UPDATE notifications SET state = 'cancelled', lease_token = NULL, updated_at = $2 WHERE id = $1";
 
-fn may_resend(notification: &Notification, deleted: bool) -> Result<(), Refused> {
-    if deleted { Err(Refused::SubscriptionDeleted) } else { notification.state.resend() }
-}
-
 impl PostgresStore {
     async fn created_at(&self, id: Uuid) -> StoreResult<Option<Time>> {
         let row = sqlx::query_scalar("SELECT created_at FROM notifications WHERE id = $1").bind(id);
@@ -167,14 +164,6 @@ async fn find(
     .bind(owner)
     .fetch_optional(connection)
     .await?)
-}
-
-/// The time that orders the list: the same instant in both tables, taken from the one whose index
-/// serves the filter.
-fn time_column(filter: &NotificationFilter) -> &'static str {
-    let undelivered = filter.state.is_some_and(|state| state != StateName::Delivered);
-    let by_notification = filter.subscription.is_some() || filter.owner.is_some() || undelivered;
-    if by_notification { "n.created_at" } else { "e.received_at" }
 }
 
 fn list(filter: &NotificationFilter, now: DateTime<Utc>) -> QueryBuilder<Postgres> {
