@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -50,7 +50,7 @@ pub struct Keys {
 impl Keys {
     /// Reads `keys.toml` in `folder`, making it when missing. Configured keys win over kept ones.
     pub fn open(folder: &Path, configured: &CommonSettings, entropy: &dyn Entropy) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder)
+        make_private(folder)
             .with_context(|| format!("can't make the data directory {}", folder.display()))?;
         let path = folder.join("keys.toml");
         let kept = match fs::read_to_string(&path) {
@@ -128,6 +128,11 @@ impl KeyFile {
     }
 }
 
+/// The databases hold signing secrets as well, so a folder made here is its owner's alone.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 fn random(entropy: &dyn Entropy) -> [u8; 24] {
     let mut bytes = [0; 24];
     entropy.fill(&mut bytes);
@@ -152,13 +157,14 @@ mod tests {
 
     #[test]
     fn keys_made_on_the_first_start_are_kept_for_the_owner_only() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let first = Keys::open(folder.path(), &configured(&[]), &SeededEntropy::new(1)).expect("made");
-        let second = Keys::open(folder.path(), &configured(&[]), &SeededEntropy::new(2)).expect("read");
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = parent.path().join("data");
+        let first = Keys::open(&folder, &configured(&[]), &SeededEntropy::new(1)).expect("made");
+        let second = Keys::open(&folder, &configured(&[]), &SeededEntropy::new(2)).expect("read");
         assert_eq!(first.operator, second.operator);
         assert_eq!(first.merchants, second.merchants);
-        let mode = fs::metadata(folder.path().join("keys.toml")).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("keys.toml"))), (0o700, 0o600));
     }
 
     #[test]
