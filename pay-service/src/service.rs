@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use messaging::broker::NOTIFIER_EVENTS;
+use messaging::outbox::OutboxGauge;
 use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Relay};
 use runtime::http::{Check, Readiness, Shell, serve};
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::api::{self, Api};
-use crate::metrics::{BACKLOG_PERIOD, BacklogGauge, Metrics};
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::usecases::Tools;
 use crate::usecases::create_recharge::CreateRecharges;
@@ -45,7 +46,7 @@ pub struct Service {
     /// Publishes what the outbox holds.
     pub relay: Relay,
     /// Measures what the outbox holds.
-    pub backlog: BacklogGauge,
+    pub gauge: OutboxGauge,
     wake: Arc<Notify>,
     broker: Arc<dyn Broker>,
 }
@@ -56,7 +57,8 @@ impl Service {
         let Parts { keyring, store, broker, sources, sandbox_secret } = parts;
         let (metrics, wake, outbox) = (Metrics::new(), Arc::new(Notify::new()), store.outbox());
         let relay = Relay::new(outbox.clone(), broker.clone(), sources.clone());
-        let backlog = BacklogGauge { outbox, clock: sources.clock.clone(), metrics: metrics.clone() };
+        let gauge = OutboxGauge::register(&metrics.registry(), outbox, sources.clock.clone())
+            .expect("the registry is new and holds other names");
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Publishing(broker.clone())));
@@ -65,16 +67,16 @@ impl Service {
         let create = CreateRecharges::spawn(tools.clone());
         let (endpoints, openapi) = api::endpoints(Api { create, tools, sandbox_secret });
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
-        Self { router, relay, backlog, wake, broker }
+        Self { router, relay, gauge, wake, broker }
     }
 }
 
 /// Serves on `listener` and publishes results until `shutdown`; returns when everything has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Service { router, relay, backlog, wake, broker } = Service::new(parts);
+    let Service { router, relay, gauge, wake, broker } = Service::new(parts);
     let publishing = tokio::spawn(publish(relay, wake, broker, shutdown.clone()));
     let never = Arc::new(Notify::new());
-    let measuring = tokio::spawn(background::run(backlog, never, BACKLOG_PERIOD, shutdown.clone()));
+    let measuring = tokio::spawn(background::run(gauge, never, OutboxGauge::POLL, shutdown.clone()));
     let served = serve(listener, router, shutdown.clone()).await;
     shutdown.stop_softly();
     publishing.await?;

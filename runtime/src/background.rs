@@ -21,6 +21,14 @@ pub enum Progress {
     IdleFor(Duration),
 }
 
+impl Progress {
+    /// Nothing to do for `least`, and for so long that a round that `took` so much fills at most a
+    /// twentieth of the time: for measuring what may have grown large.
+    pub fn rest(took: Duration, least: Duration) -> Self {
+        Self::IdleFor(least.max(took.saturating_mul(19)))
+    }
+}
+
 /// The error of a round, as the loop logs it.
 pub type RoundError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
@@ -102,6 +110,13 @@ impl Drop for StopOnPanic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_measurement_takes_a_twentieth_of_the_time_at_the_most() {
+        let (least, second) = (Duration::from_secs(5), Duration::from_secs(1));
+        assert_eq!(Progress::rest(second / 10, least), Progress::IdleFor(least));
+        assert_eq!(Progress::rest(second, least), Progress::IdleFor(second * 19));
+    }
 
     struct Broken;
 

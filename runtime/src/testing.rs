@@ -1,5 +1,7 @@
 //! What tests of every crate need: a clock they set, entropy they can repeat, databases of their own.
 
+pub mod metrics;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,12 +1,14 @@
 //! Accounts over HTTP.
 
+use account_service::domain::{Recharge, Status};
 use axum::body::Body;
 use axum::http::Method;
+use runtime::testing::metrics::assert_documented;
 use serde_json::json;
 
 use crate::support::database::Database;
 use crate::support::service::{OWN, SHOP, World, request};
-use crate::support::{arrival, noon, open_account, paid, tx};
+use crate::support::{arrival, as_json, noon, open_account, paid, tx};
 
 pub async fn an_account_is_opened_once_under_one_name(database: Database) {
     let world = World::new(database).await;
@@ -92,4 +94,13 @@ pub async fn every_endpoint_is_described(database: Database) {
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(world.get(path).await.status, 200, "{path}");
     }
+}
+
+pub async fn the_page_of_metrics_says_what_is_shown(database: Database) {
+    let world = World::new(database).await;
+    let failed = as_json(&Recharge { status: Status::Failed, ..paid(tx(1), "A", 100) });
+    assert_eq!(world.notify("event-1", "recharge.failed", &failed).await.status, 200);
+    assert_eq!(world.get(&format!("/v1/payresult/{}", tx(2))).await.status, 503);
+    let shown = world.get("/metrics").await.body;
+    assert_documented("account-service", shown.as_str().expect("text"));
 }

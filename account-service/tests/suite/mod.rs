@@ -16,7 +16,7 @@ macro_rules! run_suite {
         $crate::run_suite!(@ $open;
             accounts: an_account_is_opened_once_under_one_name, credits_are_listed_newest_first_page_by_page,
                       only_the_operator_and_the_service_s_own_merchant_may_call,
-                      every_endpoint_is_described;
+                      every_endpoint_is_described, the_page_of_metrics_says_what_is_shown;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
             ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,

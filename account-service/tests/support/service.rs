@@ -34,7 +34,7 @@ pub struct World {
     pub old_secret: WebhookSecret,
 }
 
-/// An answer, its body read as JSON.
+/// An answer, its body read as JSON, or as text where it is none.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -103,7 +103,8 @@ impl World {
         let [content_type, retry_after] = [header::CONTENT_TYPE, header::RETRY_AFTER]
             .map(|name| Some(response.headers().get(name)?.to_str().expect("text").to_owned()));
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+        let body = serde_json::from_slice(&body).unwrap_or_else(|_| text());
         Answer { status, content_type: content_type.unwrap_or_default(), retry_after, body }
     }
 

@@ -4,6 +4,7 @@
 //! The table `outbox` belongs to the service that publishes: its definition is in
 //! `migrations/messaging/outbox/<postgres|sqlite>.sql`, to be copied into that service's migrations.
 
+mod gauge;
 pub mod postgres;
 mod relay;
 pub mod sqlite;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::event::Event;
 
+pub use gauge::OutboxGauge;
 pub use relay::Relay;
 
 /// The definition of the table for Postgres, for tests; services copy it into a migration.

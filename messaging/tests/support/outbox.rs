@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::broker::BrokerError;
-use messaging::outbox::{Claimed, OutboxStore, Relay};
+use messaging::outbox::{Claimed, OutboxGauge, OutboxStore, Relay};
 use messaging::{Broker, Event};
+use prometheus::Registry;
 use runtime::background::{Progress, Worker};
 use runtime::testing::{ManualClock, manual_sources};
 use runtime::{Clock, Sources};
@@ -94,6 +95,12 @@ pub async fn the_backlog_is_counted_from_its_oldest_row(bench: &Bench) {
     bench.clock.advance(Duration::from_secs(5));
     bench.written(1).await;
     assert_eq!(bench.store.backlog().await.expect("answers"), (3, Some(first)));
+    let (registry, clock) = (Registry::new(), bench.sources.clock.clone());
+    let mut gauge = OutboxGauge::register(&registry, bench.store.clone(), clock).expect("new names");
+    gauge.run_once().await.expect("measured");
+    let shown: Vec<f64> =
+        registry.gather().iter().map(|family| family.get_metric()[0].get_gauge().get_value()).collect();
+    assert_eq!(shown, [5.0, 3.0], "the oldest's age in seconds, and the rows");
 }
 
 pub async fn two_relays_never_claim_the_same_row(bench: &Bench) {

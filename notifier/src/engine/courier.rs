@@ -62,14 +62,19 @@ impl Courier {
         let (notification, verdict) = (result.notification, result.verdict);
         let subscription = result.subscription;
         match self.recorder.submit(result).await {
-            Ok(Fate::Stored(Recorded::Counted)) => match verdict {
-                Verdict::RetryAt(at) => self.schedule.look_at(at),
-                Verdict::Gone => {
-                    tracing::warn!(%subscription, %notification, "subscription.disabled_by_410");
+            Ok(Fate::Stored(Recorded::Counted)) => {
+                self.metrics.counted(verdict);
+                match verdict {
+                    Verdict::RetryAt(at) => self.schedule.look_at(at),
+                    Verdict::Gone => {
+                        tracing::warn!(%subscription, %notification, "subscription.disabled_by_410");
+                    }
+                    Verdict::Exhausted => {
+                        tracing::warn!(%subscription, %notification, "notification.exhausted");
+                    }
+                    Verdict::Delivered => {}
                 }
-                Verdict::Exhausted => tracing::warn!(%subscription, %notification, "notification.exhausted"),
-                Verdict::Delivered => {}
-            },
+            }
             Ok(Fate::Stored(Recorded::Late)) => {
                 self.lose(notification, "taken over, resent or cancelled meanwhile");
             }

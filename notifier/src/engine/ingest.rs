@@ -84,6 +84,7 @@ impl Ingest {
 #[async_trait]
 impl HandleEvents for Ingest {
     async fn handle(&mut self, events: Vec<Event>) -> Result<Vec<Verdict>, RoundError> {
+        self.courier.metrics.batch(events.len());
         let verdicts: Vec<Verdict> = events.iter().map(verdict).collect();
         let kept: Vec<NewEvent> = events
             .iter()

@@ -66,7 +66,7 @@ impl Engine {
             recorder: Batcher::spawn(Recorder::new(parts.store.clone(), clock.clone()), MAX_GROUP),
             schedule: Schedule::new(wake.clone()),
             clock,
-            metrics: Metrics::register(registry)?,
+            metrics: Metrics::register(registry, parts.max_in_flight)?,
             tasks: TaskTracker::new(),
             shutdown: parts.shutdown,
         };

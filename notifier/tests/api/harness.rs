@@ -35,7 +35,7 @@ pub struct Harness {
     _folder: tempfile::TempDir,
 }
 
-/// An answer, its body read as JSON where there is one.
+/// An answer, its body read as JSON, or as text where it is none.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -89,7 +89,8 @@ impl Harness {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
         Answer { status: parts.status, headers: parts.headers, body }
     }
 

@@ -3,5 +3,6 @@
 mod bad_input;
 mod harness;
 mod isolation;
+mod metrics;
 mod notifications;
 mod subscriptions;

@@ -1,5 +1,7 @@
 //! The interface description.
 
+use runtime::testing::metrics::assert_documented;
+
 use crate::support::harness::Harness;
 
 #[tokio::test]
@@ -31,4 +33,12 @@ async fn every_endpoint_is_described_with_its_parameters_and_its_problems() {
         let described = operation["parameters"].as_array().map_or(0, Vec::len);
         assert_eq!(described, parameters, "{method} {path} {operation}");
     }
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_says_what_is_shown() {
+    let service = Harness::start().await;
+    service.get("", "/healthz").await;
+    let shown = service.get("", "/metrics").await.body;
+    assert_documented("pay-service", shown.as_str().expect("text"));
 }
