@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A key, password or signing secret. `Debug` and `Display` are redacted; [`Secret::expose`] is
-/// the one way to the text.
-#[derive(Clone, PartialEq, Eq)]
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+/// A key, password or signing secret. `Debug` and `Display` are redacted, comparison takes the same
+/// time whatever differs; [`Secret::expose`] is the one way to the text.
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
@@ -20,6 +22,14 @@ impl Secret {
         &self.0
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
