@@ -2,15 +2,14 @@
 //! in the data directory, readable by its owner only.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use runtime::keys::MerchantKeys;
+use runtime::private_file::{make_private_folder, write_private};
 use runtime::settings::CommonSettings;
 use runtime::{Entropy, Secret};
 use serde::{Deserialize, Serialize};
@@ -50,7 +49,8 @@ pub struct Keys {
 impl Keys {
     /// Reads `keys.toml` in `folder`, making it when missing. Configured keys win over kept ones.
     pub fn open(folder: &Path, configured: &CommonSettings, entropy: &dyn Entropy) -> anyhow::Result<Self> {
-        make_private(folder)
+        // The databases hold what merchants send as well.
+        make_private_folder(folder)
             .with_context(|| format!("can't make the data directory {}", folder.display()))?;
         let path = folder.join("keys.toml");
         let kept = match fs::read_to_string(&path) {
@@ -111,26 +111,10 @@ impl KeyFile {
         Ok(merchants)
     }
 
-    /// Writes beside the file and renames, so that a crash leaves the old or the new one.
     fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = toml::to_string(self).context("keys are plain text")?;
-        let beside = path.with_extension("toml.new");
-        let write = || -> std::io::Result<()> {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
-            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().with_context(|| format!("can't write {}", path.display()))
+        write_private(path, &text).with_context(|| format!("can't write {}", path.display()))
     }
-}
-
-/// The databases hold signing secrets as well, so a folder made here is its owner's alone.
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn random(entropy: &dyn Entropy) -> [u8; 24] {
@@ -145,6 +129,8 @@ fn random_key(prefix: &str, entropy: &dyn Entropy) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use clap::Parser;
     use runtime::testing::SeededEntropy;
 

@@ -10,6 +10,7 @@ pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod lifecycle;
+pub mod private_file;
 pub mod problem;
 pub mod secret;
 pub mod settings;
@@ -18,9 +19,11 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validation;
+pub mod vault;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use identity::{Entropy, Ids, Sources};
 pub use lifecycle::Shutdown;
 pub use problem::Problem;
 pub use secret::Secret;
+pub use vault::{SecretKeys, Vault};
