@@ -95,6 +95,18 @@ impl Outcome {
         }
     }
 
+    /// Whether the endpoint was there: it answered something, however wrong, or at least took the
+    /// connection and then broke it off. A time-out before any answer counts as not there, since
+    /// who drops packets can't be told from who never answers.
+    pub fn reached(self, http_status: Option<u16>) -> bool {
+        use FailureClass::{AckMismatch, BlockedTarget, Body, Connect, Dns, Protocol, Status, Timeout, Tls};
+        match self {
+            Self::Delivered | Self::Gone | Self::Failed(Status | AckMismatch | Body | Protocol) => true,
+            Self::Failed(Timeout) => http_status.is_some(),
+            Self::Failed(Dns | Connect | Tls | BlockedTarget) => false,
+        }
+    }
+
     /// Reads what [`Outcome::as_str`] and [`FailureClass::as_str`] wrote.
     pub fn parse(outcome: &str, class: Option<&str>) -> Option<Self> {
         match outcome {
@@ -123,6 +135,18 @@ pub struct Exchange {
     pub response_excerpt: Option<String>,
     /// The receiver's `Retry-After` (429 and 503 only), counted from the end of the exchange.
     pub retry_after: Option<Duration>,
+}
+
+impl Exchange {
+    /// Whether the whole timeout was used up.
+    pub fn timed_out(&self) -> bool {
+        self.outcome == Outcome::Failed(FailureClass::Timeout)
+    }
+
+    /// See [`Outcome::reached`].
+    pub fn reached(&self) -> bool {
+        self.outcome.reached(self.http_status)
+    }
 }
 
 /// An attempt of a notification's log.
@@ -226,6 +250,16 @@ mod tests {
             assert_eq!(Outcome::parse(outcome.as_str(), class), Some(outcome));
         }
         assert_eq!(Outcome::parse("failed", None), None);
+    }
+
+    #[test]
+    fn whoever_answers_anything_is_there_and_whoever_is_silent_is_not() {
+        let failed = |class, status| Outcome::Failed(class).reached(status);
+        assert!(Outcome::Gone.reached(Some(410)) && failed(FailureClass::Status, Some(500)));
+        assert!(failed(FailureClass::Protocol, None), "it took the connection");
+        assert!(failed(FailureClass::Timeout, Some(200)), "it began an answer");
+        assert!(!failed(FailureClass::Timeout, None));
+        assert!(!failed(FailureClass::Connect, None) && !failed(FailureClass::BlockedTarget, None));
     }
 
     #[test]

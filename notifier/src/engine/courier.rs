@@ -46,7 +46,7 @@ impl Courier {
             self.lose(delivery.notification, "too little of the lease is left to begin");
             return;
         }
-        slot.start();
+        slot.start(now);
         if delivery.number == 1 {
             self.metrics
                 .first_attempt((now - made_at(delivery.notification, now)).to_std().unwrap_or_default());
@@ -54,6 +54,7 @@ impl Courier {
         let in_flight = self.metrics.in_flight();
         let exchange = self.sender.send(&delivery.endpoint, &delivery.message).await;
         drop(in_flight);
+        slot.end(&exchange, self.clock.now());
         self.metrics.attempted(&exchange);
         self.record(delivery.conclude(exchange)).await;
     }

@@ -8,11 +8,16 @@ mod admission;
 mod courier;
 mod dispatcher;
 mod ingest;
+mod lane;
 mod metrics;
 mod rate;
 mod recorder;
+mod room;
 mod schedule;
 mod slots;
+#[cfg(test)]
+mod testing;
+mod width;
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A token bucket as a pure function of time (the generic cell rate algorithm).
+//! A token bucket as a pure function of time (the generic cell rate algorithm). It says how many may
+//! start, and takes back what did not start: a claim does not know beforehand how much is due.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

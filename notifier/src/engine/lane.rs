@@ -1,0 +1,81 @@
+//! One subscription's use of the room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::{Endpoint, Exchange};
+
+use super::rate::Bucket;
+use super::width::Width;
+
+/// Beyond this an attempt holds its room for noticeably long.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What is under way for one subscription, and what it may have.
+pub struct Lane {
+    pub endpoint: Arc<Endpoint>,
+    /// Slots, from their taking to the writing of the result.
+    pub taken: u32,
+    pub bucket: Bucket,
+    pub width: Width,
+    /// Requests out there.
+    sending: u32,
+    /// When the first of them began or the last one ended.
+    progress: DateTime<Utc>,
+    /// Whether the last request to end was quick. Not so before the first: who hangs must not have
+    /// the room of those who answer until that is found out.
+    quick: bool,
+    /// Whether its slots count among those of slow lanes; see [`super::room::Room`].
+    pub counted_slow: bool,
+}
+
+impl Lane {
+    /// A lane that nothing is known of.
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            taken: 0,
+            bucket: Bucket::default(),
+            width: Width::default(),
+            sending: 0,
+            progress: DateTime::UNIX_EPOCH,
+            quick: false,
+            counted_slow: true,
+        }
+    }
+
+    /// A request goes out.
+    pub fn start(&mut self, now: DateTime<Utc>) {
+        if self.sending == 0 {
+            self.progress = now;
+        }
+        self.sending += 1;
+    }
+
+    /// A request has ended.
+    pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
+        self.sending = self.sending.saturating_sub(1);
+        self.progress = now;
+        self.quick = exchange.duration <= SLOW;
+        if exchange.timed_out() {
+            self.width.timed_out();
+        } else if exchange.reached() {
+            let Endpoint { timeout, max_in_flight, .. } = &*self.endpoint;
+            self.width.answered(exchange.duration, timeout.get(), *max_in_flight);
+        }
+    }
+
+    /// A request was dropped before its end.
+    pub fn drop_request(&mut self) {
+        self.sending = self.sending.saturating_sub(1);
+    }
+
+    /// Whether its requests hold their room for long, as far as is known: the last one did, or those
+    /// under way do.
+    pub fn is_slow(&self, now: DateTime<Utc>) -> bool {
+        let silent = TimeDelta::from_std(SLOW).is_ok_and(|slow| now - self.progress > slow);
+        !self.quick || (self.sending > 0 && silent)
+    }
+}

@@ -1,0 +1,342 @@
+//! How the room for attempts is shared out (law 7), without locks and without waking anybody.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{Directory, Endpoint, Exchange, SubscriptionId};
+
+use super::lane::Lane;
+
+/// The room of one process and who is in it.
+///
+/// A lane may use half of what the others leave, so that however many are busy, the next one still
+/// finds room. Slow lanes together may use half of all, so that however many hang, those that
+/// answer have the other half. A lane is slow until it has answered quickly.
+#[derive(Default)]
+pub struct Room {
+    max: u32,
+    taken: u32,
+    /// Slots of lanes that are [`Lane::counted_slow`].
+    taken_by_slow: u32,
+    closed: bool,
+    lanes: BTreeMap<SubscriptionId, Lane>,
+    /// The lanes whose work is known or suspected to wait in the database, each with the number of
+    /// the mark that says so.
+    backlog: BTreeMap<SubscriptionId, u64>,
+    marks: u64,
+    /// Whose turn it was last, so that no lane always comes last.
+    last_served: Option<SubscriptionId>,
+}
+
+/// What a lane may still take.
+#[derive(Clone, Copy)]
+struct Left {
+    /// By its own width.
+    in_lane: u32,
+    /// By everything else but its rate.
+    around: u32,
+}
+
+impl Left {
+    fn both(self) -> u32 {
+        self.in_lane.min(self.around)
+    }
+}
+
+impl Room {
+    /// Room for `max` attempts at once.
+    pub fn new(max: u32) -> Self {
+        Self { max: max.max(1), ..Self::default() }
+    }
+
+    /// No more room for anybody.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Takes what room there is for `endpoint`, `max` at the most; how much that was.
+    pub fn take(&mut self, endpoint: &Arc<Endpoint>, now: DateTime<Utc>, max: u32) -> u32 {
+        let left = self.left(endpoint, now);
+        let count = self.by_rate(endpoint, now, left.both()).min(max);
+        let fresh = || Lane::new(endpoint.clone());
+        let lane = self.lanes.entry(endpoint.subscription).or_insert_with(fresh);
+        lane.taken += count;
+        if max > 0 {
+            lane.width.used(lane.taken, left.in_lane < max.min(left.around), now);
+        }
+        lane.bucket.take(endpoint.rate_limit, now, count);
+        self.taken += count;
+        if lane.counted_slow {
+            self.taken_by_slow += count;
+        }
+        self.count_slow(endpoint.subscription, now);
+        count
+    }
+
+    /// Gives one back; `unused` when no attempt was made with it.
+    pub fn free(&mut self, subscription: SubscriptionId, unused: bool) {
+        self.taken = self.taken.saturating_sub(1);
+        let Some(lane) = self.lanes.get_mut(&subscription) else { return };
+        lane.taken = lane.taken.saturating_sub(1);
+        if lane.counted_slow {
+            self.taken_by_slow = self.taken_by_slow.saturating_sub(1);
+        }
+        if unused {
+            lane.bucket.give_back(lane.endpoint.rate_limit, 1);
+        }
+    }
+
+    /// A request of `subscription` goes out.
+    pub fn start(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) {
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.start(now);
+        }
+    }
+
+    /// That request has ended.
+    pub fn end(&mut self, subscription: SubscriptionId, exchange: &Exchange, now: DateTime<Utc>) {
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.end(exchange, now);
+        }
+        self.count_slow(subscription, now);
+    }
+
+    /// That request was dropped before its end.
+    pub fn drop_request(&mut self, subscription: SubscriptionId) {
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.drop_request();
+        }
+    }
+
+    /// Whether `endpoint` has room now.
+    pub fn has_room(&self, endpoint: &Endpoint, now: DateTime<Utc>) -> bool {
+        self.by_rate(endpoint, now, self.left(endpoint, now).both()) > 0
+    }
+
+    fn left(&self, endpoint: &Endpoint, now: DateTime<Utc>) -> Left {
+        if self.closed {
+            return Left { in_lane: 0, around: 0 };
+        }
+        let lane = self.lanes.get(&endpoint.subscription);
+        let own = lane.map_or(0, |lane| lane.taken);
+        let left_by_others = self.max.saturating_sub(self.taken.saturating_sub(own));
+        let share = (left_by_others / 2).max(1).saturating_sub(own);
+        let mut around = share.min(self.max.saturating_sub(self.taken));
+        if lane.is_none_or(|lane| lane.is_slow(now)) {
+            let not_counted = lane.filter(|lane| !lane.counted_slow).map_or(0, |lane| lane.taken);
+            let slow = self.taken_by_slow + not_counted;
+            around = around.min((self.max / 2).max(1).saturating_sub(slow));
+        }
+        let width = lane.map(|lane| lane.width).unwrap_or_default().limit(endpoint.max_in_flight);
+        Left { in_lane: width.saturating_sub(own), around }
+    }
+
+    fn by_rate(&self, endpoint: &Endpoint, now: DateTime<Utc>, room: u32) -> u32 {
+        let bucket = self.lanes.get(&endpoint.subscription).map(|lane| lane.bucket).unwrap_or_default();
+        bucket.available(endpoint.rate_limit, now, room)
+    }
+
+    /// Brings up to date whether the lane's slots are those of a slow one.
+    fn count_slow(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) {
+        let Some(lane) = self.lanes.get_mut(&subscription) else { return };
+        let slow = lane.is_slow(now);
+        match (slow, lane.counted_slow) {
+            (true, false) => self.taken_by_slow += lane.taken,
+            (false, true) => self.taken_by_slow = self.taken_by_slow.saturating_sub(lane.taken),
+            _ => {}
+        }
+        lane.counted_slow = slow;
+    }
+
+    /// When the first lane whose work waits for nothing but its rate may go on.
+    pub fn next_token_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let lanes = self.backlog.keys().filter_map(|id| self.lanes.get(id));
+        lanes
+            .filter(|lane| self.left(&lane.endpoint, now).both() > 0)
+            .map(|lane| lane.bucket.ready_at(lane.endpoint.rate_limit, now))
+            .min()
+    }
+
+    /// Follows changes of the subscriptions: new bounds count from now on, and lanes of those that
+    /// are not active any more are forgotten once they are unused.
+    pub fn follow(&mut self, directory: &Directory) {
+        let active = |id| directory.get(id).filter(|entry| entry.active);
+        self.lanes.retain(|id, lane| lane.taken > 0 || active(*id).is_some());
+        self.backlog.retain(|id, _| active(*id).is_some());
+        for (id, lane) in &mut self.lanes {
+            if let Some(entry) = active(*id) {
+                lane.endpoint = entry.endpoint.clone();
+            }
+        }
+    }
+
+    /// Remembers that work of `subscription` waits in the database.
+    pub fn mark(&mut self, subscription: SubscriptionId) {
+        self.marks += 1;
+        self.backlog.insert(subscription, self.marks);
+    }
+
+    /// The same, unless that is known already.
+    pub fn mark_if_unmarked(&mut self, subscription: SubscriptionId) {
+        if !self.backlog.contains_key(&subscription) {
+            self.mark(subscription);
+        }
+    }
+
+    /// Forgets that work waits, unless it was marked anew after `mark`.
+    pub fn clear(&mut self, subscription: SubscriptionId, mark: Option<u64>) {
+        if self.mark_of(subscription) == mark {
+            self.backlog.remove(&subscription);
+        }
+    }
+
+    /// The mark of `subscription`, where its work waits.
+    pub fn mark_of(&self, subscription: SubscriptionId) -> Option<u64> {
+        self.backlog.get(&subscription).copied()
+    }
+
+    /// Whether work waits for anybody.
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// It was this one's turn.
+    pub fn served(&mut self, subscription: SubscriptionId) {
+        self.last_served = Some(subscription);
+    }
+
+    /// The lanes whose work waits, beginning after the one that was served last.
+    pub fn backlog_in_turn(&self) -> Vec<Arc<Endpoint>> {
+        let all = (Bound::Unbounded::<SubscriptionId>, Bound::Unbounded);
+        let (first, rest) = match self.last_served {
+            None => (self.backlog.range(all), None),
+            Some(last) => {
+                let after = self.backlog.range((Bound::Excluded(last), Bound::Unbounded));
+                (after, Some(self.backlog.range(..=last)))
+            }
+        };
+        let in_turn = first.chain(rest.into_iter().flatten());
+        in_turn.filter_map(|(id, _)| self.lanes.get(id)).map(|lane| lane.endpoint.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::FailureClass;
+    use crate::engine::testing::{endpoint, exchange};
+
+    const START: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn after(millis: i64) -> DateTime<Utc> {
+        START + TimeDelta::milliseconds(millis)
+    }
+
+    /// The slots that a lane gets when it takes all it can, and sends.
+    fn fill(room: &mut Room, endpoint: &Arc<Endpoint>, now: DateTime<Utc>) -> u32 {
+        let taken = room.take(endpoint, now, u32::MAX);
+        (0..taken).for_each(|_| room.start(endpoint.subscription, now));
+        taken
+    }
+
+    fn finish(room: &mut Room, endpoint: &Endpoint, count: u32, exchange: &Exchange, now: DateTime<Utc>) {
+        for _ in 0..count {
+            room.end(endpoint.subscription, exchange, now);
+            room.free(endpoint.subscription, false);
+        }
+    }
+
+    /// Answers promptly until the lane is as wide as it may be.
+    fn widen(room: &mut Room, endpoint: &Arc<Endpoint>) {
+        for _ in 0..20 {
+            let taken = fill(room, endpoint, START);
+            finish(room, endpoint, taken, &exchange(5, None), START);
+        }
+    }
+
+    #[test]
+    fn a_subscription_never_has_more_under_way_than_it_allows() {
+        let (mut room, endpoint) = (Room::new(100), endpoint(1, 3));
+        assert_eq!(fill(&mut room, &endpoint, START), 3);
+        assert_eq!(fill(&mut room, &endpoint, START), 0);
+    }
+
+    #[test]
+    fn however_many_are_busy_the_next_one_finds_room_and_the_process_keeps_its_bound() {
+        let mut room = Room::new(64);
+        let endpoints: Vec<_> = (1..=100).map(|n| endpoint(n, 1000)).collect();
+        for endpoint in &endpoints {
+            widen(&mut room, endpoint);
+        }
+        let taken: Vec<u32> = endpoints.iter().map(|endpoint| fill(&mut room, endpoint, START)).collect();
+        assert_eq!(taken[..7], [32, 16, 8, 4, 2, 1, 1]);
+        assert_eq!(taken.iter().sum::<u32>(), 64);
+    }
+
+    #[test]
+    fn many_that_hang_hold_half_of_the_room_at_the_most_whatever_they_are_allowed() {
+        let mut room = Room::new(256);
+        let hanging: Vec<_> = (1..=200).map(|n| endpoint(n, 1000)).collect();
+        let timed_out = exchange(10_000, Some(FailureClass::Timeout));
+        let healthy: Vec<_> = (301..=312).map(|n| endpoint(n, 8)).collect();
+        for endpoint in &healthy {
+            widen(&mut room, endpoint);
+        }
+        let mut held = vec![0; hanging.len()];
+        for round in 0..20 {
+            let now = after(round * 10_000);
+            for (endpoint, held) in hanging.iter().zip(&mut held) {
+                finish(&mut room, endpoint, std::mem::take(held), &timed_out, now);
+            }
+            for n in 0..hanging.len() {
+                let whose_turn = (n + 37 * usize::try_from(round).expect("few")) % hanging.len();
+                held[whose_turn] = fill(&mut room, &hanging[whose_turn], now);
+            }
+            assert!(held.iter().sum::<u32>() <= 128, "all together have half at the most: {held:?}");
+        }
+        assert!(held.iter().all(|held| *held <= 1), "each has shrunk to one at a time: {held:?}");
+        for endpoint in &healthy {
+            assert_eq!(fill(&mut room, endpoint, after(190_001)), 8);
+        }
+    }
+
+    #[test]
+    fn a_lane_whose_requests_stay_out_counts_as_slow_before_they_time_out() {
+        let mut room = Room::new(20);
+        let (one, other) = (endpoint(1, 8), endpoint(2, 8));
+        for endpoint in [&one, &other] {
+            widen(&mut room, endpoint);
+        }
+        assert_eq!(room.take(&one, START, 6), 6);
+        (0..6).for_each(|_| room.start(one.subscription, START));
+        assert_eq!(room.take(&one, after(1_001), 1), 1, "so far it holds 6 of the 10 for slow ones");
+        assert_eq!(room.take(&other, after(1_001), 2), 2);
+        (0..2).for_each(|_| room.start(other.subscription, after(1_001)));
+        assert_eq!(room.take(&other, after(2_002), 8), 1, "7 and 3 are all there is for slow ones");
+        room.end(other.subscription, &exchange(5, None), after(2_003));
+        assert_eq!(room.take(&other, after(2_003), 8), 3, "it answers: half of what the other leaves");
+    }
+
+    #[test]
+    fn a_slow_lane_still_gets_a_turn_when_the_room_is_for_one() {
+        let (mut room, endpoint) = (Room::new(1), endpoint(1, 8));
+        for round in 0..3 {
+            assert_eq!(fill(&mut room, &endpoint, after(round * 10_000)), 1);
+            let timed_out = exchange(10_000, Some(FailureClass::Timeout));
+            finish(&mut room, &endpoint, 1, &timed_out, after(round * 10_000));
+        }
+    }
+
+    #[test]
+    fn a_changed_bound_counts_from_now_on() {
+        let (mut room, endpoint) = (Room::new(100), endpoint(1, 3));
+        fill(&mut room, &endpoint, START);
+        let wider = crate::engine::testing::endpoint(1, 5);
+        assert_eq!(fill(&mut room, &wider, START), 2);
+    }
+}
