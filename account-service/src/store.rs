@@ -16,8 +16,7 @@ use uuid::Uuid;
 pub use self::postgres::PostgresStore;
 pub use self::sqlite::SqliteStore;
 use crate::domain::{
-    Account, AccountNo, Arrival, Changes, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
-    Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
 };
 
 /// Where accounts, credits and requests are kept.
@@ -35,8 +34,11 @@ pub trait Store: Send + Sync + 'static {
     /// The credit of this recharge.
     async fn credit(&self, tx_no: Uuid) -> StoreResult<Option<Credit>>;
 
-    /// Posts a batch of results in one transaction: new credits, the balances they move (law 8) and
-    /// what requests learn. One verdict per arrival, in their order; one that is refused holds no
+    /// Sums up the whole books at one moment; lists at most `limit` accounts that differ.
+    async fn audit(&self, limit: u32) -> StoreResult<Audit>;
+
+    /// Posts a batch of results in one transaction: new credits, the balances that these move in the
+    /// database (law 8), and what requests learn. One verdict per arrival, in their order; one that is refused holds no
     /// other back.
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>>;
 
@@ -79,14 +81,6 @@ const POSTING_TRIES: u32 = 3;
 /// Whether another process has written one of these numbers since they were read.
 fn collided(error: &StoreError) -> bool {
     matches!(error, StoreError::Defect(sqlx::Error::Database(error)) if error.is_unique_violation())
-}
-
-/// A credit without its balance must not be committed (law 8).
-fn all_moved(changes: &Changes, rows: u64) -> StoreResult<()> {
-    if u64::try_from(changes.deltas.len()) == Ok(rows) {
-        return Ok(());
-    }
-    Err(StoreError::Corrupt(format!("{rows} balances moved, {} should have", changes.deltas.len())))
 }
 
 /// The numbers by which a batch's part of the books is found; accounts sorted, so that processes

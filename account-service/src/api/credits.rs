@@ -36,10 +36,10 @@ pub(super) struct CreditView {
     /// Of what, by ISO 4217
     #[schema(example = "CNY")]
     currency: String,
-    /// How the result was learnt: `webhook`, `queue` or `query`
+    /// How the result was learnt: `webhook`, `queue`, `query`, `sweep`, `statement` or `exception`
     #[schema(example = "webhook")]
     source: &'static str,
-    /// The event that told it; `null` when pay-service was asked
+    /// The event that told it; `null` when there was none
     event_id: Option<String>,
     /// When it was credited
     credited_at: DateTime<Utc>,

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod audit;
 mod credits;
 mod notifications;
 mod payresult;
@@ -46,6 +47,7 @@ type AppState = axum::extract::State<Arc<App>>;
     tags(
         (name = "accounts", description = "Accounts, their credits, and recharges asked for here"),
         (name = "results", description = "How results get in: told by webhook, or asked for"),
+        (name = "books", description = "Whether the books are right"),
     )
 )]
 struct Description;
@@ -59,6 +61,7 @@ pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(recharges::create))
         .routes(routes!(notifications::receive))
         .routes(routes!(payresult::show))
+        .routes(routes!(audit::show))
         .split_for_parts();
     (router.with_state(Arc::new(app)), openapi)
 }

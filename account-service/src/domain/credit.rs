@@ -14,17 +14,30 @@ pub enum CreditSource {
     Webhook,
     /// The queue held it.
     Queue,
-    /// Nothing was heard, so pay-service was asked.
+    /// Somebody asked here, and pay-service was asked in turn.
     Query,
+    /// Nothing was heard of a request, so pay-service was asked.
+    Sweep,
+    /// pay-service's statement holds it.
+    Statement,
+    /// A person decided so, about an exception.
+    Exception,
 }
 
 impl CreditSource {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Webhook, Self::Queue, Self::Query, Self::Sweep, Self::Statement, Self::Exception];
+
     /// The word for it in the database, in answers and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
             Self::Queue => "queue",
             Self::Query => "query",
+            Self::Sweep => "sweep",
+            Self::Statement => "statement",
+            Self::Exception => "exception",
         }
     }
 }
@@ -33,12 +46,8 @@ impl std::str::FromStr for CreditSource {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        match word {
-            "webhook" => Ok(Self::Webhook),
-            "queue" => Ok(Self::Queue),
-            "query" => Ok(Self::Query),
-            _ => Err(UnknownWord(word.to_owned())),
-        }
+        let known = Self::ALL.into_iter().find(|source| source.as_str() == word);
+        known.ok_or_else(|| UnknownWord(word.to_owned()))
     }
 }
 

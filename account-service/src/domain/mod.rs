@@ -1,6 +1,7 @@
 //! Accounts, credits, requests, and what a recharge's result does to them. Pure.
 
 mod account;
+mod audit;
 mod credit;
 mod ledger;
 mod money;
@@ -9,6 +10,7 @@ mod request;
 mod verdict;
 
 pub use account::{Account, AccountNo, NewAccount, Opened};
+pub use audit::{Audit, Difference as AuditDifference, Total as AuditTotal};
 pub use credit::{Credit, CreditSource};
 pub use ledger::{Arrival, Changes, Ledger};
 pub use money::{Amount, Currency};

@@ -1,5 +1,6 @@
 //! The books in Postgres.
 
+mod audit;
 mod posting;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::{POSTING_TRIES, Store, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
 };
 
 type AccountRow = rows::AccountRow<DateTime<Utc>>;
@@ -84,6 +85,10 @@ impl Store for PostgresStore {
             .fetch_optional(&self.pool)
             .await?;
         row.map(CreditRow::read).transpose()
+    }
+
+    async fn audit(&self, limit: u32) -> StoreResult<Audit> {
+        audit::audit(&self.pool, limit).await
     }
 
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {

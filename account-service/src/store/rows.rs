@@ -112,6 +112,16 @@ impl<T: StoredTime> RequestRow<T> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn corrupt(why: impl ToString) -> StoreError {
+pub(super) fn corrupt(why: impl ToString) -> StoreError {
     StoreError::Corrupt(why.to_string())
+}
+
+/// A `count(*)`, which is never negative.
+pub(super) fn counted(count: i64) -> u64 {
+    count.unsigned_abs()
+}
+
+/// A sum that may need more than 64 bits, as text.
+pub(super) fn large(sum: &str) -> StoreResult<i128> {
+    sum.parse().map_err(|_| corrupt(format!("`{sum}` is no sum")))
 }

@@ -1,5 +1,6 @@
 //! The books in one `SQLite` file.
 
+mod audit;
 mod posting;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Store, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
 };
 
 type AccountRow = rows::AccountRow<i64>;
@@ -85,6 +86,10 @@ impl Store for SqliteStore {
         row.map(CreditRow::read).transpose()
     }
 
+    async fn audit(&self, limit: u32) -> StoreResult<Audit> {
+        audit::audit(&self.database, limit).await
+    }
+
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {
         posting::post(&self.database, arrivals, now).await
     }
@@ -141,4 +146,14 @@ impl Store for SqliteStore {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
         Ok(())
     }
+}
+
+/// A uuid as [`hex_list`] and JSON rows carry it; `unhex` reads it.
+fn hex(id: Uuid) -> String {
+    id.simple().to_string()
+}
+
+/// A list as one JSON array, since `SQLite` has no array type.
+fn hex_list(ids: &[Uuid]) -> String {
+    serde_json::json!(ids.iter().map(|id| hex(*id)).collect::<Vec<_>>()).to_string()
 }

@@ -62,8 +62,12 @@ pub async fn credits_are_listed_newest_first_page_by_page(database: Database) {
 pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database: Database) {
     let world = World::new(database).await;
     open_account(&*world.store, "A").await;
-    let paths =
-        ["/v1/accounts/A", "/v1/accounts/A/credits", "/v1/payresult/0190a0b0-0000-7000-8000-000000000000"];
+    let paths = [
+        "/v1/accounts/A",
+        "/v1/accounts/A/credits",
+        "/v1/payresult/0190a0b0-0000-7000-8000-000000000000",
+        "/v1/audit",
+    ];
     for path in paths {
         let as_caller = |key| world.call(request(Method::GET, path, key, Body::empty()));
         assert_eq!(as_caller("").await.status, 401, "{path}");
@@ -83,6 +87,7 @@ pub async fn every_endpoint_is_described(database: Database) {
         ("/v1/accounts/{account_no}/recharges", "post"),
         ("/v1/notifications", "post"),
         ("/v1/payresult/{tx_no}", "get"),
+        ("/v1/audit", "get"),
     ] {
         let endpoint = &description["paths"][path][method];
         let answers = &endpoint["responses"];

@@ -78,7 +78,7 @@ pub async fn a_result_that_contradicts_its_credit_is_refused(database: Database)
 pub async fn a_balance_never_overflows(database: Database) {
     let store = database.store().await;
     open_account(&*store, "A").await;
-    database.execute(&format!("UPDATE accounts SET balance = {}", i64::MAX - 10)).await;
+    database.falsify_balance("A", i64::MAX - 10).await;
     let verdicts = post(&*store, &[paid(tx(1), "A", 9), paid(tx(2), "A", 2), paid(tx(3), "A", 1)]).await;
     assert!(is_credited(&verdicts[0]) && is_credited(&verdicts[2]), "{verdicts:?}");
     assert_eq!(verdicts[1], Verdict::Refused(Refusal::Overflow));
@@ -86,6 +86,42 @@ pub async fn a_balance_never_overflows(database: Database) {
     let most = paid(tx(4), "A", Amount::MAX);
     assert_eq!(post(&*store, &[most]).await, [Verdict::Refused(Refusal::Overflow)]);
     assert_eq!(store.credit(tx(4)).await.expect("the store answers"), None::<Credit>);
+}
+
+/// Law 8, held by the database against whoever else writes to it.
+pub async fn the_database_itself_moves_balances_and_keeps_credits_as_they_are(database: Database) {
+    let store = database.store().await;
+    open_account(&*store, "A").await;
+    post(&*store, &[paid(tx(1), "A", 100)]).await;
+    let credited_by_hand = |account_no: &str, amount: i64, currency: &str| {
+        format!(
+            "INSERT INTO credits SELECT {}, '{account_no}', {amount}, '{currency}', source, event_id, credited_at
+             FROM credits",
+            database.uuid(tx(2))
+        )
+    };
+    for refused in [
+        credited_by_hand("A", 0, "CNY"),
+        credited_by_hand("A", 1, "USD"),
+        credited_by_hand("nobody", 1, "CNY"),
+        "UPDATE credits SET amount = 1".into(),
+        "DELETE FROM credits".into(),
+        "UPDATE accounts SET balance = -1".into(),
+        "DELETE FROM accounts".into(),
+        "INSERT INTO accounts SELECT 'B', account_name, currency, 1, created_at FROM accounts".into(),
+    ] {
+        assert!(database.refuses(&refused).await, "{refused}");
+    }
+    if matches!(database, Database::Postgres(_)) {
+        assert!(database.refuses("UPDATE accounts SET balance = balance + 1").await);
+        assert!(database.refuses("TRUNCATE credits").await);
+    }
+    assert_eq!(database.totals().await, [1, 100, 1, 100, 0]);
+    database.execute(&credited_by_hand("A", 23, "CNY")).await;
+    assert_eq!(database.totals().await, [1, 123, 2, 123, 0]);
+    database.falsify_balance("A", i64::MAX).await;
+    let overflow = credited_by_hand("A", 1, "CNY").replace(&database.uuid(tx(2)), &database.uuid(tx(3)));
+    assert!(database.refuses(&format!("{overflow} WHERE amount = 100")).await, "a sum beyond 64 bits");
 }
 
 /// Law 8: whichever of the two writes fails, neither is there.

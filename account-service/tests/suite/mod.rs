@@ -1,6 +1,7 @@
 //! What every backend must do, as functions over a database; each backend's file runs them all.
 
 pub mod accounts;
+pub mod audit;
 pub mod bad_input;
 pub mod ledger;
 pub mod notifications;
@@ -17,11 +18,14 @@ macro_rules! run_suite {
             accounts: an_account_is_opened_once_under_one_name, credits_are_listed_newest_first_page_by_page,
                       only_the_operator_and_the_service_s_own_merchant_may_call,
                       every_endpoint_is_described, the_page_of_metrics_says_what_is_shown;
+            audit: books_in_order_are_balanced, a_balance_that_is_not_the_sum_of_its_credits_is_found,
+                   the_differing_accounts_that_are_listed_are_bounded;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
             ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,
                     a_refused_result_holds_no_other_back, a_result_that_contradicts_its_credit_is_refused,
-                    a_balance_never_overflows, a_credit_and_its_balance_move_together_or_not_at_all,
+                    a_balance_never_overflows,
+                    the_database_itself_moves_balances_and_keeps_credits_as_they_are, a_credit_and_its_balance_move_together_or_not_at_all,
                     many_tasks_at_once_leave_exact_balances, one_tx_no_for_two_accounts_credits_one_of_them;
             notifications: a_signed_result_is_credited_once_however_often_it_comes,
                            only_a_fresh_signature_of_a_live_secret_is_believed,

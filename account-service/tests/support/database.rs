@@ -43,6 +43,35 @@ impl Database {
         .expect("the statement runs");
     }
 
+    /// Whether the database itself refuses this, and so changes nothing.
+    pub async fn refuses(&self, sql: &str) -> bool {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(database, _) => sqlx::raw_sql(sql).execute(&database.writer).await.is_err(),
+            Self::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.is_err(),
+        }
+    }
+
+    /// A uuid as a literal of its SQL.
+    pub fn uuid(&self, id: uuid::Uuid) -> String {
+        match self {
+            Self::Sqlite(..) => format!("x'{}'", id.simple()),
+            Self::Postgres(_) => format!("'{id}'::uuid"),
+        }
+    }
+
+    /// Sets a balance as nobody should: past the credits.
+    pub async fn falsify_balance(&self, account_no: &str, balance: i64) {
+        let update = format!("UPDATE accounts SET balance = {balance} WHERE account_no LIKE '{account_no}'");
+        let trigger = |what| format!("ALTER TABLE accounts {what} TRIGGER balances_follow_credits");
+        match self {
+            Self::Sqlite(..) => self.execute(&update).await,
+            Self::Postgres(_) => {
+                self.execute(&format!("{}; {update}; {}", trigger("DISABLE"), trigger("ENABLE"))).await;
+            }
+        }
+    }
+
     /// The one number that `sql` selects.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());

@@ -6,8 +6,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{AccountRow, CreditRow, RequestRow};
-use crate::domain::{AccountNo, Arrival, Changes, Contradiction, Ledger, Recharge, RequestState, Verdict};
-use crate::store::{Named, all_moved};
+use crate::domain::{Arrival, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict};
+use crate::store::Named;
 
 /// One transaction; one statement per table.
 pub(super) async fn post(
@@ -53,8 +53,7 @@ async fn read(connection: &mut PgConnection, named: &Named) -> StoreResult<Ledge
 
 async fn write(connection: &mut PgConnection, changes: &Changes, now: DateTime<Utc>) -> StoreResult<()> {
     if !changes.credits.is_empty() {
-        insert_credits(connection, changes).await?;
-        move_balances(connection, changes).await?;
+        insert_credits(connection, &changes.credits).await?;
     }
     if !changes.requests.is_empty() {
         update_requests(connection, &changes.requests, now).await?;
@@ -62,9 +61,9 @@ async fn write(connection: &mut PgConnection, changes: &Changes, now: DateTime<U
     Ok(())
 }
 
-/// Fails as a whole when one of the `tx_no`s was credited meanwhile.
-async fn insert_credits(connection: &mut PgConnection, changes: &Changes) -> StoreResult<()> {
-    let credits = &changes.credits;
+/// Moves the balances as well, by the table's trigger. Fails as a whole when one of the `tx_no`s was
+/// credited meanwhile.
+async fn insert_credits(connection: &mut PgConnection, credits: &[Credit]) -> StoreResult<()> {
     sqlx::query(
         "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
          SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
@@ -80,20 +79,6 @@ async fn insert_credits(connection: &mut PgConnection, changes: &Changes) -> Sto
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Each account moves once, by the sum of its credits.
-async fn move_balances(connection: &mut PgConnection, changes: &Changes) -> StoreResult<()> {
-    let moved = sqlx::query(
-        "UPDATE accounts SET balance = accounts.balance + moved.delta
-         FROM UNNEST($1::text[], $2::bigint[]) AS moved (account_no, delta)
-         WHERE accounts.account_no = moved.account_no",
-    )
-    .bind(changes.deltas.keys().map(AccountNo::as_str).collect::<Vec<_>>())
-    .bind(changes.deltas.values().copied().collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    all_moved(changes, moved.rows_affected())
 }
 
 async fn update_requests(

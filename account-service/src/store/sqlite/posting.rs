@@ -3,15 +3,15 @@
 
 use chrono::{DateTime, Utc};
 use runtime::database::{Sqlite, StoreResult};
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{AccountRow, CreditRow, RequestRow};
-use crate::domain::{
-    Account, Arrival, Changes, Contradiction, Credit, Ledger, Recharge, Request, RequestState, Verdict,
-};
-use crate::store::{Named, all_moved};
+use super::{AccountRow, CreditRow, RequestRow, hex, hex_list};
+use crate::domain::{Arrival, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict};
+use crate::store::Named;
 
+/// One statement per table.
 pub(super) async fn post(
     database: &Sqlite,
     arrivals: &[Arrival],
@@ -26,90 +26,83 @@ pub(super) async fn post(
 }
 
 async fn read(connection: &mut SqliteConnection, named: &Named) -> StoreResult<Ledger> {
-    let mut accounts: Vec<Account> = Vec::new();
-    for account_no in &named.accounts {
-        let row: Option<AccountRow> = sqlx::query_as("SELECT * FROM accounts WHERE account_no = ?1")
-            .bind(account_no)
-            .fetch_optional(&mut *connection)
+    let accounts: Vec<AccountRow> =
+        sqlx::query_as("SELECT * FROM accounts WHERE account_no IN (SELECT value FROM json_each(?1))")
+            .bind(json!(named.accounts).to_string())
+            .fetch_all(&mut *connection)
             .await?;
-        accounts.extend(row.map(AccountRow::read).transpose()?);
-    }
-    let mut requests: Vec<Request> = Vec::new();
-    for order in &named.orders {
-        requests.extend(request(connection, *order).await?);
-    }
-    let mut credits: Vec<Credit> = Vec::new();
-    for tx_no in &named.tx_nos {
-        let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE tx_no = ?1")
-            .bind(tx_no)
-            .fetch_optional(&mut *connection)
+    let tx_nos = hex_list(&named.tx_nos);
+    let requests: Vec<RequestRow> = sqlx::query_as(
+        "SELECT * FROM requests WHERE merchant_order_no IN (SELECT unhex(value) FROM json_each(?1))
+         UNION SELECT * FROM requests WHERE tx_no IN (SELECT unhex(value) FROM json_each(?2))",
+    )
+    .bind(hex_list(&named.orders))
+    .bind(&tx_nos)
+    .fetch_all(&mut *connection)
+    .await?;
+    let credits: Vec<CreditRow> =
+        sqlx::query_as("SELECT * FROM credits WHERE tx_no IN (SELECT unhex(value) FROM json_each(?1))")
+            .bind(tx_nos)
+            .fetch_all(&mut *connection)
             .await?;
-        requests.extend(row.map(RequestRow::read).transpose()?);
-        let row: Option<CreditRow> = sqlx::query_as("SELECT * FROM credits WHERE tx_no = ?1")
-            .bind(tx_no)
-            .fetch_optional(&mut *connection)
-            .await?;
-        credits.extend(row.map(CreditRow::read).transpose()?);
-    }
-    Ok(Ledger::new(accounts, requests, credits))
-}
-
-async fn request(connection: &mut SqliteConnection, order: Uuid) -> StoreResult<Option<Request>> {
-    let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = ?1")
-        .bind(order)
-        .fetch_optional(connection)
-        .await?;
-    row.map(RequestRow::read).transpose()
+    Ok(Ledger::new(
+        accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
+        requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
+        credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
+    ))
 }
 
 async fn write(connection: &mut SqliteConnection, changes: &Changes, now: DateTime<Utc>) -> StoreResult<()> {
-    for credit in &changes.credits {
-        insert_credit(connection, credit).await?;
+    if !changes.credits.is_empty() {
+        insert_credits(connection, &changes.credits).await?;
     }
-    let mut moved = 0;
-    for (account_no, delta) in &changes.deltas {
-        let update = sqlx::query("UPDATE accounts SET balance = balance + ?2 WHERE account_no = ?1")
-            .bind(account_no.as_str())
-            .bind(delta);
-        moved += update.execute(&mut *connection).await?.rows_affected();
-    }
-    all_moved(changes, moved)?;
-    for (order, state) in &changes.requests {
-        update_request(connection, *order, *state, now).await?;
+    if !changes.requests.is_empty() {
+        update_requests(connection, &changes.requests, now).await?;
     }
     Ok(())
 }
 
-async fn insert_credit(connection: &mut SqliteConnection, credit: &Credit) -> StoreResult<()> {
+/// Moves the balances as well, by the table's trigger.
+async fn insert_credits(connection: &mut SqliteConnection, credits: &[Credit]) -> StoreResult<()> {
+    let row = |credit: &Credit| {
+        json!([
+            hex(credit.tx_no),
+            credit.account_no.as_str(),
+            credit.amount.minor_units(),
+            credit.currency.as_str(),
+            credit.source.as_str(),
+            credit.event_id,
+            credit.credited_at.timestamp_micros()
+        ])
+    };
+    let rows: Vec<_> = credits.iter().map(row).collect();
     sqlx::query(
         "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+         FROM json_each(?1)",
     )
-    .bind(credit.tx_no)
-    .bind(credit.account_no.as_str())
-    .bind(credit.amount.minor_units())
-    .bind(credit.currency.as_str())
-    .bind(credit.source.as_str())
-    .bind(&credit.event_id)
-    .bind(credit.credited_at.timestamp_micros())
+    .bind(json!(rows).to_string())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-async fn update_request(
+async fn update_requests(
     connection: &mut SqliteConnection,
-    order: Uuid,
-    state: RequestState,
+    learnt: &[(Uuid, RequestState)],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
-    sqlx::query("UPDATE requests SET tx_no = ?2, status = ?3, updated_at = ?4 WHERE merchant_order_no = ?1")
-        .bind(order)
-        .bind(state.tx_no())
-        .bind(state.as_str())
-        .bind(now.timestamp_micros())
-        .execute(connection)
-        .await?;
+    let row =
+        |(order, state): &(Uuid, RequestState)| json!([hex(*order), state.tx_no().map(hex), state.as_str()]);
+    let rows: Vec<_> = learnt.iter().map(row).collect();
+    sqlx::query(
+        "UPDATE requests SET tx_no = unhex(learnt.value ->> 1), status = learnt.value ->> 2, updated_at = ?2
+         FROM json_each(?1) AS learnt WHERE merchant_order_no = unhex(learnt.value ->> 0)",
+    )
+    .bind(json!(rows).to_string())
+    .bind(now.timestamp_micros())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -121,9 +114,13 @@ pub(super) async fn note_answer(
     now: DateTime<Utc>,
 ) -> StoreResult<Result<(), Contradiction>> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let Some(request) = request(&mut transaction, merchant_order_no).await? else { return Ok(Ok(())) };
+    let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = ?1")
+        .bind(merchant_order_no)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
     match request.learn(answer) {
-        Ok(state) => update_request(&mut transaction, merchant_order_no, state, now).await?,
+        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], now).await?,
         Err(contradiction) => return Ok(Err(contradiction)),
     }
     transaction.commit().await?;
