@@ -14,8 +14,11 @@ use crate::event::Event;
 const MAX_BATCH: usize = 500;
 /// How many may be out unsettled: one batch at work, the next already here.
 const PREFETCH: u16 = 1000;
-/// How long the first message of a batch waits for company.
+/// How long the first message of a batch waits for company while messages pour in.
 const LINGER: Duration = Duration::from_millis(3);
+/// A batch of this size tells of a flood. Below it waiting buys nothing: what arrives while a batch
+/// is being handled makes the next one.
+const FLOOD: usize = 64;
 /// How long a round waits for a message; bounds how long a soft stop takes.
 const WAIT: Duration = Duration::from_millis(250);
 
@@ -47,6 +50,8 @@ pub struct Intake<H> {
     max_batch: usize,
     prefetch: u16,
     linger: Duration,
+    /// How many messages the last round took.
+    last_batch: usize,
     wait: Duration,
     consumer: Option<Box<dyn Consumer>>,
 }
@@ -70,6 +75,7 @@ impl<H: HandleEvents> Intake<H> {
             max_batch: MAX_BATCH,
             prefetch: PREFETCH,
             linger: LINGER,
+            last_batch: 0,
             wait: WAIT,
             consumer: None,
         }
@@ -83,7 +89,8 @@ impl<H: HandleEvents> Intake<H> {
         self
     }
 
-    /// The same intake with another linger.
+    /// The same intake with another linger, which it keeps to only in a flood: a lone message
+    /// waits for nobody.
     #[must_use]
     pub fn with_linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
@@ -91,7 +98,9 @@ impl<H: HandleEvents> Intake<H> {
     }
 
     async fn round(&mut self, consumer: &mut dyn Consumer) -> Result<(), RoundError> {
-        let deliveries = consumer.receive(self.max_batch, self.wait, self.linger).await?;
+        let linger = if is_flood(self.last_batch, self.max_batch) { self.linger } else { Duration::ZERO };
+        let deliveries = consumer.receive(self.max_batch, self.wait, linger).await?;
+        self.last_batch = deliveries.len();
         if deliveries.is_empty() {
             return Ok(());
         }
@@ -110,6 +119,11 @@ impl<H: HandleEvents> Intake<H> {
         }
         Ok(consumer.settle(settlements).await?)
     }
+}
+
+/// Whether a batch was so large that the next one is worth waiting for.
+fn is_flood(last_batch: usize, max_batch: usize) -> bool {
+    last_batch >= FLOOD.min(max_batch)
 }
 
 impl From<Verdict> for Settlement {
@@ -164,5 +178,18 @@ impl Batch {
             }
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_message_waits_for_nobody_and_a_flood_goes_in_large_batches() {
+        assert!(!is_flood(0, MAX_BATCH));
+        assert!(!is_flood(FLOOD - 1, MAX_BATCH));
+        assert!(is_flood(FLOOD, MAX_BATCH));
+        assert!(is_flood(10, 10), "a full batch is a flood, however small batches are");
     }
 }

@@ -113,6 +113,7 @@ impl Consumer for RabbitConsumer {
             // What is here already costs no timer.
             let next = match self.messages.next().now_or_never() {
                 Some(next) => next,
+                None if linger.is_zero() => break,
                 None => match timeout_at(deadline, self.messages.next()).await {
                     Ok(next) => next,
                     Err(_) => break,

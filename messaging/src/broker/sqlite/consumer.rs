@@ -70,7 +70,7 @@ impl Consumer for SqliteConsumer {
         if ready == 0 {
             return Ok(Vec::new());
         }
-        if ready < limit {
+        if ready < limit && !linger.is_zero() {
             tokio::time::sleep(linger).await;
         }
         let deliveries = self.shared.store.take(self.seat.id, &self.queue, limit).await?;
