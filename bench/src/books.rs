@@ -98,8 +98,9 @@ impl Books {
 
     /// How many notifications are not delivered (notifier).
     pub async fn undelivered(&self) -> anyhow::Result<usize> {
-        let count = self.number("SELECT count(*) FROM notifications WHERE state <> 'delivered'").await?;
-        Ok(usize::try_from(count)?)
+        let waiting = self.number("SELECT count(*) FROM waiting").await?;
+        let lost = self.number("SELECT count(*) FROM notifications WHERE state <> 'delivered'").await?;
+        Ok(usize::try_from(waiting + lost)?)
     }
 
     /// All of `count` notifications are there, delivered, each with one attempt in the log (notifier).

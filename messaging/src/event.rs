@@ -151,13 +151,16 @@ pub struct EventKey(pub Uuid);
 
 impl EventKey {
     fn derive(id: &str, source: &str, time: DateTime<Utc>) -> Self {
-        match Uuid::try_parse(id) {
-            Ok(uuid) if uuid.get_version_num() == 7 && id == uuid.to_string() => Self(uuid),
-            _ => {
-                let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0);
-                Self(timed_hash(millis, &[source.as_bytes(), id.as_bytes()]))
-            }
-        }
+        Self::of_id(id).unwrap_or_else(|| {
+            let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0);
+            Self(timed_hash(millis, &[source.as_bytes(), id.as_bytes()]))
+        })
+    }
+
+    /// The key of the event with this id, where the id is a key by itself.
+    pub fn of_id(id: &str) -> Option<Self> {
+        let uuid = Uuid::try_parse(id).ok()?;
+        (uuid.get_version_num() == 7 && id == uuid.to_string()).then_some(Self(uuid))
     }
 
     /// A `UUIDv7` of the same millisecond, derived from this key and `parts`: the same for the same

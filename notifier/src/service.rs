@@ -22,6 +22,7 @@ use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
 use crate::usecases::replay::{self, RunReplays};
+use crate::usecases::upkeep::{self, Upkeep};
 use crate::webhook::{AddressPolicy, SystemLookup, WebhookClient};
 
 /// How long the intake rests when it has nothing to do; it waits for messages by itself.
@@ -54,6 +55,9 @@ pub struct Service {
     /// Carries replays out.
     pub replays: RunReplays,
     replays_wake: Arc<Notify>,
+    /// Keeps the tables in order.
+    pub upkeep: Upkeep,
+    upkeep_wake: Arc<Notify>,
 }
 
 impl Service {
@@ -77,15 +81,18 @@ impl Service {
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Queue(broker.clone())));
         let replays_wake = Arc::new(Notify::new());
-        let (schedule, replays) = (engine.schedule(), replays_wake.clone());
-        let tools = Tools { store, sources, schedule, replays, sender };
+        let upkeep_wake = Arc::new(Notify::new());
+        let (schedule, replays, upkeep) = (engine.schedule(), replays_wake.clone(), upkeep_wake.clone());
+        let tools = Tools { store, sources, schedule, replays, upkeep, sender };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         Ok(Self {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
             intake: Intake::new("notifier.intake", broker, NOTIFIER_EVENTS, engine.ingest()),
             engine,
-            replays: RunReplays(tools),
+            replays: RunReplays(tools.clone()),
             replays_wake,
+            upkeep: Upkeep(tools),
+            upkeep_wake,
         })
     }
 }
@@ -93,15 +100,18 @@ impl Service {
 /// Serves on `listener`, takes events and delivers until `shutdown`; returns when everything has
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Service { router, intake, engine, replays, replays_wake } = Service::new(parts, shutdown.clone())?;
+    let service = Service::new(parts, shutdown.clone())?;
+    let Service { router, intake, engine, replays, replays_wake, upkeep, upkeep_wake } = service;
     let never = Arc::new(Notify::new());
     let intake = tokio::spawn(background::run(intake, never, INTAKE_POLL, shutdown.clone()));
     let engine = tokio::spawn(engine.run());
     let replays = tokio::spawn(background::run(replays, replays_wake, replay::POLL, shutdown.clone()));
+    let upkeep = tokio::spawn(background::run(upkeep, upkeep_wake, upkeep::POLL, shutdown.clone()));
     let served = serve(listener, router, shutdown.clone()).await;
     shutdown.stop_softly();
     intake.await?;
     replays.await?;
+    upkeep.await?;
     engine.await?;
     Ok(served?)
 }

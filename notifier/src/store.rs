@@ -5,6 +5,7 @@
 
 mod cache;
 mod log;
+mod notification_row;
 mod outcome;
 mod plan;
 pub mod postgres;
@@ -169,8 +170,8 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> StoreResult<Option<Result<Subscription, PatchRefused>>>;
 
-    /// Deletes a subscription: its name is free again, what was pending is cancelled. Whether it
-    /// was there.
+    /// Deletes a subscription: its name is free again, what was not final is cancelled (see
+    /// [`UpkeepStore::move_cancelled`]). Whether it was there.
     async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool>;
 
     /// Makes `secret` the newest; those before it are signed with until `overlap_until`, or until
@@ -284,10 +285,18 @@ pub trait ReplayStore: Send + Sync + 'static {
     ) -> StoreResult<ReplayStep>;
 }
 
-/// Everything a notifier keeps.
-pub trait Store: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore {}
+/// What is done in the background to keep the tables in order, in small batches.
+#[async_trait]
+pub trait UpkeepStore: Send + Sync + 'static {
+    /// Moves at most `limit` notifications that were cancelled with their subscriptions out of what
+    /// is looked through for due work. They are shown as cancelled before and after. How many.
+    async fn move_cancelled(&self, limit: u32) -> StoreResult<u64>;
+}
 
-impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore> Store for T {}
+/// Everything a notifier keeps.
+pub trait Store: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + UpkeepStore {}
+
+impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + UpkeepStore> Store for T {}
 
 /// Opens the store at `url` and brings its schema up to date.
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {

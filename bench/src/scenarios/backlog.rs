@@ -37,7 +37,7 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     }
     compare(&bench.settings.waiting, &mut figures);
     figures.add("notifier peak memory", "MiB", peak_memory_mib(system.notifier_process));
-    sqlx::query("DELETE FROM notifications WHERE state = 'pending' AND attempts = 1").execute(pool).await?;
+    sqlx::query("DELETE FROM waiting WHERE attempts = 1").execute(pool).await?;
     flow.check().await?;
     Ok(figures)
 }
@@ -75,9 +75,8 @@ const FILL_EVENTS: &str = "
          LATERAL (SELECT ('0199' || lpad(to_hex(n), 8, '0') || '7000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key) k";
 
 const FILL_NOTIFICATIONS: &str = "
-    INSERT INTO notifications (id, event_key, subscription_id, merchant, state, attempts, climb, due_at,
-                               lease_token, created_at, updated_at)
-    SELECT key, key, ('01990000-0000-7000-8000-' || lpad(to_hex(n % $3), 12, '0'))::uuid, 'm' || n % $3,
-           'pending', 1, 1, now() + interval '1 hour' + (n % 36000) * interval '1 second', NULL, now(), now()
+    INSERT INTO waiting (id, event_key, subscription_id, attempts, climb, due_at, created_at, updated_at)
+    SELECT key, key, ('01990000-0000-7000-8000-' || lpad(to_hex(n % $3), 12, '0'))::uuid, 1, 1,
+           now() + interval '1 hour' + (n % 36000) * interval '1 second', now(), now()
     FROM generate_series($1::bigint, $2) AS n,
          LATERAL (SELECT ('0199' || lpad(to_hex(n), 8, '0') || '7000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key) k";

@@ -32,8 +32,7 @@ CREATE TABLE subscriptions_version (
 );
 INSERT INTO subscriptions_version (version) VALUES (1);
 
--- Written once and never changed; the log's look-ups by event lean on these indexes, since those of
--- notifications are written again with every change of state.
+-- Written once and never changed.
 CREATE TABLE events (
     key uuid PRIMARY KEY,
     id text NOT NULL,
@@ -47,31 +46,59 @@ CREATE TABLE events (
     body text NOT NULL,
     received_at timestamptz NOT NULL
 );
-CREATE INDEX events_id ON events (id);
+-- Other ids are their events' keys.
+CREATE INDEX events_foreign_id ON events (id) WHERE id <> key::text;
 CREATE INDEX events_subject ON events (subject) WHERE subject IS NOT NULL;
-CREATE INDEX events_type ON events (type, received_at);
-CREATE INDEX events_received_at ON events (received_at);
+CREATE INDEX events_type ON events (type, key);
 
+-- Every notification that is not final, and nothing else: small when all is well. Claiming looks
+-- here alone.
+CREATE TABLE waiting (
+    -- Made of event and subscription, so that one event can't have two for the same subscription.
+    -- It keeps the time of the event's key.
+    id uuid PRIMARY KEY,
+    event_key uuid NOT NULL,
+    subscription_id uuid NOT NULL,
+    attempts bigint NOT NULL DEFAULT 0,
+    -- Failed attempts in this climb of the ladder.
+    climb bigint NOT NULL DEFAULT 0,
+    -- When the next attempt is due. A lease leaves it as it is, so that a claim changes no column of
+    -- an index; those under a live lease are passed over, and no subscription has many of them.
+    due_at timestamptz NOT NULL,
+    lease_token uuid,
+    leased_until timestamptz,
+    -- Why the last attempt failed, if it did.
+    failure_class text,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CHECK ((lease_token IS NULL) = (leased_until IS NULL))
+) WITH (
+    -- Room on each page for the next version of the rows on it, without which a claim would touch
+    -- every index (a HOT update needs the same page).
+    fillfactor = 70,
+    -- Every row leaves soon after it came: the dead are cleared away by their number alone, however
+    -- many live ones wait, and without pauses.
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_cost_delay = 0
+);
+CREATE INDEX waiting_due ON waiting (subscription_id, due_at);
+CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
+
+-- The final ones, written once. A resend moves one back.
 CREATE TABLE notifications (
     id uuid PRIMARY KEY,
     event_key uuid NOT NULL,
     subscription_id uuid NOT NULL,
-    merchant text,
-    state text NOT NULL CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')),
-    attempts bigint NOT NULL DEFAULT 0,
-    -- Failed attempts in this climb of the ladder.
-    climb bigint NOT NULL DEFAULT 0,
-    -- When it is to be taken next: the next attempt's time or, under a lease, the lease's end.
-    due_at timestamptz NOT NULL,
-    lease_token uuid,
+    state text NOT NULL CHECK (state IN ('delivered', 'exhausted', 'cancelled')),
+    attempts bigint NOT NULL,
+    -- Why the last attempt failed, if it did.
+    failure_class text,
     created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    UNIQUE (event_key, subscription_id)
-) WITH (fillfactor = 85);
-CREATE INDEX notifications_due ON notifications (subscription_id, due_at) WHERE state = 'pending';
-CREATE INDEX notifications_undelivered ON notifications (state, created_at, id) WHERE state <> 'delivered';
-CREATE INDEX notifications_subscription ON notifications (subscription_id, created_at, id);
-CREATE INDEX notifications_merchant ON notifications (merchant, created_at, id) WHERE merchant IS NOT NULL;
+    updated_at timestamptz NOT NULL
+);
+CREATE INDEX notifications_subscription ON notifications (subscription_id, state, id);
+CREATE INDEX notifications_undelivered ON notifications (state, id) WHERE state <> 'delivered';
 
 CREATE TABLE attempts (
     notification_id uuid NOT NULL,
@@ -108,7 +135,6 @@ CREATE TABLE replays (
     matched bigint NOT NULL DEFAULT 0,
     resent bigint NOT NULL DEFAULT 0,
     -- The last notification it has looked at.
-    cursor_created_at timestamptz,
     cursor_id uuid,
     created_at timestamptz NOT NULL,
     finished_at timestamptz

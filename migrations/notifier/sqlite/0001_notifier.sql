@@ -49,29 +49,47 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_id ON events (id);
 CREATE INDEX events_subject ON events (subject) WHERE subject IS NOT NULL;
-CREATE INDEX events_type ON events (type, received_at);
-CREATE INDEX events_received_at ON events (received_at);
+CREATE INDEX events_type ON events (type, key);
 
+-- Every notification that is not final, and nothing else: small when all is well. Claiming looks
+-- here alone.
+CREATE TABLE waiting (
+    -- Made of event and subscription, so that one event can't have two for the same subscription.
+    -- It keeps the time of the event's key.
+    id BLOB PRIMARY KEY,
+    event_key BLOB NOT NULL,
+    subscription_id BLOB NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    -- Failed attempts in this climb of the ladder.
+    climb INTEGER NOT NULL DEFAULT 0,
+    -- When the next attempt is due. A lease leaves it as it is, so that a claim changes no column of
+    -- an index; those under a live lease are passed over, and no subscription has many of them.
+    due_at INTEGER NOT NULL,
+    lease_token BLOB,
+    leased_until INTEGER,
+    -- Why the last attempt failed, if it did.
+    failure_class TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CHECK ((lease_token IS NULL) = (leased_until IS NULL))
+) STRICT;
+CREATE INDEX waiting_due ON waiting (subscription_id, due_at);
+CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
+
+-- The final ones, written once. A resend moves one back.
 CREATE TABLE notifications (
     id BLOB PRIMARY KEY,
     event_key BLOB NOT NULL,
     subscription_id BLOB NOT NULL,
-    merchant TEXT,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    -- Failed attempts in this climb of the ladder.
-    climb INTEGER NOT NULL DEFAULT 0,
-    -- When it is to be taken next: the next attempt's time or, under a lease, the lease's end.
-    due_at INTEGER NOT NULL,
-    lease_token BLOB,
+    state TEXT NOT NULL CHECK (state IN ('delivered', 'exhausted', 'cancelled')),
+    attempts INTEGER NOT NULL,
+    -- Why the last attempt failed, if it did.
+    failure_class TEXT,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
-    UNIQUE (event_key, subscription_id)
+    updated_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX notifications_due ON notifications (subscription_id, due_at) WHERE state = 'pending';
-CREATE INDEX notifications_undelivered ON notifications (state, created_at, id) WHERE state <> 'delivered';
-CREATE INDEX notifications_subscription ON notifications (subscription_id, created_at, id);
-CREATE INDEX notifications_merchant ON notifications (merchant, created_at, id) WHERE merchant IS NOT NULL;
+CREATE INDEX notifications_subscription ON notifications (subscription_id, state, id);
+CREATE INDEX notifications_undelivered ON notifications (state, id) WHERE state <> 'delivered';
 
 CREATE TABLE attempts (
     notification_id BLOB NOT NULL,
@@ -108,7 +126,6 @@ CREATE TABLE replays (
     matched INTEGER NOT NULL DEFAULT 0,
     resent INTEGER NOT NULL DEFAULT 0,
     -- The last notification it has looked at.
-    cursor_created_at INTEGER,
     cursor_id BLOB,
     created_at INTEGER NOT NULL,
     finished_at INTEGER

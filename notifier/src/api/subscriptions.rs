@@ -309,5 +309,9 @@ pub async fn delete(state: State, caller: Caller, Path(id): Path<Uuid>) -> Resul
     let tools = &state.tools;
     let now = tools.sources.clock.now();
     let there = tools.store.delete(SubscriptionId(id), caller.merchant(), now).await?;
-    if there { Ok(StatusCode::NO_CONTENT) } else { Err(no_subscription()) }
+    if !there {
+        return Err(no_subscription());
+    }
+    tools.upkeep.notify_one();
+    Ok(StatusCode::NO_CONTENT)
 }

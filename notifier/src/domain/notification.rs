@@ -103,36 +103,42 @@ impl StateName {
     }
 }
 
-/// What is stored of a state. `pending` covers three shown states, told apart when read, so that
-/// pausing a subscription touches no notification.
-#[derive(Debug, Clone)]
-pub struct StoredState {
-    /// `pending`, `delivered`, `exhausted` or `cancelled`.
-    pub state: String,
-    /// When it is to be taken next: the next attempt's time or, under a lease, the lease's end.
-    pub due_at: DateTime<Utc>,
-    /// Whether a lease was granted and not given back.
-    pub leased: bool,
-    /// The last change.
-    pub updated_at: DateTime<Utc>,
-    /// Whether the subscription is active.
-    pub subscription_active: bool,
+/// What is stored of a state. What waits is told apart when it is read, so that pausing or deleting
+/// a subscription touches no notification, and a process that dies leaves nothing to repair.
+#[derive(Debug, Clone, Copy)]
+pub enum StoredState {
+    /// It is not final, unless its subscription is deleted.
+    Waiting {
+        /// When the next attempt is due.
+        due_at: DateTime<Utc>,
+        /// The end of the last lease, unless that was given back.
+        leased_until: Option<DateTime<Utc>>,
+        /// Whether the subscription is active.
+        subscription_active: bool,
+        /// When the subscription was deleted.
+        subscription_deleted_at: Option<DateTime<Utc>>,
+    },
+    /// Acknowledged.
+    Delivered,
+    /// The last step of the ladder failed.
+    Exhausted,
+    /// Given up.
+    Cancelled,
 }
 
 impl StoredState {
-    /// The state as it is shown at `now`; `None` when no version of the program stores such a one.
-    pub fn shown(&self, now: DateTime<Utc>) -> Option<NotificationState> {
-        let at = self.updated_at;
-        match self.state.as_str() {
-            "pending" if self.leased && self.due_at > now => {
-                Some(NotificationState::Delivering { until: self.due_at })
+    /// The state as it is shown at `now`, when it was last written at `at`.
+    pub fn shown(self, now: DateTime<Utc>, at: DateTime<Utc>) -> NotificationState {
+        match self {
+            Self::Waiting { subscription_deleted_at: Some(at), .. } => NotificationState::Cancelled { at },
+            Self::Waiting { leased_until: Some(until), .. } if until > now => {
+                NotificationState::Delivering { until }
             }
-            "pending" if !self.subscription_active => Some(NotificationState::Held),
-            "pending" => Some(NotificationState::Pending { next_attempt_at: self.due_at }),
-            "delivered" => Some(NotificationState::Delivered { at }),
-            "exhausted" => Some(NotificationState::Exhausted { at }),
-            "cancelled" => Some(NotificationState::Cancelled { at }),
-            _ => None,
+            Self::Waiting { subscription_active: false, .. } => NotificationState::Held,
+            Self::Waiting { due_at, .. } => NotificationState::Pending { next_attempt_at: due_at },
+            Self::Delivered => NotificationState::Delivered { at },
+            Self::Exhausted => NotificationState::Exhausted { at },
+            Self::Cancelled => NotificationState::Cancelled { at },
         }
     }
 }
@@ -205,39 +211,43 @@ pub struct Notification {
 mod tests {
     use super::*;
 
-    fn stored(state: &str, leased: bool, active: bool) -> StoredState {
-        StoredState {
-            state: state.into(),
-            due_at: "2026-01-01T00:01:00Z".parse().expect("a time"),
-            leased,
-            updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
+    fn at(time: &str) -> DateTime<Utc> {
+        time.parse().expect("a time")
+    }
+
+    fn waiting(leased: bool, active: bool, deleted: bool) -> StoredState {
+        StoredState::Waiting {
+            due_at: at("2026-01-01T00:00:00Z"),
+            leased_until: leased.then(|| at("2026-01-01T00:01:00Z")),
             subscription_active: active,
+            subscription_deleted_at: deleted.then(|| at("2026-01-01T00:00:20Z")),
         }
     }
 
-    fn name_at(stored: &StoredState, now: &str) -> StateName {
-        stored.shown(now.parse().expect("a time")).expect("a state").name()
+    fn shown_at(stored: StoredState, now: &str) -> NotificationState {
+        stored.shown(at(now), at("2026-01-01T00:00:00Z"))
     }
 
     #[test]
-    fn pending_shows_as_delivering_under_a_live_lease_and_as_held_while_the_subscription_is_not_active() {
-        let before = "2026-01-01T00:00:30Z";
-        let after = "2026-01-01T00:01:00Z";
-        assert_eq!(name_at(&stored("pending", false, true), before), StateName::Pending);
-        assert_eq!(name_at(&stored("pending", true, true), before), StateName::Delivering);
-        assert_eq!(name_at(&stored("pending", true, true), after), StateName::Pending);
-        assert_eq!(name_at(&stored("pending", true, false), before), StateName::Delivering);
-        assert_eq!(name_at(&stored("pending", false, false), before), StateName::Held);
-        assert_eq!(name_at(&stored("delivered", false, false), before), StateName::Delivered);
+    fn what_waits_shows_by_its_lease_and_its_subscription() {
+        let (before, after) = ("2026-01-01T00:00:30Z", "2026-01-01T00:01:00Z");
+        let name_at = |stored, now| shown_at(stored, now).name();
+        assert_eq!(name_at(waiting(false, true, false), before), StateName::Pending);
+        assert_eq!(name_at(waiting(true, true, false), before), StateName::Delivering);
+        assert_eq!(name_at(waiting(true, true, false), after), StateName::Pending);
+        assert_eq!(name_at(waiting(true, false, false), before), StateName::Delivering);
+        assert_eq!(name_at(waiting(false, false, false), before), StateName::Held);
+        let cancelled = NotificationState::Cancelled { at: at("2026-01-01T00:00:20Z") };
+        assert_eq!(shown_at(waiting(true, true, true), before), cancelled);
+        assert_eq!(name_at(StoredState::Delivered, before), StateName::Delivered);
     }
 
     #[test]
     fn a_resend_is_refused_only_under_a_lease_and_a_cancel_only_at_the_end() {
-        let now = "2026-01-01T00:00:30Z".parse().expect("a time");
-        let state = |state, leased| stored(state, leased, true).shown(now).expect("a state");
-        assert_eq!(state("pending", true).resend(), Err(Refused::UnderWay));
-        assert_eq!(state("delivered", false).resend(), Ok(()));
-        assert_eq!(state("pending", true).cancel(), Ok(()));
-        assert_eq!(state("exhausted", false).cancel(), Err(Refused::Final(StateName::Exhausted)));
+        let state = |stored| shown_at(stored, "2026-01-01T00:00:30Z");
+        assert_eq!(state(waiting(true, true, false)).resend(), Err(Refused::UnderWay));
+        assert_eq!(state(StoredState::Delivered).resend(), Ok(()));
+        assert_eq!(state(waiting(true, true, false)).cancel(), Ok(()));
+        assert_eq!(state(StoredState::Exhausted).cancel(), Err(Refused::Final(StateName::Exhausted)));
     }
 }

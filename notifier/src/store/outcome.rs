@@ -6,15 +6,16 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Recorded;
-use crate::domain::SubscriptionId;
-use crate::domain::attempt::{AttemptResult, Verdict};
+use crate::domain::attempt::{AttemptResult, FailureClass, Verdict};
+use crate::domain::{Attempt, SubscriptionId};
 
 /// Why a subscription is disabled by [`Verdict::Gone`].
 pub(super) const GONE_REASON: &str = "the endpoint answered 410 Gone";
 
-/// The columns that a verdict sets.
+/// What a verdict makes of a notification.
 pub(super) struct Written {
-    pub(super) state: &'static str,
+    /// The final state; `None` while it goes on waiting.
+    pub(super) state: Option<&'static str>,
     pub(super) due_at: DateTime<Utc>,
     /// Steps climbed on the ladder: one for a failure.
     pub(super) climbed: i64,
@@ -23,13 +24,18 @@ pub(super) struct Written {
 impl Written {
     pub(super) fn of(verdict: Verdict, now: DateTime<Utc>) -> Self {
         let (state, due_at, climbed) = match verdict {
-            Verdict::Delivered => ("delivered", now, 0),
-            Verdict::RetryAt(at) => ("pending", at, 1),
-            Verdict::Exhausted => ("exhausted", now, 1),
-            Verdict::Gone => ("pending", now, 0),
+            Verdict::Delivered => (Some("delivered"), now, 0),
+            Verdict::RetryAt(at) => (None, at, 1),
+            Verdict::Exhausted => (Some("exhausted"), now, 1),
+            Verdict::Gone => (None, now, 0),
         };
         Self { state, due_at, climbed }
     }
+}
+
+/// Why an attempt failed, as both tables keep it.
+pub(super) fn class(attempt: &Attempt) -> Option<&'static str> {
+    attempt.outcome.failure_class().map(FailureClass::as_str)
 }
 
 /// Whether this result's lease is among those `held` (notification and token).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Admission;
+use super::{Admission, Ingested};
 use crate::domain::{Delivery, Directory, Endpoint, Lease, NewEvent, NotificationId};
 
 /// A notification about to be written.
@@ -14,7 +14,6 @@ pub(super) struct Planned<'a> {
     pub(super) id: NotificationId,
     pub(super) event: &'a NewEvent,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) merchant: Option<String>,
     /// Whether its subscription is active.
     active: bool,
     /// Where it is handed out at once.
@@ -22,18 +21,13 @@ pub(super) struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    /// When it is due: at once, or at the end of its lease.
-    pub(super) fn due_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.lease.map_or(now, |lease| lease.until())
-    }
-
     /// Whether it must be claimed to go out.
-    pub(super) fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         self.active && self.lease.is_none()
     }
 
     /// The delivery that its lease stands for.
-    pub(super) fn delivery(&self) -> Option<Delivery> {
+    fn delivery(&self) -> Option<Delivery> {
         self.lease.map(|lease| Delivery {
             notification: self.id,
             number: 1,
@@ -71,7 +65,6 @@ pub(super) fn plan<'a>(
             planned.push(Planned {
                 id: NotificationId::of(event.key, endpoint.subscription),
                 event,
-                merchant: entry.merchant.clone(),
                 active: entry.active,
                 lease: admitted.then(|| Lease::grant(token, now, endpoint.timeout)),
                 endpoint,
@@ -79,4 +72,14 @@ pub(super) fn plan<'a>(
         }
     }
     planned
+}
+
+/// What a batch caused that made `planned` of `events` fresh events.
+pub(super) fn ingested(events: usize, planned: &[Planned<'_>]) -> Ingested {
+    Ingested {
+        events,
+        notifications: planned.len(),
+        deliveries: planned.iter().filter_map(Planned::delivery).collect(),
+        waiting: planned.iter().filter(|one| one.waits()).count(),
+    }
 }

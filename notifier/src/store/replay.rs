@@ -3,15 +3,20 @@
 use runtime::database::StoreResult;
 use uuid::Uuid;
 
+use super::log::{Table, final_states};
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::notification::StateName;
 use crate::domain::{Replay, ReplayFilter, SubscriptionId};
 
-/// A notification that a replay has come to.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Found<Time> {
-    pub(super) id: Uuid,
-    pub(super) created_at: Time,
+/// A table and, of the finished ones, the state: a range of an index in which ids are in order.
+pub(super) type Source = (Table, Option<StateName>);
+
+/// Where a replay of `state` finds notifications.
+pub(super) fn sources(state: Option<StateName>) -> impl Iterator<Item = Source> {
+    Table::holding(state).iter().flat_map(move |table| match table {
+        Table::Waiting => vec![(Table::Waiting, state)],
+        Table::Finished => final_states(state).map(|state| (Table::Finished, Some(state))).collect(),
+    })
 }
 
 /// The reason in each notification's audit: which replay, and why.
@@ -31,7 +36,7 @@ pub(super) fn count(number: usize) -> i64 {
 macro_rules! replay_columns {
     () => {
         "id, subscription_id, merchant, state, created_from, created_to, actor, reason, matched, resent, \
-         cursor_created_at, cursor_id, created_at, finished_at"
+         cursor_id, created_at, finished_at"
     };
 }
 pub(super) use replay_columns;
@@ -48,7 +53,6 @@ pub(super) struct ReplayRow<Time> {
     reason: Option<String>,
     matched: i64,
     resent: i64,
-    pub(super) cursor_created_at: Option<Time>,
     pub(super) cursor_id: Option<Uuid>,
     created_at: Time,
     finished_at: Option<Time>,

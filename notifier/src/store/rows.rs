@@ -1,6 +1,6 @@
 //! Rows as they lie in their tables, and what they stand for; the same columns in both databases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,10 @@ use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use crate::domain::audit::Action;
-use crate::domain::notification::StoredState;
 use crate::domain::subscription::{Definition, Draft};
 use crate::domain::{
-    AckRule, Attempt, Audit, Delivery, Endpoint, Lease, Message, NewEvent, Notification, NotificationId,
-    Outcome, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState,
+    AckRule, Attempt, Audit, Delivery, Endpoint, Lease, Message, NewEvent, NotificationId, Outcome, Schedule,
+    SigningSecret, Subscription, SubscriptionId, SubscriptionState,
 };
 
 /// The most secrets a subscription has at once; a rotation beyond it drops the oldest.
@@ -52,7 +51,7 @@ pub(super) fn optional<Time: StoredTime>(time: Option<Time>) -> Result<Option<Da
     time.map(|time| time.time().ok_or(OutOfRange)).transpose()
 }
 
-fn count(number: i64) -> Option<u32> {
+pub(super) fn count(number: i64) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
@@ -172,93 +171,51 @@ impl<Time: StoredTime> SecretRow<Time> {
     }
 }
 
-/// A claimed notification with its event's message.
+/// A claimed notification.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct ClaimedRow {
     id: Uuid,
+    pub(super) event_key: Uuid,
     pub(super) subscription_id: Uuid,
     attempts: i64,
     climb: i64,
-    event_id: String,
-    body: String,
-    traceparent: Option<String>,
 }
 
 impl ClaimedRow {
-    pub(super) fn delivery(self, endpoint: Arc<Endpoint>, lease: Lease) -> StoreResult<Delivery> {
+    /// `messages` are those of the claimed notifications' events, by key.
+    pub(super) fn delivery(
+        self,
+        messages: &HashMap<Uuid, Message>,
+        endpoint: Arc<Endpoint>,
+        lease: Lease,
+    ) -> StoreResult<Delivery> {
         let counts = count(self.attempts).zip(count(self.climb));
         let (attempts, climb) = readable(counts, "notification", self.id)?;
+        let message = readable(messages.get(&self.event_key), "event of notification", self.id)?.clone();
         Ok(Delivery {
             notification: NotificationId(self.id),
             number: attempts + 1,
             climb,
-            message: Message { id: self.event_id, body: self.body.into(), traceparent: self.traceparent },
+            message,
             endpoint,
             lease,
         })
     }
 }
 
-/// What every statement that reads the log selects; `n`, `e` and `s` are notifications, events and
-/// subscriptions.
-macro_rules! select_notification {
-    () => {
-        "SELECT n.id, n.event_key, n.subscription_id, n.merchant, e.id AS event_id, e.type AS event_type, \
-         e.subject, n.state, n.due_at, n.lease_token IS NOT NULL AS leased, n.attempts, n.created_at, \
-         n.updated_at, s.state = 'active' AS subscription_active, s.deleted_at IS NOT NULL AS deleted \
-         FROM notifications n JOIN events e ON e.key = n.event_key \
-         JOIN subscriptions s ON s.id = n.subscription_id"
-    };
-}
-pub(super) use select_notification;
-
+/// What webhooks about an event send.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct NotificationRow<Time> {
-    id: Uuid,
-    pub(super) event_key: Uuid,
-    subscription_id: Uuid,
-    merchant: Option<String>,
-    event_id: String,
-    event_type: String,
-    subject: Option<String>,
-    state: String,
-    due_at: Time,
-    leased: bool,
-    attempts: i64,
-    created_at: Time,
-    updated_at: Time,
-    subscription_active: bool,
-    /// Whether its subscription is deleted.
-    pub(super) deleted: bool,
+pub(super) struct MessageRow {
+    key: Uuid,
+    id: String,
+    body: String,
+    traceparent: Option<String>,
 }
 
-impl<Time: StoredTime> NotificationRow<Time> {
-    pub(super) fn notification(self, now: DateTime<Utc>) -> StoreResult<Notification> {
-        let id = self.id;
-        readable(self.read(now), "notification", id)
-    }
-
-    fn read(self, now: DateTime<Utc>) -> Option<Notification> {
-        let updated_at = self.updated_at.time()?;
-        let stored = StoredState {
-            state: self.state,
-            due_at: self.due_at.time()?,
-            leased: self.leased,
-            updated_at,
-            subscription_active: self.subscription_active,
-        };
-        Some(Notification {
-            id: NotificationId(self.id),
-            subscription: SubscriptionId(self.subscription_id),
-            merchant: self.merchant,
-            event_id: self.event_id,
-            event_type: self.event_type,
-            subject: self.subject,
-            state: stored.shown(now)?,
-            attempts: count(self.attempts)?,
-            created_at: self.created_at.time()?,
-            updated_at,
-        })
+impl MessageRow {
+    /// The message, by its event's key.
+    pub(super) fn message(self) -> (Uuid, Message) {
+        (self.key, Message { id: self.id, body: self.body.into(), traceparent: self.traceparent })
     }
 }
 

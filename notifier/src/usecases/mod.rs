@@ -3,6 +3,7 @@
 pub mod replay;
 pub mod subscribe;
 pub mod test_subscription;
+pub mod upkeep;
 
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Tools {
     pub schedule: Schedule,
     /// Rung when a replay was asked for.
     pub replays: Arc<Notify>,
+    /// Rung when a subscription was deleted.
+    pub upkeep: Arc<Notify>,
     /// Sends webhooks.
     pub sender: Arc<dyn SendWebhook>,
 }

@@ -82,15 +82,21 @@ pub async fn a_cancelled_notification_stays_so_whatever_its_running_attempt_says
 pub async fn the_list_answers_every_filter(world: World) {
     let shop = world.subscribe("a", Some("shop")).await;
     let bank = world.subscribe("a", Some("bank")).await;
-    let first = world.event_of("shop", "recharge.succeeded", "tx-1");
-    let second = world.event_of("shop", "recharge.failed", "tx-2");
-    let third = world.event_of("bank", "recharge.failed", "tx-3");
-    let times = [world.now(), world.now() + Duration::from_secs(1), world.now() + Duration::from_secs(2)];
-    for event in [&first, &second, &third] {
-        world.ingest(std::slice::from_ref(event)).await;
+    let mut times = Vec::new();
+    let mut events = Vec::new();
+    for (merchant, kind, subject) in [
+        ("shop", "recharge.succeeded", "tx-1"),
+        ("shop", "recharge.failed", "tx-2"),
+        ("bank", "recharge.failed", "tx-3"),
+    ] {
+        let event = world.event_of(merchant, kind, subject);
+        world.ingest(std::slice::from_ref(&event)).await;
+        times.push(world.now());
+        events.push(event);
         world.clock.advance(Duration::from_secs(1));
     }
-    let [one, two, three] = [(&first, shop), (&second, shop), (&third, bank)]
+    let [first, second, third] = &events[..] else { unreachable!("three") };
+    let [one, two, three] = [(first, shop), (second, shop), (third, bank)]
         .map(|(event, subscription)| NotificationId::of(event.key, subscription));
     world.record(&world.claim_one(shop).await, Outcome::Delivered).await;
     world.claim_one(shop).await;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use notifier::domain::notification::StateName;
+use notifier::domain::audit::Action;
+use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
-use notifier::domain::{Outcome, Subscription, SubscriptionId, SubscriptionState};
-use notifier::store::{NameTaken, PatchRefused, Recorded, SubscriptionFilter};
+use notifier::domain::{NotificationState, Outcome, Subscription, SubscriptionId, SubscriptionState};
+use notifier::store::{NameTaken, NotificationFilter, PatchRefused, Recorded, SubscriptionFilter};
 use runtime::Secret;
 use runtime::http::Page;
 
@@ -136,17 +137,30 @@ pub async fn rotation_signs_with_both_secrets_until_the_overlap_ends(world: Worl
 }
 
 pub async fn deleting_cancels_what_was_pending(world: World) {
-    let id = world.subscribe("orders", None).await;
+    let id = world.subscribe("a", None).await;
     let done = world.notify(id).await;
     world.record(&world.claim_one(id).await, Outcome::Delivered).await;
+    let running = world.notify(id).await;
+    let delivery = world.claim_one(id).await;
     let waiting = world.notify(id).await;
-    let running = world.claim_one(id).await;
-    assert!(world.store.delete(id, None, world.now()).await.expect("a store"));
+    let deleted_at = world.now();
+    assert!(world.store.delete(id, None, deleted_at).await.expect("a store"));
     assert_eq!(find(&world, id, None).await, None);
-    assert_eq!(world.state(done).await, StateName::Delivered);
-    assert_eq!(world.state(waiting).await, StateName::Cancelled);
-    assert_eq!(world.record(&running, Outcome::Delivered).await, Recorded::Late);
-    assert_eq!(world.state(waiting).await, StateName::Cancelled);
+    world.clock.advance(Duration::from_secs(1));
+    let cancelled = NotificationFilter { state: Some(StateName::Cancelled), ..Default::default() };
+    // At once and, moved in batches, for ever.
+    for moved in [1, 1, 0] {
+        assert_eq!(world.state(done).await, StateName::Delivered);
+        for gone in [running, waiting] {
+            let state = world.show(gone).await.notification.state;
+            assert_eq!(state, NotificationState::Cancelled { at: deleted_at });
+            let again = world.store.cancel(gone, None, &world.audit(Action::Cancel)).await.expect("a store");
+            assert_eq!(again.expect("it is there"), Err(Refused::Final(StateName::Cancelled)));
+        }
+        assert_eq!(world.list(cancelled.clone()).await, [waiting, running]);
+        assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Late);
+        assert_eq!(world.store.move_cancelled(1).await.expect("a store"), moved);
+    }
     assert_eq!(world.ingest(&[world.event("tx")]).await.notifications, 0);
     assert!(!world.store.delete(id, None, world.now()).await.expect("a store"));
 }

@@ -1,19 +1,19 @@
 //! Events in, deliveries out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Delivery, Directory, Lease, NewEvent, SubscriptionId};
+use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::plan::{self, Planned};
-use crate::store::rows::ClaimedRow;
+use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
 #[async_trait]
@@ -35,15 +35,9 @@ impl DeliveryStore for PostgresStore {
         let fresh = insert_events(&mut transaction, &ordered, now).await?;
         let fresh_events = ordered.into_iter().filter(|event| fresh.contains(&event.key.0));
         let planned = plan::plan(fresh_events, &directory, admission, token, now);
-        let made = insert_notifications(&mut transaction, &planned, now).await?;
+        insert_notifications(&mut transaction, &planned, now).await?;
         transaction.commit().await?;
-        let made = planned.iter().filter(|one| made.contains(&one.id.0));
-        Ok(Ingested {
-            events: fresh.len(),
-            notifications: made.clone().count(),
-            deliveries: made.clone().filter_map(Planned::delivery).collect(),
-            waiting: made.filter(|one| one.waits()).count(),
-        })
+        Ok(plan::ingested(fresh.len(), &planned))
     }
 
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
@@ -60,7 +54,7 @@ impl DeliveryStore for PostgresStore {
                 Some((want, Lease::grant(token, now, endpoint.timeout)))
             })
             .collect();
-        let rows: Vec<ClaimedRow> = sqlx::query_as(CLAIM)
+        let claimed: Vec<ClaimedRow> = sqlx::query_as(CLAIM)
             .bind(granted.iter().map(|(want, _)| want.subscription.0).collect::<Vec<_>>())
             .bind(granted.iter().map(|(want, _)| i64::from(want.quota)).collect::<Vec<_>>())
             .bind(granted.iter().map(|(_, lease)| lease.until()).collect::<Vec<_>>())
@@ -68,12 +62,13 @@ impl DeliveryStore for PostgresStore {
             .bind(token)
             .fetch_all(&self.pool)
             .await?;
+        let messages = messages(&self.pool, &claimed).await?;
         let deliver = |row: ClaimedRow| {
             let endpoint = directory.get(SubscriptionId(row.subscription_id))?.endpoint.clone();
             let lease = Lease::grant(token, now, endpoint.timeout);
-            Some(row.delivery(endpoint, lease))
+            Some(row.delivery(&messages, endpoint, lease))
         };
-        rows.into_iter().filter_map(deliver).collect()
+        claimed.into_iter().filter_map(deliver).collect()
     }
 
     async fn next_due(
@@ -81,15 +76,8 @@ impl DeliveryStore for PostgresStore {
         subscriptions: &[SubscriptionId],
     ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>> {
         let ids: Vec<Uuid> = subscriptions.iter().map(|id| id.0).collect();
-        let waiting: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
-            "SELECT wanted.id, d.due_at FROM UNNEST($1::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-                 SELECT due_at FROM notifications
-                 WHERE subscription_id = wanted.id AND state = 'pending' ORDER BY due_at LIMIT 1
-             ) d",
-        )
-        .bind(ids)
-        .fetch_all(&self.pool)
-        .await?;
+        let waiting: Vec<(Uuid, DateTime<Utc>)> =
+            sqlx::query_as(NEXT_DUE).bind(ids).fetch_all(&self.pool).await?;
         Ok(waiting.into_iter().map(|(id, due_at)| (SubscriptionId(id), due_at)).collect())
     }
 
@@ -111,29 +99,58 @@ impl DeliveryStore for PostgresStore {
     }
 }
 
-/// One index probe per wanted subscription; rows that another process is claiming are passed over.
-/// What was found is an array to the update, since joins with it would be planned for a tenth of
-/// the backlog and read whole tables.
+/// One index probe per wanted subscription. It passes over what is under a live lease (which is no
+/// more than what the subscription has in flight) and over rows that another process is claiming.
+/// No indexed column changes, so the rows' indexes stay as they are. What was found is an array of
+/// places to the update, since a join with it would be planned for a tenth of the backlog.
 const CLAIM: &str = "
     WITH wanted AS MATERIALIZED (
         SELECT w.subscription_id, w.quota, w.lease_until
         FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[]) AS w (subscription_id, quota, lease_until)
         JOIN subscriptions s ON s.id = w.subscription_id
         WHERE s.state = 'active' AND s.deleted_at IS NULL
-    ), claimed AS (
-        UPDATE notifications n SET lease_token = $5, due_at = wanted.lease_until, updated_at = $4
-        FROM wanted
-        WHERE wanted.subscription_id = n.subscription_id AND n.id = ANY (ARRAY(
-            SELECT d.id FROM wanted CROSS JOIN LATERAL (
-                SELECT n.id FROM notifications n
-                WHERE n.subscription_id = wanted.subscription_id AND n.state = 'pending' AND n.due_at <= $4
-                ORDER BY n.due_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED
-            ) d
-        ))
-        RETURNING n.id, n.subscription_id, n.attempts, n.climb, n.event_key
     )
-    SELECT c.id, c.subscription_id, c.attempts, c.climb, e.id AS event_id, e.body, e.traceparent
-    FROM claimed c JOIN events e ON e.key = c.event_key";
+    UPDATE waiting n SET lease_token = $5, leased_until = wanted.lease_until, updated_at = $4
+    FROM wanted
+    WHERE wanted.subscription_id = n.subscription_id AND n.ctid = ANY (ARRAY(
+        SELECT d.ctid FROM wanted CROSS JOIN LATERAL (
+            SELECT n.ctid FROM waiting n
+            WHERE n.subscription_id = wanted.subscription_id AND n.due_at <= $4
+              AND (n.leased_until IS NULL OR n.leased_until <= $4)
+            ORDER BY n.due_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED
+        ) d
+    ))
+    RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb";
+
+/// The first that is free, and the leases of those before it: two short walks along one index. A
+/// lease behind the first free one needs no look, for that one is due already then.
+const NEXT_DUE: &str = "
+    SELECT wanted.id, LEAST(free.due_at, leased.until) FROM UNNEST($1::uuid[]) AS wanted (id)
+    LEFT JOIN LATERAL (
+        SELECT n.due_at FROM waiting n
+        WHERE n.subscription_id = wanted.id AND n.lease_token IS NULL ORDER BY n.due_at LIMIT 1
+    ) free ON TRUE
+    CROSS JOIN LATERAL (
+        SELECT min(n.leased_until) AS until FROM waiting n
+        WHERE n.subscription_id = wanted.id AND n.lease_token IS NOT NULL
+          AND n.due_at < coalesce(free.due_at, 'infinity')
+    ) leased
+    WHERE LEAST(free.due_at, leased.until) IS NOT NULL";
+
+/// The messages of what was claimed, by their events' keys. A statement of its own, so that it is
+/// planned for these keys.
+async fn messages(pool: &PgPool, claimed: &[ClaimedRow]) -> StoreResult<HashMap<Uuid, Message>> {
+    if claimed.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let keys: HashSet<Uuid> = claimed.iter().map(|row| row.event_key).collect();
+    let rows: Vec<MessageRow> =
+        sqlx::query_as("SELECT key, id, body, traceparent FROM events WHERE key = ANY($1)")
+            .bind(keys.into_iter().collect::<Vec<_>>())
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().map(MessageRow::message).collect())
+}
 
 /// The keys of the events that were not known.
 async fn insert_events(
@@ -173,32 +190,29 @@ async fn insert_events(
     Ok(keys.into_iter().collect())
 }
 
-/// The ids of the notifications that were made.
+/// Every one is new, since its event is.
 async fn insert_notifications(
     connection: &mut PgConnection,
     planned: &[Planned<'_>],
     now: DateTime<Utc>,
-) -> StoreResult<HashSet<Uuid>> {
+) -> StoreResult<()> {
     if planned.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
-    let merchants: Vec<Option<String>> = planned.iter().map(|one| one.merchant.clone()).collect();
-    let tokens: Vec<Option<Uuid>> = planned.iter().map(|one| one.lease.map(|lease| lease.token())).collect();
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "INSERT INTO notifications (id, event_key, subscription_id, merchant, due_at, lease_token, state,
-             created_at, updated_at)
-         SELECT new.*, 'pending', $7, $7 FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[],
-             $5::timestamptz[], $6::uuid[]) AS new
-         ON CONFLICT DO NOTHING RETURNING id",
+    let leases = || planned.iter().map(|one| one.lease);
+    sqlx::query(
+        "INSERT INTO waiting (id, event_key, subscription_id, lease_token, leased_until, due_at, created_at,
+             updated_at)
+         SELECT new.*, $6, $6, $6
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[]) AS new",
     )
     .bind(planned.iter().map(|one| one.id.0).collect::<Vec<_>>())
     .bind(planned.iter().map(|one| one.event.key.0).collect::<Vec<_>>())
     .bind(planned.iter().map(|one| one.endpoint.subscription.0).collect::<Vec<_>>())
-    .bind(merchants)
-    .bind(planned.iter().map(|one| one.due_at(now)).collect::<Vec<_>>())
-    .bind(tokens)
+    .bind(leases().map(|lease| lease.map(|lease| lease.token())).collect::<Vec<_>>())
+    .bind(leases().map(|lease| lease.map(|lease| lease.until())).collect::<Vec<_>>())
     .bind(now)
-    .fetch_all(connection)
+    .execute(connection)
     .await?;
-    Ok(ids.into_iter().collect())
+    Ok(())
 }

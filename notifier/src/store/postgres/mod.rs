@@ -1,10 +1,12 @@
 //! The store in Postgres: any number of notifier processes share it.
 
 mod deliveries;
+mod list;
 mod notifications;
 mod record;
 mod replays;
 mod subscriptions;
+mod upkeep;
 
 use std::sync::Arc;
 

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use runtime::http::Page;
-use sqlx::{PgConnection, Postgres, QueryBuilder};
-use uuid::Uuid;
+use sqlx::PgConnection;
 
-use super::PostgresStore;
-use crate::domain::notification::{Refused, StateName};
+use super::{PostgresStore, list};
+use crate::domain::notification::Refused;
 use crate::domain::{Audit, Notification, NotificationId};
-use crate::store::log::{may_resend, time_column};
-use crate::store::rows::{AttemptRow, AuditRow, EventRow, NotificationRow, narrow, select_notification};
+use crate::store::log::{may_cancel, may_resend};
+use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
+use crate::store::rows::{AttemptRow, AuditRow, EventRow};
 use crate::store::{NotificationDetail, NotificationFilter, NotificationStore};
 
 type Time = DateTime<Utc>;
@@ -25,23 +25,7 @@ impl NotificationStore for PostgresStore {
         page: Page,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
-        let after: Option<Time> = match page.after {
-            None => None,
-            Some(id) => match self.created_at(id).await? {
-                Some(created_at) => Some(created_at),
-                None => return Ok(Vec::new()),
-            },
-        };
-        let mut query = list(filter, now);
-        let at = time_column(filter);
-        if let Some((created_at, id)) = after.zip(page.after) {
-            // The first condition finds the place by index also where the second spans two tables.
-            query.push(format_args!(" AND {at} <= ")).push_bind(created_at);
-            query.push(format_args!(" AND ({at}, n.id) < (")).push_bind(created_at);
-            query.push(", ").push_bind(id).push(")");
-        }
-        query.push(format_args!(" ORDER BY {at} DESC, n.id DESC LIMIT ")).push_bind(page.fetch());
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
+        let rows: Vec<Row> = list::query(filter, page, now).build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(|row| row.notification(now)).collect()
     }
 
@@ -81,7 +65,13 @@ impl NotificationStore for PostgresStore {
         owner: Option<&str>,
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
-        self.change(id, owner, audit, Change { may: may_resend, statement: RESEND }).await
+        self.change(
+            id,
+            owner,
+            audit,
+            Change { may: may_resend, waiting: RESEND_WAITING, finished: RESEND_FINISHED },
+        )
+        .await
     }
 
     async fn cancel(
@@ -90,27 +80,36 @@ impl NotificationStore for PostgresStore {
         owner: Option<&str>,
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
-        self.change(id, owner, audit, Change { may: |n, _| n.state.cancel(), statement: CANCEL }).await
+        self.change(id, owner, audit, Change { may: may_cancel, waiting: CANCEL, finished: KEEP }).await
     }
 }
 
-/// A decision about a notification as it stands, and the statement that carries it out.
+/// A decision about a notification as it stands, and the statements that carry it out where it lies.
 struct Change {
     may: fn(&Notification, bool) -> Result<(), Refused>,
-    statement: &'static str,
+    waiting: &'static str,
+    finished: &'static str,
 }
 
-const RESEND: &str = "UPDATE notifications SET state = 'pending', due_at = $2, climb = 0, lease_token = NULL,
+const RESEND_WAITING: &str =
+    "UPDATE waiting SET due_at = $2, climb = 0, lease_token = NULL, leased_until = NULL,
     updated_at = $2 WHERE id = $1";
-const CANCEL: &str =
-    "UPDATE notifications SET state = 'cancelled', lease_token = NULL, updated_at = $2 WHERE id = $1";
+const RESEND_FINISHED: &str = "
+    WITH back AS (DELETE FROM notifications WHERE id = $1 RETURNING *)
+    INSERT INTO waiting (id, event_key, subscription_id, attempts, failure_class, due_at, created_at, updated_at)
+    SELECT id, event_key, subscription_id, attempts, failure_class, $2, created_at, $2 FROM back";
+const CANCEL: &str = "
+    WITH ended AS (DELETE FROM waiting WHERE id = $1 RETURNING *)
+    INSERT INTO notifications (id, event_key, subscription_id, state, attempts, failure_class, created_at,
+        updated_at)
+    SELECT id, event_key, subscription_id, 'cancelled', attempts, failure_class, created_at, $2 FROM ended";
+/// What is final is not cancelled.
+const KEEP: &str = "SELECT $1::uuid, $2::timestamptz";
+
+/// How often a notification that is moved again and again meanwhile is looked for.
+const LOOKS: usize = 10;
 
 impl PostgresStore {
-    async fn created_at(&self, id: Uuid) -> StoreResult<Option<Time>> {
-        let row = sqlx::query_scalar("SELECT created_at FROM notifications WHERE id = $1").bind(id);
-        Ok(row.fetch_optional(&self.pool).await?)
-    }
-
     async fn change(
         &self,
         id: NotificationId,
@@ -119,21 +118,41 @@ impl PostgresStore {
         change: Change,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.pool.begin().await?;
-        sqlx::query("SELECT FROM notifications WHERE id = $1 FOR UPDATE")
-            .bind(id.0)
-            .execute(&mut *transaction)
-            .await?;
-        let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        let deleted = row.deleted;
+        let Some(row) = find_locked(&mut transaction, id, owner).await? else { return Ok(None) };
+        let (waits, deleted) = (row.waits(), row.subscription_deleted());
         if let Err(refused) = (change.may)(&row.notification(audit.at)?, deleted) {
             return Ok(Some(Err(refused)));
         }
-        sqlx::query(change.statement).bind(id.0).bind(audit.at).execute(&mut *transaction).await?;
+        let statement = if waits { change.waiting } else { change.finished };
+        sqlx::query(statement).bind(id.0).bind(audit.at).execute(&mut *transaction).await?;
         insert_audit(&mut transaction, id, audit).await?;
         let changed = find(&mut transaction, id, owner).await?;
         transaction.commit().await?;
         changed.map(|row| row.notification(audit.at)).transpose().map(|changed| changed.map(Ok))
     }
+}
+
+/// Locks the notification in the table it lies in. One statement looks into both, so it is nowhere
+/// only if it is not there; if it is moved before it is locked, it is looked for again.
+async fn find_locked(
+    connection: &mut PgConnection,
+    id: NotificationId,
+    owner: Option<&str>,
+) -> StoreResult<Option<Row>> {
+    for _ in 0..LOOKS {
+        let Some(seen) = find(connection, id, owner).await? else { return Ok(None) };
+        let lock = if seen.waits() {
+            "SELECT id FROM waiting WHERE id = $1 FOR UPDATE"
+        } else {
+            "SELECT id FROM notifications WHERE id = $1 FOR UPDATE"
+        };
+        let locked = sqlx::query(lock).bind(id.0).fetch_optional(&mut *connection).await?;
+        if locked.is_some() {
+            return find(connection, id, owner).await;
+        }
+    }
+    let restless = std::io::Error::new(std::io::ErrorKind::WouldBlock, "the notification never rests");
+    Err(sqlx::Error::Io(restless).into())
 }
 
 async fn insert_audit(connection: &mut PgConnection, id: NotificationId, audit: &Audit) -> StoreResult<()> {
@@ -151,58 +170,25 @@ async fn insert_audit(connection: &mut PgConnection, id: NotificationId, audit: 
     Ok(())
 }
 
+/// In whichever table it lies.
 async fn find(
     connection: &mut PgConnection,
     id: NotificationId,
     owner: Option<&str>,
 ) -> StoreResult<Option<Row>> {
     Ok(sqlx::query_as(concat!(
-        select_notification!(),
-        " WHERE n.id = $1 AND ($2::text IS NULL OR n.merchant = $2)"
+        "SELECT ",
+        waiting_columns!(),
+        " FROM waiting n JOIN events e ON e.key = n.event_key JOIN subscriptions s ON s.id = n.subscription_id
+         WHERE n.id = $1 AND ($2::text IS NULL OR s.merchant = $2)
+         UNION ALL SELECT ",
+        finished_columns!(),
+        " FROM notifications n JOIN events e ON e.key = n.event_key
+         JOIN subscriptions s ON s.id = n.subscription_id
+         WHERE n.id = $1 AND ($2::text IS NULL OR s.merchant = $2)"
     ))
     .bind(id.0)
     .bind(owner)
     .fetch_optional(connection)
     .await?)
-}
-
-fn list(filter: &NotificationFilter, now: DateTime<Utc>) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new(concat!(select_notification!(), " WHERE TRUE"));
-    narrow(&mut query, " AND n.merchant = ", filter.owner.clone());
-    narrow(&mut query, " AND n.subscription_id = ", filter.subscription.map(|id| id.0));
-    narrow(&mut query, " AND e.type = ", filter.event_type.clone());
-    narrow(&mut query, " AND e.subject = ", filter.subject.clone());
-    narrow(&mut query, " AND e.id = ", filter.event_id.clone());
-    let (from, to) = match time_column(filter) {
-        "n.created_at" => (" AND n.created_at >= ", " AND n.created_at < "),
-        _ => (" AND e.received_at >= ", " AND e.received_at < "),
-    };
-    narrow(&mut query, from, filter.created_from);
-    narrow(&mut query, to, filter.created_to);
-    if let Some(state) = filter.state {
-        push_state(&mut query, state, now);
-    }
-    query
-}
-
-/// The shown states in terms of what is stored; see `StoredState::shown`.
-pub(super) fn push_state(query: &mut QueryBuilder<Postgres>, state: StateName, now: DateTime<Utc>) {
-    let shown = match state {
-        StateName::Delivered => " AND n.state = 'delivered'",
-        StateName::Exhausted => " AND n.state = 'exhausted'",
-        StateName::Cancelled => " AND n.state = 'cancelled'",
-        StateName::Pending => " AND n.state = 'pending' AND s.state = 'active'",
-        StateName::Held => " AND n.state = 'pending' AND s.state <> 'active'",
-        StateName::Delivering => " AND n.state = 'pending'",
-    };
-    query.push(shown);
-    match state {
-        StateName::Delivering => {
-            query.push(" AND n.lease_token IS NOT NULL AND n.due_at > ").push_bind(now);
-        }
-        StateName::Pending | StateName::Held => {
-            query.push(" AND (n.lease_token IS NULL OR n.due_at <= ").push_bind(now).push(")");
-        }
-        StateName::Delivered | StateName::Exhausted | StateName::Cancelled => {}
-    }
 }

@@ -8,12 +8,12 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::bump_version;
-use crate::domain::attempt::{AttemptResult, FailureClass, Verdict};
+use crate::domain::attempt::{AttemptResult, Verdict};
 use crate::store::outcome::{GONE_REASON, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
 
-/// One statement moves the notifications whose lease still holds, one logs those attempts.
+/// Moves the notifications whose lease still holds, and logs those attempts.
 pub(super) async fn record(
     pool: &PgPool,
     results: &[AttemptResult],
@@ -26,72 +26,81 @@ pub(super) async fn record(
     if results.iter().any(|result| result.verdict == Verdict::Gone) {
         bump_version(&mut transaction).await?;
     }
-    let moved = move_notifications(&mut transaction, results, now).await?;
+    let moved = move_and_log(&mut transaction, results, now).await?;
     let held: HashSet<(Uuid, Uuid)> = moved.into_iter().collect();
     let counted: Vec<&AttemptResult> =
         results.iter().filter(|result| outcome::holds(&held, result)).collect();
-    log_attempts(&mut transaction, &counted).await?;
     disable_gone(&mut transaction, &counted, now).await?;
     transaction.commit().await?;
     Ok(outcome::answers(&held, results))
 }
 
+/// One statement, so one look at the tables: it can't wait for another process's results while that
+/// waits for these. What a deletion has cancelled has no lease any more, though its row may be left.
+const RECORD: &str = "
+    WITH result AS MATERIALIZED (
+        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[],
+            $6::bigint[], $7::timestamptz[], $8::bigint[], $9::text[], $10::text[], $11::bigint[],
+            $12::text[], $13::text[])
+        AS r (id, token, state, due_at, climbed, number, started_at, duration_ms, outcome, failure_class,
+            http_status, error, response_excerpt)
+    ), ended AS (
+        DELETE FROM waiting n USING result r, subscriptions s
+        WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NOT NULL
+          AND s.id = n.subscription_id AND s.deleted_at IS NULL
+        RETURNING n.id, r.token, n.event_key, n.subscription_id, r.state, r.number, r.failure_class,
+            n.created_at
+    ), kept AS (
+        UPDATE waiting n
+        SET due_at = r.due_at, climb = n.climb + r.climbed, attempts = r.number, lease_token = NULL,
+            leased_until = NULL, failure_class = r.failure_class, updated_at = $14
+        FROM result r, subscriptions s
+        WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NULL
+          AND s.id = n.subscription_id AND s.deleted_at IS NULL
+        RETURNING n.id, r.token
+    ), finished AS (
+        INSERT INTO notifications (id, event_key, subscription_id, state, attempts, failure_class, created_at,
+            updated_at)
+        SELECT id, event_key, subscription_id, state, number, failure_class, created_at, $14 FROM ended
+    ), moved AS (
+        SELECT id, token FROM ended UNION ALL SELECT id, token FROM kept
+    ), logged AS (
+        INSERT INTO attempts (notification_id, number, started_at, duration_ms, outcome, failure_class,
+            http_status, error, response_excerpt)
+        SELECT id, number, started_at, duration_ms, outcome, failure_class, http_status, error,
+            response_excerpt
+        FROM result JOIN moved USING (id, token)
+    )
+    SELECT id, token FROM moved";
+
 /// The notifications that were moved, each with the token it was moved under.
-async fn move_notifications(
+async fn move_and_log(
     connection: &mut PgConnection,
     results: &[AttemptResult],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<(Uuid, Uuid)>> {
     let written: Vec<Written> = results.iter().map(|result| Written::of(result.verdict, now)).collect();
-    let moved = sqlx::query_as(
-        "UPDATE notifications n
-         SET state = r.state, due_at = r.due_at, climb = n.climb + r.climbed, attempts = r.number,
-             lease_token = NULL, updated_at = $7
-         FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::bigint[])
-             AS r (id, token, number, state, due_at, climbed)
-         WHERE n.id = r.id AND n.lease_token = r.token AND n.state = 'pending'
-         RETURNING n.id, r.token",
-    )
-    .bind(results.iter().map(|result| result.notification.0).collect::<Vec<_>>())
-    .bind(results.iter().map(|result| result.lease.token()).collect::<Vec<_>>())
-    .bind(results.iter().map(|result| i64::from(result.attempt.number)).collect::<Vec<_>>())
-    .bind(written.iter().map(|w| w.state.to_owned()).collect::<Vec<_>>())
-    .bind(written.iter().map(|w| w.due_at).collect::<Vec<_>>())
-    .bind(written.iter().map(|w| w.climbed).collect::<Vec<_>>())
-    .bind(now)
-    .fetch_all(connection)
-    .await?;
+    let attempts = || results.iter().map(|result| &result.attempt);
+    let classes = attempts().map(|attempt| outcome::class(attempt).map(str::to_owned));
+    let excerpts = attempts().map(|attempt| attempt.response_excerpt.clone());
+    let moved = sqlx::query_as(RECORD)
+        .bind(results.iter().map(|result| result.notification.0).collect::<Vec<_>>())
+        .bind(results.iter().map(|result| result.lease.token()).collect::<Vec<_>>())
+        .bind(written.iter().map(|w| w.state.map(str::to_owned)).collect::<Vec<_>>())
+        .bind(written.iter().map(|w| w.due_at).collect::<Vec<_>>())
+        .bind(written.iter().map(|w| w.climbed).collect::<Vec<_>>())
+        .bind(attempts().map(|attempt| i64::from(attempt.number)).collect::<Vec<_>>())
+        .bind(attempts().map(|attempt| attempt.started_at).collect::<Vec<_>>())
+        .bind(attempts().map(duration_ms).collect::<Vec<_>>())
+        .bind(attempts().map(|attempt| attempt.outcome.as_str().to_owned()).collect::<Vec<_>>())
+        .bind(classes.collect::<Vec<_>>())
+        .bind(attempts().map(|attempt| attempt.http_status.map(i64::from)).collect::<Vec<_>>())
+        .bind(attempts().map(|attempt| attempt.error.clone()).collect::<Vec<_>>())
+        .bind(excerpts.collect::<Vec<_>>())
+        .bind(now)
+        .fetch_all(connection)
+        .await?;
     Ok(moved)
-}
-
-async fn log_attempts(connection: &mut PgConnection, counted: &[&AttemptResult]) -> StoreResult<()> {
-    if counted.is_empty() {
-        return Ok(());
-    }
-    let attempts = || counted.iter().map(|result| &result.attempt);
-    let classes: Vec<Option<String>> = attempts()
-        .map(|attempt| attempt.outcome.failure_class().map(FailureClass::as_str).map(str::to_owned))
-        .collect();
-    let excerpts: Vec<Option<String>> = attempts().map(|attempt| attempt.response_excerpt.clone()).collect();
-    sqlx::query(
-        "INSERT INTO attempts (notification_id, number, started_at, duration_ms, outcome, failure_class,
-             http_status, error, response_excerpt)
-         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bigint[], $5::text[],
-             $6::text[], $7::bigint[], $8::text[], $9::text[])
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(counted.iter().map(|result| result.notification.0).collect::<Vec<_>>())
-    .bind(attempts().map(|attempt| i64::from(attempt.number)).collect::<Vec<_>>())
-    .bind(attempts().map(|attempt| attempt.started_at).collect::<Vec<_>>())
-    .bind(attempts().map(duration_ms).collect::<Vec<_>>())
-    .bind(attempts().map(|attempt| attempt.outcome.as_str().to_owned()).collect::<Vec<_>>())
-    .bind(classes)
-    .bind(attempts().map(|attempt| attempt.http_status.map(i64::from)).collect::<Vec<_>>())
-    .bind(attempts().map(|attempt| attempt.error.clone()).collect::<Vec<_>>())
-    .bind(excerpts)
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 async fn disable_gone(

@@ -6,11 +6,11 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::PostgresStore;
-use super::notifications::push_state;
+use super::{PostgresStore, list};
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
-use crate::store::replay::{self, Found, ReplayRow, replay_columns};
+use crate::store::log::{Table, shown_as};
+use crate::store::replay::{self, ReplayRow, Source, replay_columns};
 use crate::store::rows::narrow;
 use crate::store::{ReplayStep, ReplayStore};
 
@@ -66,24 +66,21 @@ impl ReplayStore for PostgresStore {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = running else { return Ok(ReplayStep { resent: 0, more: false }) };
-        let cursor = row.cursor_created_at.zip(row.cursor_id);
+        let cursor = row.cursor_id;
         let replay = row.replay()?;
         let found = find(&mut transaction, &replay, cursor, limit, now).await?;
-        let resent = resend(&mut transaction, &found, now).await?;
+        let resent = resend(&mut transaction, &replay, &found, now).await?;
         insert_audits(&mut transaction, &replay, &resent, next_id, now).await?;
         let through = found.len() < limit as usize;
-        let last = found.last();
         sqlx::query(
             "UPDATE replays SET matched = matched + $2, resent = resent + $3,
-                 cursor_created_at = coalesce($4, cursor_created_at), cursor_id = coalesce($5, cursor_id),
-                 finished_at = $6
+                 cursor_id = coalesce($4, cursor_id), finished_at = $5
              WHERE id = $1",
         )
         .bind(replay.id)
         .bind(replay::count(found.len()))
         .bind(replay::count(resent.len()))
-        .bind(last.map(|found| found.created_at))
-        .bind(last.map(|found| found.id))
+        .bind(found.last())
         .bind(through.then_some(now))
         .execute(&mut *transaction)
         .await?;
@@ -92,47 +89,91 @@ impl ReplayStore for PostgresStore {
     }
 }
 
-/// The next notifications, oldest first, locked.
+/// The next notifications, oldest first.
 async fn find(
     connection: &mut PgConnection,
     replay: &Replay,
-    cursor: Option<(Time, Uuid)>,
+    cursor: Option<Uuid>,
     limit: u32,
     now: Time,
-) -> StoreResult<Vec<Found<Time>>> {
-    let filter = &replay.filter;
-    let mut query = QueryBuilder::<Postgres>::new(
-        "SELECT n.id, n.created_at FROM notifications n JOIN subscriptions s ON s.id = n.subscription_id
-         WHERE s.deleted_at IS NULL AND n.subscription_id = ",
-    );
-    query.push_bind(filter.subscription.0);
-    query.push(" AND n.created_at <= ").push_bind(replay.created_at);
-    narrow(&mut query, " AND n.created_at >= ", filter.created_from);
-    narrow(&mut query, " AND n.created_at < ", filter.created_to);
-    if let Some((created_at, id)) = cursor {
-        query.push(" AND (n.created_at, n.id) > (").push_bind(created_at);
-        query.push(", ").push_bind(id).push(")");
+) -> StoreResult<Vec<Uuid>> {
+    let mut query = QueryBuilder::new("SELECT id FROM (");
+    for (index, source) in replay::sources(replay.filter.state).enumerate() {
+        query.push(if index == 0 { "(" } else { ") UNION ALL (" });
+        push_next(&mut query, source, replay, cursor, now);
+        query.push(" ORDER BY n.id LIMIT ").push_bind(i64::from(limit));
     }
-    if let Some(state) = filter.state {
-        push_state(&mut query, state, now);
-    }
-    query.push(" ORDER BY n.created_at, n.id LIMIT ").push_bind(i64::from(limit)).push(" FOR UPDATE OF n");
-    Ok(query.build_query_as().fetch_all(connection).await?)
+    query.push(")) found ORDER BY id LIMIT ").push_bind(i64::from(limit));
+    Ok(query.build_query_scalar().fetch_all(connection).await?)
 }
 
-/// Makes due those that have no attempt under way.
-async fn resend(connection: &mut PgConnection, found: &[Found<Time>], now: Time) -> StoreResult<Vec<Uuid>> {
-    let ids: Vec<Uuid> = found.iter().map(|found| found.id).collect();
-    Ok(sqlx::query_scalar(
-        "UPDATE notifications SET state = 'pending', due_at = $2, climb = 0, lease_token = NULL, updated_at = $2
-         WHERE id = ANY($1) AND NOT (state = 'pending' AND lease_token IS NOT NULL AND due_at > $2)
-         RETURNING id",
-    )
-    .bind(ids)
-    .bind(now)
-    .fetch_all(connection)
-    .await?)
+/// Those of one range of an index; of a deleted subscription none.
+fn push_next(
+    query: &mut QueryBuilder<Postgres>,
+    (table, state): Source,
+    replay: &Replay,
+    cursor: Option<Uuid>,
+    now: Time,
+) {
+    let filter = &replay.filter;
+    query.push("SELECT n.id FROM ").push(table.name());
+    query.push(" n JOIN subscriptions s ON s.id = n.subscription_id WHERE s.deleted_at IS NULL");
+    query.push(" AND n.subscription_id = ").push_bind(filter.subscription.0);
+    query.push(" AND n.created_at <= ").push_bind(replay.created_at);
+    narrow(query, " AND n.created_at >= ", filter.created_from);
+    narrow(query, " AND n.created_at < ", filter.created_to);
+    narrow(query, " AND n.id > ", cursor);
+    match (table, state) {
+        (Table::Finished, state) => narrow(query, " AND n.state = ", state.map(StateName::as_str)),
+        (Table::Waiting, None) => {}
+        (Table::Waiting, Some(state)) => {
+            query.push(shown_as(state));
+            list::push_lease(query, state, now);
+        }
+    }
 }
+
+/// Makes due those that have no attempt under way and are still as the replay wants them. What
+/// someone else holds at this moment is under way or being resent: nothing is waited for.
+async fn resend(
+    connection: &mut PgConnection,
+    replay: &Replay,
+    found: &[Uuid],
+    now: Time,
+) -> StoreResult<Vec<Uuid>> {
+    let mut resent = Vec::new();
+    for table in Table::holding(replay.filter.state) {
+        let moved: Vec<Uuid> = match table {
+            Table::Waiting => sqlx::query_scalar(RESEND_WAITING).bind(found).bind(now),
+            Table::Finished => {
+                let state = replay.filter.state.map(StateName::as_str);
+                sqlx::query_scalar(RESEND_FINISHED).bind(found).bind(now).bind(state)
+            }
+        }
+        .fetch_all(&mut *connection)
+        .await?;
+        resent.extend(moved);
+    }
+    Ok(resent)
+}
+
+const RESEND_WAITING: &str = "
+    UPDATE waiting SET due_at = $2, climb = 0, lease_token = NULL, leased_until = NULL, updated_at = $2
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM waiting
+        WHERE id = ANY ($1) AND (leased_until IS NULL OR leased_until <= $2) FOR UPDATE SKIP LOCKED))
+    RETURNING id";
+
+const RESEND_FINISHED: &str = "
+    WITH back AS (
+        DELETE FROM notifications WHERE id = ANY (ARRAY(
+            SELECT id FROM notifications
+            WHERE id = ANY ($1) AND ($3::text IS NULL OR state = $3) FOR UPDATE SKIP LOCKED))
+        RETURNING *
+    )
+    INSERT INTO waiting (id, event_key, subscription_id, attempts, failure_class, due_at, created_at, updated_at)
+    SELECT id, event_key, subscription_id, attempts, failure_class, $2, created_at, $2 FROM back
+    RETURNING id";
 
 async fn insert_audits(
     connection: &mut PgConnection,

@@ -1,6 +1,6 @@
 //! Events in, deliveries out.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Delivery, Directory, Lease, NewEvent, SubscriptionId};
+use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::plan::{self, Planned};
-use crate::store::rows::ClaimedRow;
+use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
 #[async_trait]
@@ -34,20 +34,11 @@ impl DeliveryStore for SqliteStore {
             }
         }
         let planned = plan::plan(fresh.iter().copied(), &directory, admission, token, now);
-        let mut made = HashSet::new();
         for one in &planned {
-            if insert_notification(&mut transaction, one, now).await? {
-                made.insert(one.id);
-            }
+            insert_notification(&mut transaction, one, now).await?;
         }
         transaction.commit().await?;
-        let made = planned.iter().filter(|one| made.contains(&one.id));
-        Ok(Ingested {
-            events: fresh.len(),
-            notifications: made.clone().count(),
-            deliveries: made.clone().filter_map(Planned::delivery).collect(),
-            waiting: made.filter(|one| one.waits()).count(),
-        })
+        Ok(plan::ingested(fresh.len(), &planned))
     }
 
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
@@ -60,8 +51,10 @@ impl DeliveryStore for SqliteStore {
         for want in wants {
             let Some(entry) = directory.get(want.subscription).filter(|entry| entry.active) else { continue };
             let lease = Lease::grant(token, now, entry.endpoint.timeout);
-            for row in claim(&mut transaction, *want, lease, now).await? {
-                deliveries.push(row.delivery(entry.endpoint.clone(), lease)?);
+            let claimed = claim(&mut transaction, *want, lease, now).await?;
+            let messages = messages(&mut transaction, &claimed).await?;
+            for row in claimed {
+                deliveries.push(row.delivery(&messages, entry.endpoint.clone(), lease)?);
             }
         }
         transaction.commit().await?;
@@ -75,12 +68,7 @@ impl DeliveryStore for SqliteStore {
         let mut connection = self.db.reader.acquire().await?;
         let mut waiting = Vec::new();
         for id in subscriptions {
-            let due: Option<i64> = sqlx::query_scalar(
-                "SELECT min(due_at) FROM notifications WHERE subscription_id = ?1 AND state = 'pending'",
-            )
-            .bind(id.0)
-            .fetch_one(&mut *connection)
-            .await?;
+            let due = next_due(&mut connection, *id).await?;
             waiting.extend(due.and_then(DateTime::from_timestamp_micros).map(|due| (*id, due)));
         }
         Ok(waiting)
@@ -131,28 +119,30 @@ async fn insert_event(
     Ok(inserted.rows_affected() == 1)
 }
 
+/// It is new, since its event is.
 async fn insert_notification(
     connection: &mut SqliteConnection,
     one: &Planned<'_>,
     now: DateTime<Utc>,
-) -> StoreResult<bool> {
-    let inserted = sqlx::query(
-        "INSERT INTO notifications (id, event_key, subscription_id, merchant, state, due_at, lease_token,
-             created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING",
+) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO waiting (id, event_key, subscription_id, due_at, lease_token, leased_until, created_at,
+             updated_at)
+         VALUES (?1, ?2, ?3, ?6, ?4, ?5, ?6, ?6)",
     )
     .bind(one.id.0)
     .bind(one.event.key.0)
     .bind(one.endpoint.subscription.0)
-    .bind(&one.merchant)
-    .bind(one.due_at(now).timestamp_micros())
     .bind(one.lease.map(|lease| lease.token()))
+    .bind(one.lease.map(|lease| lease.until().timestamp_micros()))
     .bind(now.timestamp_micros())
     .execute(connection)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(())
 }
 
+/// Passes over what is under a live lease, which is no more than what the subscription has in
+/// flight.
 async fn claim(
     connection: &mut SqliteConnection,
     want: Want,
@@ -160,14 +150,12 @@ async fn claim(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<ClaimedRow>> {
     Ok(sqlx::query_as(
-        "UPDATE notifications SET lease_token = ?1, due_at = ?2, updated_at = ?3
+        "UPDATE waiting SET lease_token = ?1, leased_until = ?2, updated_at = ?3
          WHERE id IN (
-             SELECT id FROM notifications
-             WHERE subscription_id = ?4 AND state = 'pending' AND due_at <= ?3
+             SELECT id FROM waiting
+             WHERE subscription_id = ?4 AND due_at <= ?3 AND (leased_until IS NULL OR leased_until <= ?3)
              ORDER BY due_at LIMIT ?5)
-         RETURNING id, subscription_id, attempts, climb, (SELECT id FROM events WHERE key = event_key)
-             AS event_id, (SELECT body FROM events WHERE key = event_key) AS body,
-             (SELECT traceparent FROM events WHERE key = event_key) AS traceparent",
+         RETURNING id, event_key, subscription_id, attempts, climb",
     )
     .bind(lease.token())
     .bind(lease.until().timestamp_micros())
@@ -176,4 +164,41 @@ async fn claim(
     .bind(i64::from(want.quota))
     .fetch_all(connection)
     .await?)
+}
+
+/// The messages of what was claimed, by their events' keys.
+async fn messages(
+    connection: &mut SqliteConnection,
+    claimed: &[ClaimedRow],
+) -> StoreResult<HashMap<Uuid, Message>> {
+    let mut messages = HashMap::new();
+    for row in claimed {
+        let message: Option<MessageRow> =
+            sqlx::query_as("SELECT key, id, body, traceparent FROM events WHERE key = ?1")
+                .bind(row.event_key)
+                .fetch_optional(&mut *connection)
+                .await?;
+        messages.extend(message.map(MessageRow::message));
+    }
+    Ok(messages)
+}
+
+/// The first that is free, and the leases of those before it: two short walks along one index. A
+/// lease behind the first free one needs no look, for that one is due already then.
+async fn next_due(connection: &mut SqliteConnection, id: SubscriptionId) -> StoreResult<Option<i64>> {
+    let free: Option<i64> = sqlx::query_scalar(
+        "SELECT due_at FROM waiting WHERE subscription_id = ?1 AND lease_token IS NULL ORDER BY due_at LIMIT 1",
+    )
+    .bind(id.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let leased: Option<i64> = sqlx::query_scalar(
+        "SELECT min(leased_until) FROM waiting
+         WHERE subscription_id = ?1 AND lease_token IS NOT NULL AND due_at < ?2",
+    )
+    .bind(id.0)
+    .bind(free.unwrap_or(i64::MAX))
+    .fetch_one(connection)
+    .await?;
+    Ok(free.into_iter().chain(leased).min())
 }

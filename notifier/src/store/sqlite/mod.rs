@@ -2,10 +2,13 @@
 //! is cheap, and there is one writer at a time.
 
 mod deliveries;
+mod list;
+mod moves;
 mod notifications;
 mod record;
 mod replays;
 mod subscriptions;
+mod upkeep;
 
 use std::sync::Arc;
 

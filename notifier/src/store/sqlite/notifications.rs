@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use runtime::http::Page;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-use uuid::Uuid;
+use sqlx::{SqliteConnection, SqliteTransaction};
 
-use super::SqliteStore;
-use crate::domain::notification::{Refused, StateName};
+use super::moves::{self, move_back, start_over};
+use super::{SqliteStore, list};
+use crate::domain::notification::Refused;
 use crate::domain::{Audit, Notification, NotificationId};
-use crate::store::log::{may_resend, time_column};
-use crate::store::rows::{AttemptRow, AuditRow, EventRow, NotificationRow, narrow, select_notification};
+use crate::store::log::may_resend;
+use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
+use crate::store::rows::{AttemptRow, AuditRow, EventRow};
 use crate::store::{NotificationDetail, NotificationFilter, NotificationStore};
 
 /// Microseconds since the epoch.
@@ -26,23 +27,7 @@ impl NotificationStore for SqliteStore {
         page: Page,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
-        let after: Option<Time> = match page.after {
-            None => None,
-            Some(id) => match self.created_at(id).await? {
-                Some(created_at) => Some(created_at),
-                None => return Ok(Vec::new()),
-            },
-        };
-        let mut query = list(filter, now);
-        let at = time_column(filter);
-        if let Some((created_at, id)) = after.zip(page.after) {
-            // The first condition finds the place by index also where the second spans two tables.
-            query.push(format_args!(" AND {at} <= ")).push_bind(created_at);
-            query.push(format_args!(" AND ({at}, n.id) < (")).push_bind(created_at);
-            query.push(", ").push_bind(id).push(")");
-        }
-        query.push(format_args!(" ORDER BY {at} DESC, n.id DESC LIMIT ")).push_bind(page.fetch());
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.db.reader).await?;
+        let rows = list::rows(&mut *self.db.reader.acquire().await?, filter, page, now).await?;
         rows.into_iter().map(|row| row.notification(now)).collect()
     }
 
@@ -82,7 +67,18 @@ impl NotificationStore for SqliteStore {
         owner: Option<&str>,
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
-        self.change(id, owner, audit, Change { may: may_resend, statement: RESEND }).await
+        let mut transaction = self.begin().await?;
+        let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let (waits, deleted) = (row.waits(), row.subscription_deleted());
+        if let Err(refused) = may_resend(&row.notification(audit.at)?, deleted) {
+            return Ok(Some(Err(refused)));
+        }
+        if waits {
+            start_over(&mut transaction, id.0, audit.at).await?;
+        } else {
+            move_back(&mut transaction, id.0, audit.at).await?;
+        }
+        changed(transaction, id, owner, audit).await
     }
 
     async fn cancel(
@@ -91,50 +87,27 @@ impl NotificationStore for SqliteStore {
         owner: Option<&str>,
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
-        self.change(id, owner, audit, Change { may: |n, _| n.state.cancel(), statement: CANCEL }).await
-    }
-}
-
-/// A decision about a notification as it stands, and the statement that carries it out.
-struct Change {
-    may: fn(&Notification, bool) -> Result<(), Refused>,
-    statement: &'static str,
-}
-
-const RESEND: &str = "UPDATE notifications SET state = 'pending', due_at = ?2, climb = 0, lease_token = NULL,
-    updated_at = ?2 WHERE id = ?1";
-const CANCEL: &str =
-    "UPDATE notifications SET state = 'cancelled', lease_token = NULL, updated_at = ?2 WHERE id = ?1";
-
-impl SqliteStore {
-    async fn created_at(&self, id: Uuid) -> StoreResult<Option<Time>> {
-        let row = sqlx::query_scalar("SELECT created_at FROM notifications WHERE id = ?1").bind(id);
-        Ok(row.fetch_optional(&self.db.reader).await?)
-    }
-
-    async fn change(
-        &self,
-        id: NotificationId,
-        owner: Option<&str>,
-        audit: &Audit,
-        change: Change,
-    ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.begin().await?;
         let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        let deleted = row.deleted;
-        if let Err(refused) = (change.may)(&row.notification(audit.at)?, deleted) {
+        if let Err(refused) = row.notification(audit.at)?.state.cancel() {
             return Ok(Some(Err(refused)));
         }
-        sqlx::query(change.statement)
-            .bind(id.0)
-            .bind(audit.at.timestamp_micros())
-            .execute(&mut *transaction)
-            .await?;
-        insert_audit(&mut transaction, id, audit).await?;
-        let changed = find(&mut transaction, id, owner).await?;
-        transaction.commit().await?;
-        changed.map(|row| row.notification(audit.at)).transpose().map(|changed| changed.map(Ok))
+        moves::cancel(&mut transaction, id.0, audit.at).await?;
+        changed(transaction, id, owner, audit).await
     }
+}
+
+/// Writes the audit of what was done; the notification as it is now.
+async fn changed(
+    mut transaction: SqliteTransaction<'_>,
+    id: NotificationId,
+    owner: Option<&str>,
+    audit: &Audit,
+) -> StoreResult<Option<Result<Notification, Refused>>> {
+    insert_audit(&mut transaction, id, audit).await?;
+    let changed = find(&mut transaction, id, owner).await?;
+    transaction.commit().await?;
+    changed.map(|row| row.notification(audit.at)).transpose().map(|changed| changed.map(Ok))
 }
 
 async fn insert_audit(
@@ -156,61 +129,25 @@ async fn insert_audit(
     Ok(())
 }
 
+/// In whichever table it lies.
 async fn find(
     connection: &mut SqliteConnection,
     id: NotificationId,
     owner: Option<&str>,
 ) -> StoreResult<Option<Row>> {
     Ok(sqlx::query_as(concat!(
-        select_notification!(),
-        " WHERE n.id = ?1 AND (?2 IS NULL OR n.merchant = ?2)"
+        "SELECT ",
+        waiting_columns!(),
+        " FROM waiting n JOIN events e ON e.key = n.event_key JOIN subscriptions s ON s.id = n.subscription_id
+         WHERE n.id = ?1 AND (?2 IS NULL OR s.merchant = ?2)
+         UNION ALL SELECT ",
+        finished_columns!(),
+        " FROM notifications n JOIN events e ON e.key = n.event_key
+         JOIN subscriptions s ON s.id = n.subscription_id
+         WHERE n.id = ?1 AND (?2 IS NULL OR s.merchant = ?2)"
     ))
     .bind(id.0)
     .bind(owner)
     .fetch_optional(connection)
     .await?)
-}
-
-fn list(filter: &NotificationFilter, now: DateTime<Utc>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(concat!(select_notification!(), " WHERE TRUE"));
-    narrow(&mut query, " AND n.merchant = ", filter.owner.clone());
-    narrow(&mut query, " AND n.subscription_id = ", filter.subscription.map(|id| id.0));
-    narrow(&mut query, " AND e.type = ", filter.event_type.clone());
-    narrow(&mut query, " AND e.subject = ", filter.subject.clone());
-    narrow(&mut query, " AND e.id = ", filter.event_id.clone());
-    let (from, to) = match time_column(filter) {
-        "n.created_at" => (" AND n.created_at >= ", " AND n.created_at < "),
-        _ => (" AND e.received_at >= ", " AND e.received_at < "),
-    };
-    narrow(&mut query, from, filter.created_from.map(|time| time.timestamp_micros()));
-    narrow(&mut query, to, filter.created_to.map(|time| time.timestamp_micros()));
-    if let Some(state) = filter.state {
-        push_state(&mut query, state, now);
-    }
-    query
-}
-
-/// The shown states in terms of what is stored; see `StoredState::shown`.
-pub(super) fn push_state(query: &mut QueryBuilder<Sqlite>, state: StateName, now: DateTime<Utc>) {
-    let shown = match state {
-        StateName::Delivered => " AND n.state = 'delivered'",
-        StateName::Exhausted => " AND n.state = 'exhausted'",
-        StateName::Cancelled => " AND n.state = 'cancelled'",
-        StateName::Pending => " AND n.state = 'pending' AND s.state = 'active'",
-        StateName::Held => " AND n.state = 'pending' AND s.state <> 'active'",
-        StateName::Delivering => " AND n.state = 'pending'",
-    };
-    query.push(shown);
-    match state {
-        StateName::Delivering => {
-            query.push(" AND n.lease_token IS NOT NULL AND n.due_at > ").push_bind(now.timestamp_micros());
-        }
-        StateName::Pending | StateName::Held => {
-            query
-                .push(" AND (n.lease_token IS NULL OR n.due_at <= ")
-                .push_bind(now.timestamp_micros())
-                .push(")");
-        }
-        StateName::Delivered | StateName::Exhausted | StateName::Cancelled => {}
-    }
 }

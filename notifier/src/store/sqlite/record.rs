@@ -7,8 +7,8 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::bump_version;
-use crate::domain::attempt::{AttemptResult, FailureClass};
+use super::{bump_version, moves};
+use crate::domain::attempt::AttemptResult;
 use crate::store::outcome::{GONE_REASON, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
@@ -40,17 +40,67 @@ async fn move_notification(
     now: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let written = Written::of(result.verdict, now);
-    let updated = sqlx::query(
-        "UPDATE notifications
-         SET state = ?3, due_at = ?4, climb = climb + ?5, attempts = ?6, lease_token = NULL, updated_at = ?7
-         WHERE id = ?1 AND lease_token = ?2 AND state = 'pending'",
-    )
+    match written.state {
+        Some(state) => {
+            let ended = end(connection, result, state, now).await?;
+            if ended {
+                moves::leave(connection, result.notification.0).await?;
+            }
+            Ok(ended)
+        }
+        None => keep(connection, result, &written, now).await,
+    }
+}
+
+/// What a deletion has cancelled has no lease any more, though its row may be left.
+macro_rules! under_its_lease {
+    () => {
+        " WHERE id = ?1 AND lease_token = ?2 AND EXISTS (
+             SELECT 1 FROM subscriptions s WHERE s.id = subscription_id AND s.deleted_at IS NULL)"
+    };
+}
+
+async fn end(
+    connection: &mut SqliteConnection,
+    result: &AttemptResult,
+    state: &str,
+    now: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let inserted = sqlx::query(concat!(
+        "INSERT INTO notifications (id, event_key, subscription_id, state, attempts, failure_class, created_at,
+             updated_at)
+         SELECT id, event_key, subscription_id, ?3, ?4, ?5, created_at, ?6 FROM waiting",
+        under_its_lease!()
+    ))
     .bind(result.notification.0)
     .bind(result.lease.token())
-    .bind(written.state)
+    .bind(state)
+    .bind(i64::from(result.attempt.number))
+    .bind(outcome::class(&result.attempt))
+    .bind(now.timestamp_micros())
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn keep(
+    connection: &mut SqliteConnection,
+    result: &AttemptResult,
+    written: &Written,
+    now: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let updated = sqlx::query(concat!(
+        "UPDATE waiting
+         SET due_at = ?3, climb = climb + ?4, attempts = ?5, failure_class = ?6, lease_token = NULL,
+             leased_until = NULL, updated_at = ?7",
+        under_its_lease!()
+    ))
+    .bind(result.notification.0)
+    .bind(result.lease.token())
     .bind(written.due_at.timestamp_micros())
     .bind(written.climbed)
     .bind(i64::from(result.attempt.number))
+    .bind(outcome::class(&result.attempt))
     .bind(now.timestamp_micros())
     .execute(connection)
     .await?;
@@ -69,7 +119,7 @@ async fn log_attempt(connection: &mut SqliteConnection, result: &AttemptResult) 
     .bind(attempt.started_at.timestamp_micros())
     .bind(duration_ms(attempt))
     .bind(attempt.outcome.as_str())
-    .bind(attempt.outcome.failure_class().map(FailureClass::as_str))
+    .bind(outcome::class(attempt))
     .bind(attempt.http_status.map(i64::from))
     .bind(&attempt.error)
     .bind(&attempt.response_excerpt)

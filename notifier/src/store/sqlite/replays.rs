@@ -6,16 +6,14 @@ use runtime::database::StoreResult;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::SqliteStore;
-use super::notifications::push_state;
+use super::moves::{move_back, start_over};
+use super::{SqliteStore, list};
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
-use crate::store::replay::{self, Found, ReplayRow, replay_columns};
+use crate::store::log::{Table, shown_as};
+use crate::store::replay::{self, ReplayRow, Source, replay_columns};
 use crate::store::rows::narrow;
 use crate::store::{ReplayStep, ReplayStore};
-
-/// Microseconds since the epoch.
-type Time = i64;
 
 #[async_trait]
 impl ReplayStore for SqliteStore {
@@ -40,7 +38,7 @@ impl ReplayStore for SqliteStore {
     }
 
     async fn replay(&self, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Replay>> {
-        let row: Option<ReplayRow<Time>> = sqlx::query_as(concat!(
+        let row: Option<ReplayRow<i64>> = sqlx::query_as(concat!(
             "SELECT ",
             replay_columns!(),
             " FROM replays WHERE id = ?1 AND (?2 IS NULL OR merchant = ?2)"
@@ -59,7 +57,7 @@ impl ReplayStore for SqliteStore {
         now: DateTime<Utc>,
     ) -> StoreResult<ReplayStep> {
         let mut transaction = self.begin().await?;
-        let running: Option<ReplayRow<Time>> = sqlx::query_as(concat!(
+        let running: Option<ReplayRow<i64>> = sqlx::query_as(concat!(
             "SELECT ",
             replay_columns!(),
             " FROM replays WHERE finished_at IS NULL ORDER BY id LIMIT 1"
@@ -67,24 +65,21 @@ impl ReplayStore for SqliteStore {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = running else { return Ok(ReplayStep { resent: 0, more: false }) };
-        let cursor = row.cursor_created_at.zip(row.cursor_id);
+        let cursor = row.cursor_id;
         let replay = row.replay()?;
         let found = find(&mut transaction, &replay, cursor, limit, now).await?;
         let resent = resend(&mut transaction, &found, now).await?;
         insert_audits(&mut transaction, &replay, &resent, next_id, now).await?;
         let through = found.len() < limit as usize;
-        let last = found.last();
         sqlx::query(
             "UPDATE replays SET matched = matched + ?2, resent = resent + ?3,
-                 cursor_created_at = coalesce(?4, cursor_created_at), cursor_id = coalesce(?5, cursor_id),
-                 finished_at = ?6
+                 cursor_id = coalesce(?4, cursor_id), finished_at = ?5
              WHERE id = ?1",
         )
         .bind(replay.id)
         .bind(replay::count(found.len()))
         .bind(replay::count(resent.len()))
-        .bind(last.map(|found| found.created_at))
-        .bind(last.map(|found| found.id))
+        .bind(found.last())
         .bind(through.then_some(now.timestamp_micros()))
         .execute(&mut *transaction)
         .await?;
@@ -97,48 +92,58 @@ impl ReplayStore for SqliteStore {
 async fn find(
     connection: &mut SqliteConnection,
     replay: &Replay,
-    cursor: Option<(Time, Uuid)>,
+    cursor: Option<Uuid>,
     limit: u32,
     now: DateTime<Utc>,
-) -> StoreResult<Vec<Found<Time>>> {
+) -> StoreResult<Vec<Uuid>> {
+    let mut found = Vec::new();
+    for source in replay::sources(replay.filter.state) {
+        let mut query = next(source, replay, cursor, now);
+        query.push(" ORDER BY n.id LIMIT ").push_bind(i64::from(limit));
+        let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut *connection).await?;
+        found.extend(ids);
+    }
+    found.sort_unstable();
+    found.truncate(limit as usize);
+    Ok(found)
+}
+
+/// Those of one range of an index; of a deleted subscription none.
+fn next(
+    (table, state): Source,
+    replay: &Replay,
+    cursor: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> QueryBuilder<Sqlite> {
     let filter = &replay.filter;
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT n.id, n.created_at FROM notifications n JOIN subscriptions s ON s.id = n.subscription_id
-         WHERE s.deleted_at IS NULL AND n.subscription_id = ",
-    );
-    query.push_bind(filter.subscription.0);
+    let mut query = QueryBuilder::new("SELECT n.id FROM ");
+    query.push(table.name());
+    query.push(" n JOIN subscriptions s ON s.id = n.subscription_id WHERE s.deleted_at IS NULL");
+    query.push(" AND n.subscription_id = ").push_bind(filter.subscription.0);
     query.push(" AND n.created_at <= ").push_bind(replay.created_at.timestamp_micros());
     narrow(&mut query, " AND n.created_at >= ", filter.created_from.map(|time| time.timestamp_micros()));
     narrow(&mut query, " AND n.created_at < ", filter.created_to.map(|time| time.timestamp_micros()));
-    if let Some((created_at, id)) = cursor {
-        query.push(" AND (n.created_at, n.id) > (").push_bind(created_at);
-        query.push(", ").push_bind(id).push(")");
+    narrow(&mut query, " AND n.id > ", cursor);
+    match (table, state) {
+        (Table::Finished, state) => narrow(&mut query, " AND n.state = ", state.map(StateName::as_str)),
+        (Table::Waiting, None) => {}
+        (Table::Waiting, Some(state)) => {
+            query.push(shown_as(state));
+            list::push_lease(&mut query, state, now);
+        }
     }
-    if let Some(state) = filter.state {
-        push_state(&mut query, state, now);
-    }
-    query.push(" ORDER BY n.created_at, n.id LIMIT ").push_bind(i64::from(limit));
-    Ok(query.build_query_as().fetch_all(connection).await?)
+    query
 }
 
 /// Those made due: all that have no attempt under way.
 async fn resend(
     connection: &mut SqliteConnection,
-    found: &[Found<Time>],
+    found: &[Uuid],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Uuid>> {
     let mut resent = Vec::with_capacity(found.len());
-    for Found { id, .. } in found {
-        let updated = sqlx::query(
-            "UPDATE notifications SET state = 'pending', due_at = ?2, climb = 0, lease_token = NULL,
-                 updated_at = ?2
-             WHERE id = ?1 AND NOT (state = 'pending' AND lease_token IS NOT NULL AND due_at > ?2)",
-        )
-        .bind(id)
-        .bind(now.timestamp_micros())
-        .execute(&mut *connection)
-        .await?;
-        if updated.rows_affected() == 1 {
+    for id in found {
+        if start_over(connection, *id, now).await? || move_back(connection, *id, now).await? {
             resent.push(*id);
         }
     }

@@ -125,14 +125,6 @@ impl SubscriptionStore for SqliteStore {
             .bind(id.0)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "UPDATE notifications SET state = 'cancelled', lease_token = NULL, updated_at = ?2
-             WHERE subscription_id = ?1 AND state = 'pending'",
-        )
-        .bind(id.0)
-        .bind(now.timestamp_micros())
-        .execute(&mut *transaction)
-        .await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -1,0 +1,98 @@
+//! A notification as the log reads it, from either of its two tables; the same columns in both
+//! databases.
+
+use chrono::{DateTime, Utc};
+use runtime::database::StoreResult;
+use uuid::Uuid;
+
+use super::rows::{StoredTime, count, optional, readable};
+use crate::domain::notification::StoredState;
+use crate::domain::{Notification, NotificationId, SubscriptionId};
+
+/// What stands for the state of all that is not final; the shown states are told apart when read.
+const WAITING: &str = "waiting";
+
+/// What statements that read the log select of `waiting`; `n`, `e` and `s` are the notification, its
+/// event and its subscription.
+macro_rules! waiting_columns {
+    () => {
+        "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
+         'waiting' AS state, n.due_at, n.leased_until, n.attempts, n.created_at, n.updated_at, \
+         s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
+    };
+}
+pub(super) use waiting_columns;
+
+/// The same of the finished ones.
+macro_rules! finished_columns {
+    () => {
+        "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
+         n.state, CAST(NULL AS timestamptz) AS due_at, CAST(NULL AS timestamptz) AS leased_until, n.attempts, n.created_at, n.updated_at, \
+         s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
+    };
+}
+pub(super) use finished_columns;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct NotificationRow<Time> {
+    pub(super) id: Uuid,
+    pub(super) event_key: Uuid,
+    subscription_id: Uuid,
+    merchant: Option<String>,
+    event_id: String,
+    event_type: String,
+    subject: Option<String>,
+    state: String,
+    due_at: Option<Time>,
+    leased_until: Option<Time>,
+    attempts: i64,
+    created_at: Time,
+    updated_at: Time,
+    subscription_active: bool,
+    subscription_deleted_at: Option<Time>,
+}
+
+impl<Time: StoredTime> NotificationRow<Time> {
+    /// Whether it lies in `waiting`.
+    pub(super) fn waits(&self) -> bool {
+        self.state == WAITING
+    }
+
+    /// Whether its subscription is deleted.
+    pub(super) fn subscription_deleted(&self) -> bool {
+        self.subscription_deleted_at.is_some()
+    }
+
+    pub(super) fn notification(self, now: DateTime<Utc>) -> StoreResult<Notification> {
+        let id = self.id;
+        readable(self.read(now), "notification", id)
+    }
+
+    fn read(self, now: DateTime<Utc>) -> Option<Notification> {
+        let updated_at = self.updated_at.time()?;
+        let stored = match self.state.as_str() {
+            WAITING => StoredState::Waiting {
+                due_at: self.due_at?.time()?,
+                leased_until: optional(self.leased_until).ok()?,
+                subscription_active: self.subscription_active,
+                subscription_deleted_at: optional(self.subscription_deleted_at).ok()?,
+            },
+            "delivered" => StoredState::Delivered,
+            "exhausted" => StoredState::Exhausted,
+            "cancelled" => StoredState::Cancelled,
+            _ => return None,
+        };
+        Some(Notification {
+            id: NotificationId(self.id),
+            subscription: SubscriptionId(self.subscription_id),
+            merchant: self.merchant,
+            event_id: self.event_id,
+            event_type: self.event_type,
+            subject: self.subject,
+            state: stored.shown(now, updated_at),
+            attempts: count(self.attempts)?,
+            created_at: self.created_at.time()?,
+            updated_at,
+        })
+    }
+}
