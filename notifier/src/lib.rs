@@ -4,6 +4,7 @@
 pub mod api;
 pub mod domain;
 pub mod engine;
+pub mod secrets;
 pub mod service;
 pub mod settings;
 pub mod store;

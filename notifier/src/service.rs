@@ -22,6 +22,7 @@ use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
 use crate::usecases::replay::{self, RunReplays};
+use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, Upkeep};
 use crate::webhook::{AddressPolicy, SystemLookup, WebhookClient};
 
@@ -54,6 +55,8 @@ pub struct Service {
     pub engine: Engine,
     /// Carries replays out.
     pub replays: RunReplays,
+    /// Encrypts what is not under the first key.
+    pub reseal: ResealSecrets,
     replays_wake: Arc<Notify>,
     /// Keeps the tables in order.
     pub upkeep: Upkeep,
@@ -83,6 +86,7 @@ impl Service {
         let replays_wake = Arc::new(Notify::new());
         let upkeep_wake = Arc::new(Notify::new());
         let (schedule, replays, upkeep) = (engine.schedule(), replays_wake.clone(), upkeep_wake.clone());
+        let reseal = ResealSecrets::new(store.clone());
         let tools = Tools { store, sources, schedule, replays, upkeep, sender };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         Ok(Self {
@@ -90,6 +94,7 @@ impl Service {
             intake: Intake::new("notifier.intake", broker, NOTIFIER_EVENTS, engine.ingest()),
             engine,
             replays: RunReplays(tools.clone()),
+            reseal,
             replays_wake,
             upkeep: Upkeep(tools),
             upkeep_wake,
@@ -101,9 +106,10 @@ impl Service {
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = Service::new(parts, shutdown.clone())?;
-    let Service { router, intake, engine, replays, replays_wake, upkeep, upkeep_wake } = service;
+    let Service { router, intake, engine, replays, replays_wake, reseal, upkeep, upkeep_wake } = service;
     let never = Arc::new(Notify::new());
-    let intake = tokio::spawn(background::run(intake, never, INTAKE_POLL, shutdown.clone()));
+    let intake = tokio::spawn(background::run(intake, never.clone(), INTAKE_POLL, shutdown.clone()));
+    let reseal = tokio::spawn(background::run(reseal, never, reseal_secrets::POLL, shutdown.clone()));
     let engine = tokio::spawn(engine.run());
     let replays = tokio::spawn(background::run(replays, replays_wake, replay::POLL, shutdown.clone()));
     let upkeep = tokio::spawn(background::run(upkeep, upkeep_wake, upkeep::POLL, shutdown.clone()));
@@ -112,6 +118,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     intake.await?;
     replays.await?;
     upkeep.await?;
+    reseal.await?;
     engine.await?;
     Ok(served?)
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Parser;
 use ipnet::IpNet;
 use messaging::BrokerUrl;
+use runtime::SecretKeys;
 use runtime::database::DatabaseUrl;
 use runtime::settings::{Action, CommonSettings, ListenSettings};
 
@@ -25,6 +26,9 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_max_connections: u32,
+    /// The keys that signing secrets are encrypted under: `2026a:BASE64OF32BYTES,2025z:…`; the first encrypts, all decrypt
+    #[arg(long, env = "SECRET_KEYS", hide_env_values = true, default_value = "", value_name = "KEYS")]
+    pub secret_keys: SecretKeys,
     /// `amqp://…`, `amqps://…` or `sqlite://FILE`
     #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
     pub broker_url: BrokerUrl,
@@ -91,12 +95,16 @@ mod tests {
             ("--allow-private-targets", "10.0.0.0/33"),
             ("--max-in-flight", "0"),
             ("--database-max-connections", "many"),
+            ("--secret-keys", "2026a:hush"),
         ] {
-            assert!(load(&[&urls[..], &[flag, value]].concat()).expect_err(flag).contains(flag));
+            let error = load(&[&urls[..], &[flag, value]].concat()).expect_err(flag);
+            assert!(error.contains(flag) && !error.contains("hush"), "{error}");
         }
-        let settings = load(&[&urls[..], &["--allow-private-targets", "10.0.0.0/8, ::1/128"]].concat());
-        let settings = settings.expect("valid");
+        let key = "2026a:aHVzaGh1c2hodXNoaHVzaGh1c2hodXNoaHVzaGh1c2g=";
+        let more = ["--allow-private-targets", "10.0.0.0/8, ::1/128", "--secret-keys", key];
+        let settings = load(&[&urls[..], &more].concat()).expect("valid");
         assert_eq!(settings.allow_private_targets.0.len(), 2);
-        assert!(!format!("{settings:?}").contains("hush"));
+        let printed = format!("{settings:?}");
+        assert!(!printed.contains("hush") && !printed.contains("aHVz"), "{printed}");
     }
 }

@@ -11,17 +11,21 @@ mod plan;
 pub mod postgres;
 mod replay;
 mod rows;
+mod secrets;
 pub mod sqlite;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::Secret;
+use messaging::webhook::SigningKey;
+use runtime::Vault;
 use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
 use runtime::http::Page;
 use runtime::validation::Invalid;
 use uuid::Uuid;
+
+pub use secrets::{MissingKey, Resealed, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::{Refused, StateName};
@@ -141,14 +145,14 @@ pub struct SubscriptionFilter {
     pub name: Option<String>,
 }
 
-/// Subscriptions and their secrets.
+/// Subscriptions, and what their webhooks are signed with.
 #[async_trait]
 pub trait SubscriptionStore: Send + Sync + 'static {
-    /// Keeps a new subscription with its first secret.
+    /// Keeps a new subscription with its first signing key.
     async fn create(
         &self,
         subscription: &Subscription,
-        secret: &Secret,
+        key: &SigningKey,
     ) -> StoreResult<Result<(), NameTaken>>;
 
     /// The subscription, unless it is deleted.
@@ -174,13 +178,13 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     /// [`UpkeepStore::move_cancelled`]). Whether it was there.
     async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool>;
 
-    /// Makes `secret` the newest; those before it are signed with until `overlap_until`, or until
-    /// the end they had when that is earlier. Whether the subscription was there.
+    /// Makes `key` the newest; those before it are signed with until `overlap_until`, or until the
+    /// end they had when that is earlier. Whether the subscription was there.
     async fn rotate_secret(
         &self,
         id: SubscriptionId,
         owner: Option<&str>,
-        secret: &Secret,
+        key: &SigningKey,
         overlap_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> StoreResult<bool>;
@@ -294,19 +298,30 @@ pub trait UpkeepStore: Send + Sync + 'static {
 }
 
 /// Everything a notifier keeps.
-pub trait Store: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + UpkeepStore {}
+pub trait Store:
+    DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore
+{
+}
 
-impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + UpkeepStore> Store for T {}
+impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore> Store
+    for T
+{
+}
 
-/// Opens the store at `url` and brings its schema up to date.
-pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store at `url`, which keeps its secrets in `vault`, and brings its schema up to date.
+pub async fn open(
+    url: &DatabaseUrl,
+    max_connections: u32,
+    vault: Arc<Vault>,
+) -> anyhow::Result<Arc<dyn Store>> {
     match url {
         DatabaseUrl::Postgres(url) => {
             let pool = open_postgres(url, "notifier", max_connections)?;
-            Ok(Arc::new(postgres::PostgresStore::migrate(pool).await?))
+            Ok(Arc::new(postgres::PostgresStore::migrate(pool).await?.with_vault(vault)))
         }
         DatabaseUrl::Sqlite(file) => {
-            Ok(Arc::new(sqlite::SqliteStore::migrate(open_sqlite(file).await?).await?))
+            let database = open_sqlite(file).await?;
+            Ok(Arc::new(sqlite::SqliteStore::migrate(database).await?.with_vault(vault)))
         }
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use notifier::domain::notification::StateName;
 use notifier::domain::{SubscriptionId, SubscriptionState};
-use notifier::store::NotificationFilter;
 use notifier::store::postgres::PostgresStore;
+use notifier::store::{NotificationFilter, Store};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use store::World;
+use store::{Open, Run, Shelf, World};
 
 const BACKLOG: i32 = 100_000;
 
@@ -21,7 +21,24 @@ async fn world() -> World {
     World::new(Arc::new(store), None)
 }
 
-store::suite!(world);
+async fn shelf() -> Shelf {
+    let pool = runtime::testing::temporary_postgres().await;
+    let raw = pool.clone();
+    let open: Open = Box::new(move |vault| {
+        let pool = pool.clone();
+        Box::pin(async move {
+            let store = PostgresStore::migrate(pool).await.expect("the schema is made");
+            Arc::new(store.with_vault(vault)) as Arc<dyn Store>
+        })
+    });
+    let run: Run = Box::new(move |statement| {
+        let raw = raw.clone();
+        Box::pin(async move { sqlx::query_scalar(statement).fetch_all(&raw).await.expect("rows") })
+    });
+    Shelf::new(open, run, None)
+}
+
+store::suite!(world, shelf);
 
 /// A world on `connections` connections.
 async fn world_on(connections: u32) -> (World, PgPool) {

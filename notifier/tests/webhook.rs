@@ -11,8 +11,8 @@ use messaging::webhook::{self, Claims};
 use notifier::domain::{AckRule, Endpoint, Exchange, FailureClass, Outcome, SigningSecret};
 use notifier::webhook::resolver::Lookup;
 use notifier::webhook::{AddressPolicy, SendWebhook, SystemLookup, WebhookClient};
+use runtime::Clock;
 use runtime::testing::ManualClock;
-use runtime::{Clock, Secret};
 use support::receiver::{Act, Receiver, answer};
 use support::{client, endpoint, message, secret};
 use tokio::net::TcpListener;
@@ -73,7 +73,7 @@ async fn during_a_rotation_a_holder_of_either_secret_can_verify_and_afterwards_o
     let clock = ManualClock::default();
     let mut endpoint = endpoint(&receiver.url());
     let expires_at = Some(clock.now() + Duration::from_mins(1));
-    endpoint.secrets.push(SigningSecret { secret: Secret::new(secret(2).expose()), expires_at });
+    endpoint.secrets.push(SigningSecret { key: secret(2).into(), expires_at });
     let client = client(&clock);
     client.send(&endpoint, &message()).await;
     clock.advance(Duration::from_mins(1));

@@ -120,9 +120,14 @@ impl Ground<'_> {
     }
 
     async fn notifier(&self, keys: &Keys, settings: &Settings) -> anyhow::Result<notifier::Parts> {
+        let database = self.database("notifier.db");
+        let entropy = self.sources.entropy.clone();
+        let vault = notifier::secrets::vault(&settings.secret_keys, &database, entropy)?;
+        let store = notifier::store::open(&database, 1, vault).await?;
+        notifier::secrets::require_keys(&*store).await?;
         Ok(notifier::Parts {
             keyring: keyring(keys),
-            store: notifier::store::open(&self.database("notifier.db"), 1).await?,
+            store,
             broker: self.broker.clone(),
             sources: self.sources.clone(),
             allow_private_targets: settings.allow_private_targets.0.clone(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use runtime::SecretKeys;
 use runtime::settings::CommonSettings;
 
 /// What the process is asked to do.
@@ -36,6 +37,9 @@ pub struct Settings {
     /// Where account-service listens
     #[arg(long, env = "ACCOUNT_LISTEN", default_value = "127.0.0.1:8083")]
     pub account_listen: SocketAddr,
+    /// The keys that signing secrets are encrypted under: `2026a:BASE64OF32BYTES,2025z:…`; made when none are given
+    #[arg(long, env = "SECRET_KEYS", hide_env_values = true, default_value = "", value_name = "KEYS")]
+    pub secret_keys: SecretKeys,
     /// Private networks that webhooks may go to: CIDRs, comma-separated
     #[arg(long, env = "ALLOW_PRIVATE_TARGETS", default_value = "127.0.0.0/8,::1/128", value_name = "CIDRS")]
     pub allow_private_targets: notifier::settings::Networks,

@@ -68,6 +68,25 @@ async fn the_printed_curl_works_when_pasted_and_the_keys_survive_a_restart() {
 }
 
 #[test]
+fn without_the_key_of_its_secrets_it_says_so_and_does_not_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (program, _) = start(folder.path());
+    drop(program);
+    let file = folder.path().join("ringback-data/notifier.db.keys");
+    let kept = std::fs::read_to_string(&file).expect("the key of its secrets is kept");
+    let (id, key) = kept.trim().split_once(':').expect("an id and a key");
+    std::fs::remove_file(&file).expect("it can be lost");
+    let output = ringback(folder.path()).output().expect("the program ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(errors.contains("SECRET_KEYS") && errors.contains(id), "{errors}");
+    assert!(!errors.contains(key), "{errors}");
+    std::fs::write(&file, &kept).expect("it can be put back");
+    let (_program, printed) = start(folder.path());
+    assert!(printed.contains("operator key"), "it starts again:\n{printed}");
+}
+
+#[test]
 fn the_demo_comes_true() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = ringback(folder.path()).arg("demo").output().expect("the demo runs");

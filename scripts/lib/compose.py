@@ -51,6 +51,8 @@ def service_faults(name, service, stack):
         yield f"{name}: security_opt must have no-new-privileges:true"
     if service.get("healthcheck", {}).get("test", [None])[0] != "CMD":
         yield f"{name}: needs a health check without a shell"
+    if service.get("command", [""])[0].endswith("/notifier") and "SECRET_KEYS" not in service["environment"]:
+        yield f"{name}: needs SECRET_KEYS, or it keeps signing secrets in plain text"
     if not re.search(r":\d", service.get("image", "")):
         yield f"{name}: its image needs a version"
     for other, how in service.get("depends_on", {}).items():

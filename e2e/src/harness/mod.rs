@@ -30,5 +30,7 @@ pub const OPERATOR_KEY: &str = "e2e-operator-key";
 pub const SHOP_KEY: &str = "e2e-shop-key";
 /// The key of the merchant `account-service`.
 pub const ACCOUNT_KEY: &str = "e2e-account-service-key";
+/// What the notifiers on Postgres encrypt their signing secrets under.
+pub const SECRET_KEYS: &str = "e2e:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// What signs the callbacks of the channel `sandbox`.
 pub const SANDBOX_SECRET: &str = "whsec_c2FuZGJveC1jYWxsYmFjay1zZWNyZXQtZTJlLTAwMDE=";

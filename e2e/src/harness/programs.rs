@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::stack::{Options, Stack};
-use super::{ACCOUNT_KEY, Process};
+use super::{ACCOUNT_KEY, Kind, Process, SECRET_KEYS};
 
 /// The receivers of the tests listen on this machine.
 const LOOPBACK: &str = "127.0.0.0/8";
@@ -17,11 +17,17 @@ impl Stack {
             .variable("SANDBOX_CHANNEL_SECRET", &self.sandbox_secret)
     }
 
+    /// On `SQLite` it makes the key of its secrets by itself.
     pub(super) fn notifier(&self, name: &str, address: SocketAddr) -> Process {
-        self.service("notifier", name, address)
+        let process = self
+            .service("notifier", name, address)
             .variable("DATABASE_URL", &self.footing.notifier_database)
             .variable("BROKER_URL", &self.footing.broker)
-            .variable("ALLOW_PRIVATE_TARGETS", LOOPBACK)
+            .variable("ALLOW_PRIVATE_TARGETS", LOOPBACK);
+        match self.footing.kind {
+            Kind::Postgres => process.variable("SECRET_KEYS", SECRET_KEYS),
+            Kind::Sqlite | Kind::AllInOne => process,
+        }
     }
 
     /// Without a broker where it takes its results by webhook alone.

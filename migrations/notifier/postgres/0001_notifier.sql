@@ -17,9 +17,11 @@ CREATE INDEX subscriptions_merchant ON subscriptions (merchant, id) WHERE delete
 
 CREATE TABLE subscription_secrets (
     subscription_id uuid NOT NULL REFERENCES subscriptions (id),
-    -- Grows with every rotation.
+    -- Grows with every rotation. A secret is sealed for its row and opens in no other.
     ordinal bigint NOT NULL,
-    secret text NOT NULL,
+    -- The key of SECRET_KEYS that the secret is encrypted under; without one it is plain text.
+    key_id text,
+    secret bytea NOT NULL,
     expires_at timestamptz,
     PRIMARY KEY (subscription_id, ordinal)
 );

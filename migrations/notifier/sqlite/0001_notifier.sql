@@ -18,9 +18,11 @@ CREATE INDEX subscriptions_merchant ON subscriptions (merchant, id) WHERE delete
 
 CREATE TABLE subscription_secrets (
     subscription_id BLOB NOT NULL REFERENCES subscriptions (id),
-    -- Grows with every rotation.
+    -- Grows with every rotation. A secret is sealed for its row and opens in no other.
     ordinal INTEGER NOT NULL,
-    secret TEXT NOT NULL,
+    -- The key of SECRET_KEYS that the secret is encrypted under; without one it is plain text.
+    key_id TEXT,
+    secret BLOB NOT NULL,
     expires_at INTEGER,
     PRIMARY KEY (subscription_id, ordinal)
 ) STRICT, WITHOUT ROWID;

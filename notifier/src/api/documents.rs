@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use messaging::webhook::SigningKey;
 use runtime::duration::HumanDuration;
 use runtime::http::Timestamp;
 use serde::Serialize;
@@ -98,8 +99,8 @@ pub struct CreatedSubscription {
 
 impl CreatedSubscription {
     /// The answer to the making of `subscription`.
-    pub fn new(subscription: &Subscription, secret: &runtime::Secret) -> Self {
-        Self { subscription: subscription.into(), secret: secret.expose().to_owned() }
+    pub fn new(subscription: &Subscription, key: &SigningKey) -> Self {
+        Self { subscription: subscription.into(), secret: key.expose().expose().to_owned() }
     }
 }
 

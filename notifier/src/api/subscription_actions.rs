@@ -67,7 +67,7 @@ pub async fn rotate_secret(
     let rotated =
         subscribe::rotate_secret(&*tools.store, &tools.sources, subscription, owner, overlap).await?;
     let rotated = rotated.ok_or_else(no_subscription)?;
-    let secret = rotated.secret.expose().to_owned();
+    let secret = rotated.key.expose().expose().to_owned();
     Ok(Json(RotatedSecret { id, secret, overlap_until: rotated.overlap_until }))
 }
 

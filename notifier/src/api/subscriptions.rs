@@ -93,14 +93,14 @@ pub async fn create(
     let merchant = owner(&caller, request.merchant.take())?;
     let tools = &state.tools;
     let made = subscribe(&*tools.store, &tools.sources, merchant, request.draft()).await;
-    let (subscription, secret) = made.map_err(|error| match error {
+    let (subscription, key) = made.map_err(|error| match error {
         SubscribeError::Invalid(invalid) => invalid.into(),
         SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
         SubscribeError::Store(error) => error.into(),
     })?;
     let location = HeaderValue::try_from(format!("/v1/subscriptions/{}", subscription.id))
         .expect("a path of letters, digits and dashes");
-    let body = Json(CreatedSubscription::new(&subscription, &secret));
+    let body = Json(CreatedSubscription::new(&subscription, &key));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], body).into_response())
 }
 

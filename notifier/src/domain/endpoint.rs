@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use messaging::Ladder;
-use runtime::Secret;
+use messaging::webhook::SigningKey;
 use runtime::duration::HumanDuration;
 use runtime::validation::Invalid;
 use url::Url;
@@ -42,11 +42,11 @@ impl Default for RequestTimeout {
     }
 }
 
-/// A secret webhooks are signed with, as `whsec_` and base64.
+/// A key webhooks are signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningSecret {
-    /// The secret as it is shown to the subscriber.
-    pub secret: Secret,
+    /// The key.
+    pub key: SigningKey,
     /// When a rotation ends it; `None` for the newest.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -70,14 +70,14 @@ pub struct Endpoint {
     pub max_in_flight: u32,
     /// How many attempts may start a second, in this process.
     pub rate_limit: Option<u32>,
-    /// The secrets, newest first; see [`Endpoint::live_secrets`].
+    /// What webhooks are signed with, newest first; see [`Endpoint::live_keys`].
     pub secrets: Vec<SigningSecret>,
 }
 
 impl Endpoint {
-    /// The secrets to sign with at `now`, newest first.
-    pub fn live_secrets(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Secret> {
-        self.secrets.iter().filter(move |s| s.expires_at.is_none_or(|end| now < end)).map(|s| &s.secret)
+    /// The keys to sign with at `now`, newest first.
+    pub fn live_keys(&self, now: DateTime<Utc>) -> impl Iterator<Item = &SigningKey> {
+        self.secrets.iter().filter(move |s| s.expires_at.is_none_or(|end| now < end)).map(|s| &s.key)
     }
 
     /// The waits between attempts.

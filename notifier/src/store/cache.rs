@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use runtime::Vault;
 use runtime::database::StoreResult;
 
-use super::rows::{SecretRow, StoredTime, SubscriptionRow};
+use super::rows::{StoredTime, SubscriptionRow};
+use super::secrets::{self, SecretRow};
 use crate::domain::Directory;
 use crate::domain::directory::Entry;
 
@@ -32,15 +34,16 @@ impl DirectoryCache {
 pub(super) fn directory<Time: StoredTime>(
     subscriptions: Vec<SubscriptionRow<Time>>,
     secrets: Vec<SecretRow<Time>>,
+    vault: &Vault,
 ) -> StoreResult<Arc<Directory>> {
-    let mut by_subscription = std::collections::HashMap::<_, Vec<_>>::new();
-    for row in secrets {
-        by_subscription.entry(row.subscription_id).or_default().push(row.secret()?);
-    }
+    let mut opened = secrets::open_all(secrets, vault)?;
     let entries = subscriptions.into_iter().map(|row| {
         let subscription = row.subscription()?;
-        let secrets = by_subscription.remove(&subscription.id.0).unwrap_or_default();
-        Ok(Entry::new(&subscription, secrets))
+        let secrets = opened.readable.remove(&subscription.id).unwrap_or_default();
+        let mut entry = Entry::new(&subscription, secrets);
+        // What this process can't sign it leaves to those that can; nothing is attempted unsigned.
+        entry.active &= !opened.unreadable.contains(&subscription.id);
+        Ok(entry)
     });
     Ok(Arc::new(Directory::new(entries.collect::<StoreResult<_>>()?)))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use messaging::EventKey;
-use runtime::Secret;
 use runtime::database::{StoreError, StoreResult};
 use runtime::duration::HumanDuration;
 use serde::{Deserialize, Serialize};
@@ -18,11 +17,8 @@ use crate::domain::audit::Action;
 use crate::domain::subscription::{Definition, Draft};
 use crate::domain::{
     AckRule, Attempt, Audit, Delivery, Endpoint, Lease, Message, NewEvent, NotificationId, Outcome, Schedule,
-    SigningSecret, Subscription, SubscriptionId, SubscriptionState,
+    Subscription, SubscriptionId, SubscriptionState,
 };
-
-/// The most secrets a subscription has at once; a rotation beyond it drops the oldest.
-pub(super) const MAX_SECRETS: i64 = 5;
 
 /// How a database keeps a time.
 pub(super) trait StoredTime {
@@ -153,21 +149,6 @@ impl<Time: StoredTime> SubscriptionRow<Time> {
             created_at: self.created_at.time()?,
             updated_at: self.updated_at.time()?,
         })
-    }
-}
-
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct SecretRow<Time> {
-    pub(super) subscription_id: Uuid,
-    secret: String,
-    expires_at: Option<Time>,
-}
-
-impl<Time: StoredTime> SecretRow<Time> {
-    pub(super) fn secret(self) -> StoreResult<SigningSecret> {
-        let expires_at =
-            readable(optional(self.expires_at).ok(), "secret of subscription", self.subscription_id)?;
-        Ok(SigningSecret { secret: Secret::new(self.secret), expires_at })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the notifier's operators and their programs ask for, one file each.
 
 pub mod replay;
+pub mod reseal_secrets;
 pub mod subscribe;
 pub mod test_subscription;
 pub mod upkeep;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use messaging::webhook::WebhookSecret;
+use messaging::webhook::{Scheme, SigningKey};
+use runtime::Sources;
 use runtime::database::{StoreError, StoreResult};
 use runtime::duration::HumanDuration;
 use runtime::validation::Invalid;
-use runtime::{Secret, Sources};
 
 use crate::domain::subscription::Draft;
 use crate::domain::{Subscription, SubscriptionId, SubscriptionState};
@@ -37,7 +37,7 @@ pub async fn subscribe(
     sources: &Sources,
     merchant: Option<String>,
     draft: Draft,
-) -> Result<(Subscription, Secret), SubscribeError> {
+) -> Result<(Subscription, SigningKey), SubscribeError> {
     let definition = draft.check()?;
     let now = sources.clock.now();
     let subscription = Subscription {
@@ -48,16 +48,16 @@ pub async fn subscribe(
         created_at: now,
         updated_at: now,
     };
-    let secret = fresh_secret(sources);
-    store.create(&subscription, &secret).await??;
-    Ok((subscription, secret))
+    let key = SigningKey::generate(Scheme::V1, &*sources.entropy);
+    store.create(&subscription, &key).await??;
+    Ok((subscription, key))
 }
 
 /// A rotation that took place.
 #[derive(Debug)]
 pub struct Rotated {
-    /// The new secret.
-    pub secret: Secret,
+    /// The new key.
+    pub key: SigningKey,
     /// Until when the one before is signed with as well.
     pub overlap_until: DateTime<Utc>,
 }
@@ -72,8 +72,9 @@ pub async fn rotate_secret(
     overlap: TimeDelta,
 ) -> StoreResult<Option<Rotated>> {
     let now = sources.clock.now();
-    let rotated = Rotated { secret: fresh_secret(sources), overlap_until: now + overlap };
-    let there = store.rotate_secret(id, owner, &rotated.secret, rotated.overlap_until, now).await?;
+    let key = SigningKey::generate(Scheme::V1, &*sources.entropy);
+    let rotated = Rotated { key, overlap_until: now + overlap };
+    let there = store.rotate_secret(id, owner, &rotated.key, rotated.overlap_until, now).await?;
     Ok(there.then_some(rotated))
 }
 
@@ -83,8 +84,4 @@ pub fn overlap(asked: HumanDuration) -> Result<TimeDelta, Invalid> {
         Ok(overlap) if asked.0 <= MAX_OVERLAP => Ok(overlap),
         _ => Err(Invalid::field("overlap", "must be 0s to 168h")),
     }
-}
-
-fn fresh_secret(sources: &Sources) -> Secret {
-    Secret::new(WebhookSecret::generate(&*sources.entropy).expose())
 }

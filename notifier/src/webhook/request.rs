@@ -1,7 +1,7 @@
 //! The request of one attempt, as the contract of "The webhook" lays it out.
 
 use chrono::{DateTime, Utc};
-use messaging::webhook::{ID_HEADER, NotASecret, SIGNATURE_HEADER, TIMESTAMP_HEADER, WebhookSecret};
+use messaging::webhook::{ID_HEADER, SIGNATURE_HEADER, SigningKey, TIMESTAMP_HEADER};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use crate::domain::{Endpoint, Message};
@@ -19,9 +19,6 @@ pub enum Unsendable {
     /// A header of the subscription has no proper name.
     #[error("a header's name can't be sent")]
     HeaderName(#[from] reqwest::header::InvalidHeaderName),
-    /// A stored secret can't be read.
-    #[error("a signing secret can't be read")]
-    Secret(#[from] NotASecret),
     /// There is no secret to sign with.
     #[error("the subscription has no live signing secret")]
     NoSecret,
@@ -43,13 +40,10 @@ pub fn headers(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Re
     Ok(headers)
 }
 
-/// One signature per live secret, so that a receiver that still holds the old one during a
+/// One signature per live key, so that a receiver that still holds the old one during a
 /// rotation finds its own.
 fn signatures(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Result<String, Unsendable> {
-    let mut signatures = Vec::new();
-    for secret in endpoint.live_secrets(now) {
-        let secret: WebhookSecret = secret.expose().parse()?;
-        signatures.push(secret.sign(&message.id, now.timestamp(), &message.body));
-    }
+    let sign = |key: &SigningKey| key.sign(&message.id, now.timestamp(), &message.body);
+    let signatures: Vec<_> = endpoint.live_keys(now).map(sign).collect();
     if signatures.is_empty() { Err(Unsendable::NoSecret) } else { Ok(signatures.join(" ")) }
 }

@@ -11,7 +11,7 @@ use notifier::engine::{Engine, EngineParts, Ingest};
 use notifier::store::Store;
 use prometheus::Registry;
 use runtime::testing::{ManualClock, SeededEntropy};
-use runtime::{Clock, Secret, Shutdown, Sources};
+use runtime::{Clock, Shutdown, Sources};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -72,7 +72,7 @@ async fn subscribe(store: &dyn Store, url: &str, clock: &ManualClock) -> Subscri
         created_at: clock.now(),
         updated_at: clock.now(),
     };
-    let made = store.create(&subscription, &Secret::new(secret(1).expose())).await.expect("a store");
+    let made = store.create(&subscription, &secret(1).into()).await.expect("a store");
     made.expect("the name is free");
     subscription.id
 }

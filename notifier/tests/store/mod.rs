@@ -2,14 +2,28 @@
 
 pub mod deliveries;
 pub mod log;
+pub mod secrets;
+mod shelf;
 pub mod subscriptions;
 mod world;
 
+pub use shelf::{Open, Run, Shelf};
 pub use world::World;
 
-/// Makes a test of every case, each in a world of its own from `$world`.
+/// Makes a test of every case, each in a world of its own from `$world`, or over a database of its
+/// own from `$shelf`.
 macro_rules! suite {
-    ($world:ident) => {
+    ($world:ident, $shelf:ident) => {
+        store::cases!($shelf, secrets,
+            a_rotated_secret_signs_beside_the_new_one_until_its_very_end
+            no_more_than_five_secrets_are_live_and_the_oldest_goes_first
+            a_secret_is_kept_encrypted_and_signs_all_the_same
+            what_is_in_plain_text_or_under_an_older_key_is_encrypted_under_the_first
+            a_key_that_is_missing_is_named_with_how_many_subscriptions_need_it
+            a_subscription_whose_secret_cant_be_read_is_left_to_those_who_can
+            a_secret_put_in_anothers_row_signs_nothing_and_holds_nobody_else_back
+            without_a_key_nothing_is_sealed_or_unsealed
+        );
         store::cases!($world, deliveries,
             an_event_makes_one_notification_per_subscription_however_often_it_arrives
             an_event_with_odd_attributes_is_kept_like_any_other
@@ -31,7 +45,6 @@ macro_rules! suite {
             another_merchants_subscription_is_not_there
             lists_page_newest_first
             a_change_reaches_the_directory
-            rotation_signs_with_both_secrets_until_the_overlap_ends
             deleting_cancels_what_was_pending
         );
         store::cases!($world, log,

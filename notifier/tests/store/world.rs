@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use messaging::Event;
+use messaging::webhook::{Scheme, SigningKey};
 use notifier::domain::attempt::AttemptResult;
 use notifier::domain::audit::{Action, Audit};
 use notifier::domain::notification::StateName;
@@ -17,8 +18,8 @@ use notifier::store::{
     Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Store, Want,
 };
 use runtime::http::Page;
-use runtime::testing::{ManualClock, manual_sources};
-use runtime::{Clock, Secret, Sources};
+use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
+use runtime::{Clock, Sources};
 
 pub struct World {
     pub store: Arc<dyn Store>,
@@ -69,9 +70,14 @@ impl World {
         }
     }
 
+    /// A signing key, always the same for the same `seed`.
+    pub fn key(seed: u64) -> SigningKey {
+        SigningKey::generate(Scheme::V1, &SeededEntropy::new(seed))
+    }
+
     pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {
         let subscription = self.unsaved(Self::draft(name), merchant);
-        let made = self.store.create(&subscription, &Secret::new("whsec_Zmlyc3Q=")).await.expect("a store");
+        let made = self.store.create(&subscription, &Self::key(1)).await.expect("a store");
         made.expect("the name is free");
         subscription.id
     }

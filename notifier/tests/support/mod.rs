@@ -11,7 +11,6 @@ use messaging::Ladder;
 use messaging::webhook::WebhookSecret;
 use notifier::domain::{AckRule, Endpoint, Message, RequestTimeout, SigningSecret, SubscriptionId};
 use notifier::webhook::{AddressPolicy, SystemLookup, WebhookClient};
-use runtime::Secret;
 use runtime::duration::HumanDuration;
 use runtime::testing::{ManualClock, SeededEntropy};
 use uuid::Uuid;
@@ -33,7 +32,7 @@ pub fn endpoint(url: &str) -> Endpoint {
         ladder: Ladder::default(),
         max_in_flight: 32,
         rate_limit: None,
-        secrets: vec![SigningSecret { secret: Secret::new(secret(1).expose()), expires_at: None }],
+        secrets: vec![SigningSecret { key: secret(1).into(), expires_at: None }],
     }
 }
 

@@ -12,7 +12,7 @@ use notifier::engine::{Dispatcher, Engine, EngineParts, Ingest};
 use prometheus::Registry;
 use runtime::background::{Progress, Worker};
 use runtime::testing::{ManualClock, manual_sources};
-use runtime::{Clock, Secret, Shutdown, Sources};
+use runtime::{Clock, Shutdown, Sources};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -120,6 +120,6 @@ fn entry(n: usize, draft: Draft, clock: &ManualClock) -> Entry {
         created_at: clock.now(),
         updated_at: clock.now(),
     };
-    let secrets = vec![SigningSecret { secret: Secret::new(secret(1).expose()), expires_at: None }];
+    let secrets = vec![SigningSecret { key: secret(1).into(), expires_at: None }];
     Entry::new(&subscription, secrets)
 }

@@ -5,11 +5,13 @@ mod list;
 mod notifications;
 mod record;
 mod replays;
+mod secrets;
 mod subscriptions;
 mod upkeep;
 
 use std::sync::Arc;
 
+use runtime::Vault;
 use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 
@@ -22,13 +24,20 @@ use crate::domain::Directory;
 pub struct PostgresStore {
     pool: PgPool,
     cache: DirectoryCache,
+    vault: Arc<Vault>,
 }
 
 impl PostgresStore {
     /// The store behind `pool`, its schema brought up to date.
     pub async fn migrate(pool: PgPool) -> anyhow::Result<Self> {
         sqlx::migrate!("../migrations/notifier/postgres").run(&pool).await?;
-        Ok(Self { pool, cache: DirectoryCache::default() })
+        Ok(Self { pool, cache: DirectoryCache::default(), vault: Arc::default() })
+    }
+
+    /// The same store with its secrets kept in `vault`; without one they are kept in plain text.
+    #[must_use]
+    pub fn with_vault(self, vault: Arc<Vault>) -> Self {
+        Self { vault, ..self }
     }
 
     /// The directory at `version`, which `connection` has read.
@@ -44,13 +53,14 @@ impl PostgresStore {
         .fetch_all(&mut *connection)
         .await?;
         let secrets = sqlx::query_as(
-            "SELECT k.subscription_id, k.secret, k.expires_at FROM subscription_secrets k
+            "SELECT k.subscription_id, k.ordinal, k.key_id, k.secret, k.expires_at FROM subscription_secrets k
              JOIN subscriptions s ON s.id = k.subscription_id
              WHERE s.deleted_at IS NULL ORDER BY k.subscription_id, k.ordinal DESC",
         )
         .fetch_all(&mut *connection)
         .await?;
-        let directory = cache::directory::<chrono::DateTime<chrono::Utc>>(subscriptions, secrets)?;
+        let directory =
+            cache::directory::<chrono::DateTime<chrono::Utc>>(subscriptions, secrets, &self.vault)?;
         self.cache.keep(version, &directory);
         Ok(directory)
     }

@@ -1,16 +1,16 @@
-//! Subscriptions and their secrets.
+//! Subscriptions.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::Secret;
+use messaging::webhook::SigningKey;
 use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::{PostgresStore, bump_version};
+use super::{PostgresStore, bump_version, secrets};
 use crate::domain::subscription::Patch;
 use crate::domain::{Subscription, SubscriptionId};
-use crate::store::rows::{MAX_SECRETS, SubscriptionRow, definition_text, narrow, subscription_columns};
+use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
 use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
 
 type Row = SubscriptionRow<DateTime<Utc>>;
@@ -20,7 +20,7 @@ impl SubscriptionStore for PostgresStore {
     async fn create(
         &self,
         subscription: &Subscription,
-        secret: &Secret,
+        key: &SigningKey,
     ) -> StoreResult<Result<(), NameTaken>> {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
@@ -42,11 +42,7 @@ impl SubscriptionStore for PostgresStore {
         if inserted.rows_affected() == 0 {
             return Ok(Err(NameTaken));
         }
-        sqlx::query("INSERT INTO subscription_secrets (subscription_id, ordinal, secret) VALUES ($1, 1, $2)")
-            .bind(subscription.id.0)
-            .bind(secret.expose())
-            .execute(&mut *transaction)
-            .await?;
+        secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
         transaction.commit().await?;
         Ok(Ok(()))
     }
@@ -133,7 +129,7 @@ impl SubscriptionStore for PostgresStore {
         &self,
         id: SubscriptionId,
         owner: Option<&str>,
-        secret: &Secret,
+        key: &SigningKey,
         overlap_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> StoreResult<bool> {
@@ -142,31 +138,7 @@ impl SubscriptionStore for PostgresStore {
         if find(&mut transaction, id, owner).await?.is_none() {
             return Ok(false);
         }
-        // Postgres' LEAST passes over NULL.
-        sqlx::query(
-            "UPDATE subscription_secrets SET expires_at = LEAST(expires_at, $2) WHERE subscription_id = $1",
-        )
-        .bind(id.0)
-        .bind(overlap_until)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "INSERT INTO subscription_secrets (subscription_id, ordinal, secret)
-             SELECT $1, coalesce(max(ordinal), 0) + 1, $2 FROM subscription_secrets WHERE subscription_id = $1",
-        )
-        .bind(id.0)
-        .bind(secret.expose())
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "DELETE FROM subscription_secrets WHERE subscription_id = $1 AND (expires_at <= $2 OR ordinal <=
-                 (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = $1) - $3)",
-        )
-        .bind(id.0)
-        .bind(now)
-        .bind(MAX_SECRETS)
-        .execute(&mut *transaction)
-        .await?;
+        secrets::rotate(&mut transaction, id, key, &self.vault, overlap_until, now).await?;
         transaction.commit().await?;
         Ok(true)
     }

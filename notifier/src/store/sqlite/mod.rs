@@ -7,11 +7,13 @@ mod moves;
 mod notifications;
 mod record;
 mod replays;
+mod secrets;
 mod subscriptions;
 mod upkeep;
 
 use std::sync::Arc;
 
+use runtime::Vault;
 use runtime::database::{Sqlite, StoreResult};
 use sqlx::{SqliteConnection, SqliteTransaction};
 
@@ -24,13 +26,20 @@ use crate::domain::Directory;
 pub struct SqliteStore {
     db: Sqlite,
     cache: DirectoryCache,
+    vault: Arc<Vault>,
 }
 
 impl SqliteStore {
     /// The store in `db`, its schema brought up to date.
     pub async fn migrate(db: Sqlite) -> anyhow::Result<Self> {
         sqlx::migrate!("../migrations/notifier/sqlite").run(&db.writer).await?;
-        Ok(Self { db, cache: DirectoryCache::default() })
+        Ok(Self { db, cache: DirectoryCache::default(), vault: Arc::default() })
+    }
+
+    /// The same store with its secrets kept in `vault`; without one they are kept in plain text.
+    #[must_use]
+    pub fn with_vault(self, vault: Arc<Vault>) -> Self {
+        Self { vault, ..self }
     }
 
     async fn begin(&self) -> StoreResult<SqliteTransaction<'static>> {
@@ -53,13 +62,13 @@ impl SqliteStore {
         .fetch_all(&mut *connection)
         .await?;
         let secrets = sqlx::query_as(
-            "SELECT k.subscription_id, k.secret, k.expires_at FROM subscription_secrets k
+            "SELECT k.subscription_id, k.ordinal, k.key_id, k.secret, k.expires_at FROM subscription_secrets k
              JOIN subscriptions s ON s.id = k.subscription_id
              WHERE s.deleted_at IS NULL ORDER BY k.subscription_id, k.ordinal DESC",
         )
         .fetch_all(&mut *connection)
         .await?;
-        let directory = cache::directory::<i64>(subscriptions, secrets)?;
+        let directory = cache::directory::<i64>(subscriptions, secrets, &self.vault)?;
         self.cache.keep(version, &directory);
         Ok(directory)
     }

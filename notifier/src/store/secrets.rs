@@ -1,0 +1,149 @@
+//! Signing keys as they lie in their table: sealed, each for its own row.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use messaging::webhook::SigningKey;
+use runtime::Vault;
+use runtime::database::StoreResult;
+use runtime::vault::{Sealed, Unreadable};
+use uuid::Uuid;
+
+use super::rows::{StoredTime, optional, readable};
+use crate::domain::{SigningSecret, SubscriptionId};
+
+/// The most signing keys a subscription has at once; a rotation beyond it drops the oldest.
+pub(super) const MAX_SECRETS: i64 = 5;
+
+/// A key of the configuration that is not there, though secrets are encrypted under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingKey {
+    /// Its id.
+    pub id: String,
+    /// How many subscriptions' secrets need it.
+    pub subscriptions: i64,
+}
+
+/// A row of the secrets' table. Rows are walked in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// Whose secret.
+    pub subscription: SubscriptionId,
+    /// Which of its secrets; they count from 1.
+    pub ordinal: i64,
+}
+
+impl SecretPlace {
+    /// Before every row.
+    pub const START: Self = Self { subscription: SubscriptionId(Uuid::nil()), ordinal: 0 };
+
+    /// What binds a sealed secret to its row.
+    fn bytes(self) -> Vec<u8> {
+        let table: &[u8] = b"subscription_secrets";
+        [table, self.subscription.0.as_bytes(), &self.ordinal.to_be_bytes()].concat()
+    }
+
+    pub(super) fn seal(self, key: &SigningKey, vault: &Vault) -> Sealed {
+        vault.seal(&key.expose(), &self.bytes())
+    }
+}
+
+/// What one step of sealing anew did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resealed {
+    /// Secrets that are under the first key now.
+    pub resealed: usize,
+    /// The last row looked at, where the next step begins; `None`: there is none left.
+    pub last: Option<SecretPlace>,
+}
+
+/// How secrets are kept.
+#[async_trait]
+pub trait SecretStore: Send + Sync + 'static {
+    /// Which keys secrets are encrypted under that the vault does not have.
+    async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>>;
+
+    /// Looks at up to `limit` secrets after `after` that are not under the vault's first key, and
+    /// seals those that can be read under it. Without a key nothing is done: what was encrypted is
+    /// never written in plain text again.
+    async fn reseal(&self, after: SecretPlace, limit: u32) -> StoreResult<Resealed>;
+}
+
+/// A sealed secret with its place.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SealedRow {
+    pub(super) subscription_id: Uuid,
+    pub(super) ordinal: i64,
+    pub(super) key_id: Option<String>,
+    pub(super) secret: Vec<u8>,
+}
+
+impl SealedRow {
+    pub(super) fn place(&self) -> SecretPlace {
+        SecretPlace { subscription: SubscriptionId(self.subscription_id), ordinal: self.ordinal }
+    }
+
+    fn open(self, vault: &Vault) -> Result<SigningKey, Unreadable> {
+        let place = self.place().bytes();
+        let secret = vault.open(&Sealed { key_id: self.key_id, bytes: self.secret }, &place)?;
+        secret.expose().parse().map_err(|_| Unreadable::Altered)
+    }
+
+    /// The same secret under the vault's first key; `None`: it can't be read.
+    pub(super) fn reseal(self, vault: &Vault) -> Option<Sealed> {
+        let place = self.place();
+        Some(place.seal(&self.open(vault).ok()?, vault))
+    }
+}
+
+/// A secret as the directory reads it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct SecretRow<Time> {
+    #[sqlx(flatten)]
+    sealed: SealedRow,
+    expires_at: Option<Time>,
+}
+
+/// The secrets of a directory.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// By subscription, each in the order of the rows.
+    pub(super) readable: HashMap<SubscriptionId, Vec<SigningSecret>>,
+    /// Whose secrets can't all be read.
+    pub(super) unreadable: HashSet<SubscriptionId>,
+}
+
+/// Opens `rows`; says in the log when some can't be.
+pub(super) fn open_all<Time: StoredTime>(rows: Vec<SecretRow<Time>>, vault: &Vault) -> StoreResult<Opened> {
+    let mut all = Opened::default();
+    let mut first = None;
+    for SecretRow { sealed, expires_at } in rows {
+        let subscription = SubscriptionId(sealed.subscription_id);
+        let expires_at = readable(optional(expires_at).ok(), "secret of subscription", subscription)?;
+        match sealed.open(vault) {
+            Ok(key) => {
+                all.readable.entry(subscription).or_default().push(SigningSecret { key, expires_at });
+            }
+            Err(error) => {
+                all.unreadable.insert(subscription);
+                first.get_or_insert((subscription, error));
+            }
+        }
+    }
+    if let Some((subscription, error)) = first {
+        let count = all.unreadable.len();
+        tracing::error!(subscription.id = %subscription, subscriptions = count, %error, "secrets.unreadable");
+    }
+    Ok(all)
+}
+
+/// Those of `counts` (how many subscriptions use each key) that `vault` does not have.
+pub(super) fn missing(counts: Vec<(String, i64)>, vault: &Vault) -> Vec<MissingKey> {
+    let unknown = counts.into_iter().filter(|(id, _)| vault.key_ids().all(|known| known != id));
+    unknown.map(|(id, subscriptions)| MissingKey { id, subscriptions }).collect()
+}
+
+/// What [`SecretStore::missing_keys`] asks of either database.
+pub(super) const KEYS_IN_USE: &str =
+    "SELECT key_id, count(DISTINCT subscription_id) FROM subscription_secrets
+    WHERE key_id IS NOT NULL GROUP BY key_id ORDER BY key_id";
