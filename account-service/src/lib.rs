@@ -23,6 +23,7 @@ use prometheus::Registry;
 use runtime::background::{self, Worker};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub merchant: String,
     /// Time and fresh ids.
     pub sources: Sources,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// A service that is ready to be served.
@@ -89,7 +92,8 @@ impl Parts {
             post: post.clone(),
             metrics: post.metrics.clone(),
         };
-        Some(Box::new(Intake::new("results.intake", broker, RECHARGE_RESULTS, handler)))
+        let intake = Intake::new("results.intake", broker, RECHARGE_RESULTS, handler);
+        Some(Box::new(intake.with_spans(self.spans.clone(), self.sources.clock.clone())))
     }
 
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use runtime::http::healthcheck::ask_readyz;
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, telemetry};
 use tokio::net::TcpListener;
 
@@ -39,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     tracing::info!(listen = %listener.local_addr()?, database = %settings.database_url, "account_service.started");
+    let (spans, posting) = Spans::start(&settings.common.trace, "account-service")?;
     let parts = Parts {
         keyring: settings.common.keyring(),
         store,
@@ -47,6 +49,9 @@ async fn main() -> anyhow::Result<()> {
         queue,
         merchant: settings.merchant,
         sources,
+        spans,
     };
-    run(listener, parts, shutdown).await
+    let ended = run(listener, parts, shutdown).await;
+    posting.finish().await;
+    ended
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runtime::SharedClock;
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::trace::{Span, Spans};
 
 use crate::broker::{Broker, Consumer, Delivery, Queue, Settlement};
 use crate::event::Event;
+use crate::spans;
 
 /// How many messages one round takes at most.
 const MAX_BATCH: usize = 500;
@@ -54,6 +57,7 @@ pub struct Intake<H> {
     last_batch: usize,
     wait: Duration,
     consumer: Option<Box<dyn Consumer>>,
+    traced: Option<(Spans, SharedClock)>,
 }
 
 /// The handler answered for another number of events than it was given.
@@ -78,6 +82,7 @@ impl<H: HandleEvents> Intake<H> {
             last_batch: 0,
             wait: WAIT,
             consumer: None,
+            traced: None,
         }
     }
 
@@ -97,6 +102,13 @@ impl<H: HandleEvents> Intake<H> {
         self
     }
 
+    /// The same intake, which tells `spans` how long its handler took over each event.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Spans, clock: SharedClock) -> Self {
+        self.traced = Some((spans, clock));
+        self
+    }
+
     async fn round(&mut self, consumer: &mut dyn Consumer) -> Result<(), RoundError> {
         let linger = if is_flood(self.last_batch, self.max_batch) { self.linger } else { Duration::ZERO };
         let deliveries = consumer.receive(self.max_batch, self.wait, linger).await?;
@@ -106,7 +118,7 @@ impl<H: HandleEvents> Intake<H> {
         }
         let Batch { tags, events, mut settlements } = Batch::read(deliveries);
         if !events.is_empty() {
-            let verdicts = self.handler.handle(events).await?;
+            let verdicts = self.handle(events).await?;
             if verdicts.len() != tags.len() {
                 return Err(Miscounted { verdicts: verdicts.len(), events: tags.len() }.into());
             }
@@ -124,6 +136,19 @@ impl<H: HandleEvents> Intake<H> {
 /// Whether a batch was so large that the next one is worth waiting for.
 fn is_flood(last_batch: usize, max_batch: usize) -> bool {
     last_batch >= FLOOD.min(max_batch)
+}
+
+impl<H: HandleEvents> Intake<H> {
+    async fn handle(&mut self, events: Vec<Event>) -> Result<Vec<Verdict>, RoundError> {
+        let Some((spans, clock)) = &self.traced else { return self.handler.handle(events).await };
+        let open = spans::handling(spans, &events, (self.name, self.queue.name), clock.now());
+        let verdicts = self.handler.handle(events).await?;
+        let ended_at = clock.now();
+        for span in open {
+            spans.finish(Span { ended_at, ..span });
+        }
+        Ok(verdicts)
+    }
 }
 
 impl From<Verdict> for Settlement {

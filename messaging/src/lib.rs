@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod event;
 pub mod ladder;
 pub mod outbox;
+mod spans;
 pub mod webhook;
 
 pub use broker::{Broker, BrokerUrl, Consumer};

@@ -6,6 +6,7 @@ use anyhow::Context;
 use notifier::{Parts, Settings, run, secrets, store};
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, http, telemetry};
 use tokio::net::TcpListener;
 
@@ -28,13 +29,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
     let listen = settings.listen.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen}"))?;
-    let Some(parts) = parts(&settings, &shutdown).await? else { return Ok(()) };
+    let (spans, posting) = Spans::start(&settings.common.trace, "notifier")?;
+    let Some(parts) = parts(&settings, &shutdown, spans).await? else { return Ok(()) };
     tracing::info!(http.listen = %listen, database = %settings.database_url, broker = %settings.broker_url, "service.started");
-    run(listener, parts, shutdown).await
+    let ended = run(listener, parts, shutdown).await;
+    posting.finish().await;
+    ended
 }
 
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
-async fn parts(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Option<Parts>> {
+async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let sources = Sources::system();
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
     let open = || store::open(&settings.database_url, settings.database_max_connections, vault.clone());
@@ -49,5 +53,6 @@ async fn parts(settings: &Settings, shutdown: &Shutdown) -> anyhow::Result<Optio
         sources,
         allow_private_targets: settings.allow_private_targets.0.clone(),
         max_in_flight: settings.max_in_flight,
+        spans,
     }))
 }

@@ -13,6 +13,7 @@ use messaging::consumer::Intake;
 use prometheus::Registry;
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub allow_private_targets: Vec<IpNet>,
     /// How many attempts may be under way at once.
     pub max_in_flight: u32,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// The parts put together, not yet running.
@@ -67,7 +70,7 @@ impl Service {
     /// Puts `parts` together; what runs ends with `shutdown`. Must be called inside of a tokio
     /// runtime.
     pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let Parts { keyring, store, broker, sources, allow_private_targets, max_in_flight } = parts;
+        let Parts { keyring, store, broker, sources, allow_private_targets, max_in_flight, spans } = parts;
         let policy = Arc::new(AddressPolicy::allowing(allow_private_targets));
         let client = WebhookClient::new(policy, Arc::new(SystemLookup), sources.clock.clone());
         let sender = Arc::new(client.context("no HTTP client can be made")?);
@@ -80,9 +83,12 @@ impl Service {
             max_in_flight,
         };
         let engine = Engine::new(engine_parts, &metrics).context("the engine's metrics")?;
+        let engine = engine.with_spans(spans.clone());
+        let intake = Intake::new("notifier.intake", broker.clone(), NOTIFIER_EVENTS, engine.ingest())
+            .with_spans(spans, sources.clock.clone());
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
-            .with("broker", Arc::new(Queue(broker.clone())));
+            .with("broker", Arc::new(Queue(broker)));
         let replays_wake = Arc::new(Notify::new());
         let upkeep_wake = Arc::new(Notify::new());
         let (schedule, replays, upkeep) = (engine.schedule(), replays_wake.clone(), upkeep_wake.clone());
@@ -91,7 +97,7 @@ impl Service {
         let (endpoints, openapi) = api::endpoints(tools.clone());
         Ok(Self {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
-            intake: Intake::new("notifier.intake", broker, NOTIFIER_EVENTS, engine.ingest()),
+            intake,
             engine,
             replays: RunReplays(tools.clone()),
             reseal,

@@ -8,6 +8,8 @@ use std::time::Duration;
 use messaging::consumer::{HandleEvents, Verdict as Settled};
 use notifier::domain::subscription::Draft;
 use notifier::domain::{FailureClass, Outcome, Verdict};
+use runtime::testing::collector::Collector;
+use runtime::trace::Spans;
 use support::memory::Row;
 use support::receiver::{Act, Receiver, answer};
 use support::rig::{Rig, climbing, draft, id};
@@ -318,4 +320,38 @@ async fn an_outage_while_taking_in_frees_all_room_again() {
     rig.take_in(1).await;
     rig.dispatch().await;
     rig.store.wait_until(|rows| delivered(rows) == 1).await;
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_of_its_events_trace_which_the_receiver_is_told() {
+    let receiver = Receiver::start(vec![answer(500, "", "no"), answer(200, "", "ok")]).await;
+    let collector = Collector::start().await;
+    let (spans, posting) = Spans::start(&collector.settings(), "notifier").expect("an exporter");
+    let mut rig = Rig::new(vec![climbing(&receiver.url(), &["1m"])]).with_spans(spans);
+    let mut event = rig.event();
+    event.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
+    rig.ingest.handle(vec![event.clone()]).await.expect("taken in");
+    rig.store.wait_until(|rows| attempts(rows) == 1).await;
+    rig.after(MINUTE * 2).await;
+    let rows = rig.store.wait_until(|rows| delivered(rows) == 1).await;
+    posting.finish().await;
+
+    let collected = collector.wait_for(2).await;
+    let told: Vec<String> = receiver
+        .requests()
+        .iter()
+        .map(|request| request.header("traceparent").expect("a trace").to_owned())
+        .collect();
+    assert_ne!(told[0], told[1], "each attempt has an id of its own");
+    for (number, span) in collected.iter().enumerate() {
+        assert_eq!(told[number], format!("00-{}-{}-01", span.trace_id(), span.span_id()));
+        assert_eq!(span.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(span.parent_id(), "b7ad6b7169203331");
+        assert_eq!(span.attribute("attempt.number"), Some((number + 1).to_string()));
+        assert_eq!(span.attribute("messaging.message.id").as_ref(), Some(&event.id));
+        assert!(!format!("{span:?}").contains("t0ken"), "what a URL holds beyond its host is nobody's");
+    }
+    let classes = [0, 1].map(|n| collected[n].attribute("error.type"));
+    assert_eq!(classes, [Some("status".into()), None]);
+    assert_eq!(rows[0].message.traceparent, event.traceparent, "what is kept is the event's own");
 }

@@ -4,6 +4,7 @@ use anyhow::Context;
 use pay_service::{Parts, Settings, run, store};
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, http, telemetry};
 use tokio::net::TcpListener;
 
@@ -25,13 +26,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
     let listen = settings.listen.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen}"))?;
-    let Some(parts) = parts(&settings, &shutdown).await else { return Ok(()) };
+    let (spans, posting) = Spans::start(&settings.common.trace, "pay-service")?;
+    let Some(parts) = parts(&settings, &shutdown, spans).await else { return Ok(()) };
     tracing::info!(http.listen = %listen, database = %settings.database_url, broker = %settings.broker_url, "service.started");
-    run(listener, parts, shutdown).await
+    let ended = run(listener, parts, shutdown).await;
+    posting.finish().await;
+    ended
 }
 
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
-async fn parts(settings: &Settings, shutdown: &Shutdown) -> Option<Parts> {
+async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> Option<Parts> {
     let sources = Sources::system();
     let open = || store::open(&settings.database_url, settings.database_max_connections);
     let store = until_open("database", shutdown, open).await?;
@@ -39,5 +43,5 @@ async fn parts(settings: &Settings, shutdown: &Shutdown) -> Option<Parts> {
     let broker = until_open("broker", shutdown, open).await?;
     let keyring = settings.common.keyring();
     let sandbox_secret = settings.sandbox_channel_secret.clone();
-    Some(Parts { keyring, store, broker, sources, sandbox_secret })
+    Some(Parts { keyring, store, broker, sources, sandbox_secret, spans })
 }

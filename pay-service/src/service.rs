@@ -12,6 +12,7 @@ use messaging::{Broker, Relay};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
 use runtime::startup::until_open;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub sources: Sources,
     /// What the sandbox channel signs its callbacks with; without it they are not taken.
     pub sandbox_secret: Option<WebhookSecret>,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// The parts put together, not yet running.
@@ -54,9 +57,9 @@ pub struct Service {
 impl Service {
     /// Puts `parts` together. Spawns the writer of new recharges, which ends with the router.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keyring, store, broker, sources, sandbox_secret } = parts;
+        let Parts { keyring, store, broker, sources, sandbox_secret, spans } = parts;
         let (metrics, wake, outbox) = (Metrics::new(), Arc::new(Notify::new()), store.outbox());
-        let relay = Relay::new(outbox.clone(), broker.clone(), sources.clone());
+        let relay = Relay::new(outbox.clone(), broker.clone(), sources.clone()).with_spans(spans);
         let gauge = OutboxGauge::register(&metrics.registry(), outbox, sources.clock.clone())
             .expect("the registry is new and holds other names");
         let readiness = Readiness::new()

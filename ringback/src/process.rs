@@ -12,6 +12,7 @@ use messaging::broker::BrokerUrl;
 use messaging::webhook::WebhookSecret;
 use runtime::database::DatabaseUrl;
 use runtime::keys::Keyring;
+use runtime::trace::{Posting, Spans, TraceSettings};
 use runtime::{Secret, Shutdown, Sources};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -43,6 +44,7 @@ pub struct Process {
     pub keys: Keys,
     services: JoinSet<anyhow::Result<()>>,
     shutdown: Shutdown,
+    postings: Vec<Posting>,
 }
 
 struct Listeners {
@@ -56,6 +58,8 @@ struct Ground<'a> {
     folder: &'a Path,
     sources: Sources,
     broker: Arc<dyn Broker>,
+    trace: &'a TraceSettings,
+    postings: Vec<Posting>,
 }
 
 impl Process {
@@ -67,7 +71,8 @@ impl Process {
         let folder = settings.data_dir.as_path();
         let broker = BrokerUrl::Sqlite(folder.join("broker.db"));
         let broker = messaging::broker::open(&broker, "ringback", &sources).await?;
-        let ground = Ground { folder, sources, broker };
+        let trace = &settings.common.trace;
+        let mut ground = Ground { folder, sources, broker, trace, postings: Vec::new() };
 
         let mut services = JoinSet::new();
         services.spawn(pay_service::run(listeners.pay, ground.pay(&keys).await?, shutdown.clone()));
@@ -80,7 +85,7 @@ impl Process {
             .context("can't subscribe the account-service")?;
         let account = ground.account(&keys, &secret, addresses.pay).await?;
         services.spawn(account_service::run(listeners.account, account, shutdown.clone()));
-        Ok(Self { addresses, keys, services, shutdown })
+        Ok(Self { addresses, keys, services, shutdown, postings: ground.postings })
     }
 
     /// Runs until all three have ended. When one ends by itself, the others are stopped.
@@ -89,6 +94,9 @@ impl Process {
         while let Some(ended) = self.services.join_next().await {
             self.shutdown.stop_softly();
             outcome = outcome.and(ended.context("a service panicked").flatten());
+        }
+        for posting in self.postings {
+            posting.finish().await;
         }
         outcome
     }
@@ -109,17 +117,25 @@ impl Ground<'_> {
         DatabaseUrl::Sqlite(self.folder.join(name))
     }
 
-    async fn pay(&self, keys: &Keys) -> anyhow::Result<pay_service::Parts> {
+    /// Where the spans of `service` go.
+    fn spans(&mut self, service: &'static str) -> anyhow::Result<Spans> {
+        let (spans, posting) = Spans::start(self.trace, service)?;
+        self.postings.push(posting);
+        Ok(spans)
+    }
+
+    async fn pay(&mut self, keys: &Keys) -> anyhow::Result<pay_service::Parts> {
         Ok(pay_service::Parts {
             keyring: keyring(keys),
             store: pay_service::store::open(&self.database("pay.db"), 1).await?,
             broker: self.broker.clone(),
             sources: self.sources.clone(),
             sandbox_secret: Some(webhook_secret(&keys.sandbox_channel_secret)?),
+            spans: self.spans("pay-service")?,
         })
     }
 
-    async fn notifier(&self, keys: &Keys, settings: &Settings) -> anyhow::Result<notifier::Parts> {
+    async fn notifier(&mut self, keys: &Keys, settings: &Settings) -> anyhow::Result<notifier::Parts> {
         let database = self.database("notifier.db");
         let entropy = self.sources.entropy.clone();
         let vault = notifier::secrets::vault(&settings.secret_keys, &database, entropy)?;
@@ -132,11 +148,12 @@ impl Ground<'_> {
             sources: self.sources.clone(),
             allow_private_targets: settings.allow_private_targets.0.clone(),
             max_in_flight: settings.max_in_flight,
+            spans: self.spans("notifier")?,
         })
     }
 
     async fn account(
-        &self,
+        &mut self,
         keys: &Keys,
         secret: &Secret,
         pay: SocketAddr,
@@ -151,6 +168,7 @@ impl Ground<'_> {
             queue: None,
             merchant: ACCOUNT_MERCHANT.to_owned(),
             sources: self.sources.clone(),
+            spans: self.spans("account-service")?,
         })
     }
 }

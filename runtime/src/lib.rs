@@ -18,6 +18,7 @@ pub mod startup;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 pub mod validation;
 pub mod vault;
 

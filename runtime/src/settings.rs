@@ -13,6 +13,7 @@ use crate::duration::HumanDuration;
 use crate::keys::{Keyring, MerchantKeys};
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
+use crate::trace::TraceSettings;
 
 /// What a service binary is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,6 +44,9 @@ pub struct CommonSettings {
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+    /// Whether spans are exported.
+    #[command(flatten)]
+    pub trace: TraceSettings,
 }
 
 impl CommonSettings {

@@ -13,6 +13,7 @@ use messaging::webhook::WebhookSecret;
 use runtime::background::Worker;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
+use runtime::trace::Spans;
 use runtime::{Clock, Secret};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -84,6 +85,7 @@ impl World {
             queue,
             merchant: MERCHANT.into(),
             sources,
+            spans: Spans::off(),
         };
         let service = parts.assemble().expect("assembles");
         Self {

@@ -10,11 +10,13 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::bounded;
 use runtime::problem::Chain;
+use runtime::trace::Spans;
 use uuid::Uuid;
 
 use super::{Claimed, OutboxStore};
 use crate::broker::{Broker, BrokerError};
 use crate::event::Event;
+use crate::spans::{self, Took};
 
 /// How many rows one round takes.
 const MAX_BATCH: u32 = 500;
@@ -35,12 +37,20 @@ pub struct Relay {
     store: Arc<dyn OutboxStore>,
     broker: Arc<dyn Broker>,
     sources: Sources,
+    spans: Spans,
 }
 
 impl Relay {
     /// A relay from `store` to `broker`.
     pub fn new(store: Arc<dyn OutboxStore>, broker: Arc<dyn Broker>, sources: Sources) -> Self {
-        Self { store, broker, sources }
+        Self { store, broker, sources, spans: Spans::off() }
+    }
+
+    /// The same relay, which tells `spans` of what it has published.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// When a row is to be tried again after its failure number `failures`: 1 s, doubling up to
@@ -90,7 +100,12 @@ impl Worker for Relay {
         let full = claimed.len() == MAX_BATCH as usize;
         let (rows, events): (Vec<_>, Vec<_>) =
             claimed.into_iter().map(|Claimed { id, failures, event }| ((id, failures), event)).unzip();
+        let started_at = self.sources.clock.now();
         let answers = self.publish(&events).await;
+        let took = Took { started_at, ended_at: self.sources.clock.now() };
+        for (event, _) in events.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
+            spans::published(&self.spans, event, token, took);
+        }
         let sorted = Sorted::new(rows, answers);
         if !sorted.confirmed.is_empty() {
             bounded(self.store.finish(token, &sorted.confirmed)).await?;

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use super::attempt::{Attempt, AttemptResult, Exchange, Verdict};
 use super::{Endpoint, Lease, NotificationId};
 
-/// What is sent: the same on every attempt, byte for byte.
+/// What is sent: but for the trace context the same on every attempt, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The `webhook-id`: the event's own id, the receiver's deduplication key.
     pub id: String,
     /// The body: `{"type", "timestamp", "data"}`.
     pub body: Bytes,
-    /// The W3C trace context the event happened in.
+    /// The W3C trace context: the event's, and on its way out the attempt's, which lies below it.
     pub traceparent: Option<String>,
 }
 

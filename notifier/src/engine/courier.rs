@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use runtime::batcher::Batcher;
+use runtime::trace::Spans;
 use runtime::{SharedClock, Shutdown};
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +14,7 @@ use crate::domain::{Delivery, NotificationId, Verdict};
 use crate::store::Recorded;
 use crate::webhook::SendWebhook;
 
+use super::attempt_span::AttemptSpan;
 use super::metrics::Metrics;
 use super::recorder::{Fate, Recorder};
 use super::schedule::Schedule;
@@ -28,19 +30,20 @@ pub struct Courier {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: Shutdown,
+    pub(super) spans: Spans,
 }
 
 impl Courier {
     /// Starts the attempt at `delivery` now; `slot` is held until its result is recorded.
     pub fn dispatch(&self, delivery: Delivery, slot: Slot) {
         let courier = self.clone();
-        let attempt = async move { courier.deliver(&delivery, slot).await };
+        let attempt = async move { courier.deliver(delivery, slot).await };
         let shutdown = self.shutdown.clone();
         // What is dropped here keeps its lease and is tried again when that is over.
         self.tasks.spawn(async move { shutdown.unless_hard(attempt).await });
     }
 
-    async fn deliver(&self, delivery: &Delivery, mut slot: Slot) {
+    async fn deliver(&self, mut delivery: Delivery, mut slot: Slot) {
         let now = self.clock.now();
         if now + delivery.endpoint.timeout.get() >= delivery.lease.until() {
             self.lose(delivery.notification, "too little of the lease is left to begin");
@@ -51,11 +54,14 @@ impl Courier {
             self.metrics
                 .first_attempt((now - made_at(delivery.notification, now)).to_std().unwrap_or_default());
         }
+        let span = AttemptSpan::of(&delivery, &self.spans);
+        delivery.message.traceparent = Some(span.traceparent());
         let in_flight = self.metrics.in_flight();
         let exchange = self.sender.send(&delivery.endpoint, &delivery.message).await;
         drop(in_flight);
         slot.end(&exchange, self.clock.now());
         self.metrics.attempted(&exchange);
+        span.finish(&delivery, &exchange, &self.spans);
         self.record(delivery.conclude(exchange)).await;
     }
 

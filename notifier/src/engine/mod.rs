@@ -5,6 +5,7 @@
 //! attempts under way.
 
 mod admission;
+mod attempt_span;
 mod courier;
 mod dispatcher;
 mod ingest;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use runtime::batcher::Batcher;
+use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
 use tokio_util::task::TaskTracker;
 
@@ -74,9 +76,17 @@ impl Engine {
             metrics: Metrics::register(registry, parts.max_in_flight)?,
             tasks: TaskTracker::new(),
             shutdown: parts.shutdown,
+            spans: Spans::off(),
         };
         let slots = Slots::new(parts.max_in_flight, wake);
         Ok(Self { store: parts.store, sources: parts.sources, slots, courier })
+    }
+
+    /// The same engine, which tells `spans` of its attempts.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.courier.spans = spans;
+        self
     }
 
     /// The handler for the intake of events.

@@ -8,7 +8,6 @@ mod judge;
 mod request;
 pub mod resolver;
 mod retry_after;
-mod traceparent;
 
 pub use address_policy::{AddressPolicy, Blocked};
 pub use client::{SendWebhook, WebhookClient};

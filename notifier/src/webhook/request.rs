@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use messaging::webhook::{ID_HEADER, SIGNATURE_HEADER, SigningKey, TIMESTAMP_HEADER};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
-use crate::domain::{Endpoint, Message};
+use runtime::trace::TraceContext;
 
-use super::traceparent::traceparent;
+use crate::domain::{Endpoint, Message};
 
 const AGENT: &str = concat!("Ringback/", env!("CARGO_PKG_VERSION"));
 
@@ -35,8 +35,8 @@ pub fn headers(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Re
     headers.insert(ID_HEADER, HeaderValue::from_str(&message.id)?);
     headers.insert(TIMESTAMP_HEADER, HeaderValue::from(now.timestamp()));
     headers.insert(SIGNATURE_HEADER, HeaderValue::from_str(&signatures(endpoint, message, now)?)?);
-    let trace = traceparent(message.traceparent.as_deref(), &message.id);
-    headers.insert("traceparent", HeaderValue::from_str(&trace)?);
+    let trace = TraceContext::of_event(message.traceparent.as_deref(), &message.id);
+    headers.insert("traceparent", HeaderValue::from_str(&trace.to_string())?);
     Ok(headers)
 }
 

@@ -17,6 +17,7 @@ use notifier::{Parts, Service};
 use runtime::background::Worker;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, manual_sources};
+use runtime::trace::Spans;
 use runtime::{Clock, Secret, Shutdown, Sources};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -80,6 +81,7 @@ impl Harness {
             sources: sources.clone(),
             allow_private_targets: vec!["127.0.0.0/8".parse().expect("a network")],
             max_in_flight: 8,
+            spans: Spans::off(),
         };
         let Service { router, replays, .. } = Service::new(parts, Shutdown::new()).expect("a service");
         Self { store, clock, sources, router, replays, _folder: folder }

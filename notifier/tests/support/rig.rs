@@ -12,6 +12,7 @@ use notifier::engine::{Dispatcher, Engine, EngineParts, Ingest};
 use prometheus::Registry;
 use runtime::background::{Progress, Worker};
 use runtime::testing::{ManualClock, manual_sources};
+use runtime::trace::Spans;
 use runtime::{Clock, Shutdown, Sources};
 use serde_json::json;
 use uuid::Uuid;
@@ -71,6 +72,13 @@ impl Rig {
     /// An engine for subscriptions of these drafts.
     pub fn new(drafts: Vec<Draft>) -> Self {
         Self::with_room(256, drafts)
+    }
+
+    /// The same engine, which tells `spans` of its attempts. Before anything is taken in.
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.engine = self.engine.with_spans(spans);
+        (self.ingest, self.dispatcher) = (self.engine.ingest(), self.engine.dispatcher());
+        self
     }
 
     /// A fresh event.

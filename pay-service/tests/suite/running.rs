@@ -7,6 +7,7 @@ use messaging::broker::{NOTIFIER_EVENTS, SqliteBroker};
 use messaging::{Broker, Event};
 use pay_service::Parts;
 use runtime::keys::Keyring;
+use runtime::trace::Spans;
 use runtime::{Secret, Shutdown, Sources};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +28,7 @@ async fn a_commit_rings_the_relay_and_a_soft_stop_ends_everything() {
         broker: broker.clone(),
         sources,
         sandbox_secret: None,
+        spans: Spans::off(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");

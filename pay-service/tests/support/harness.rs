@@ -10,6 +10,7 @@ use messaging::{Event, Relay};
 use pay_service::{Parts, Service};
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, manual_sources};
+use runtime::trace::Spans;
 use runtime::{Clock, Secret};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -56,6 +57,7 @@ impl Harness {
             broker: broker.clone(),
             sources,
             sandbox_secret: secret.map(|secret| secret.parse::<WebhookSecret>().expect("a secret")),
+            spans: Spans::off(),
         });
         Self { backend, broker, clock, relay, router }
     }
