@@ -97,8 +97,9 @@ impl Parts {
     }
 
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
+        let clock = self.sources.clock.clone();
         let app = App {
-            clock: self.sources.clock.clone(),
+            clock: clock.clone(),
             read_results: ReadResults { merchant: self.merchant.clone() },
             request_recharge: RequestRecharge {
                 store: self.store.clone(),
@@ -112,6 +113,7 @@ impl Parts {
                 pay_service: self.pay_service,
                 posting: posting.clone(),
                 merchant: self.merchant.clone(),
+                clock: clock.clone(),
                 metrics: metrics.clone(),
             },
             store: self.store,

@@ -46,7 +46,7 @@ impl Metrics {
             Verdict::Credited(_) => "credited",
             Verdict::Already(_) => "already",
             Verdict::Noted => "noted",
-            Verdict::Refused(refusal) => refusal.slug(),
+            Verdict::Refused(refusal) => refusal.kind().as_str(),
         };
         self.results.with_label_values(&[source.as_str(), word]).inc();
     }

@@ -25,7 +25,7 @@ impl CreditFromQueue {
     fn read(&self, event: Event) -> Result<Arrival, Settled> {
         match self.read.read(&event.kind, event.merchant.as_deref(), event.data.get()) {
             Ok(Told::Result(recharge)) => {
-                Ok(Arrival { recharge, source: CreditSource::Queue, event_id: Some(event.id) })
+                Ok(Arrival::new(recharge, CreditSource::Queue, event.data).by_event(Some(event.id)))
             }
             Ok(Told::NotOurs) => {
                 self.metrics.passed_over(CreditSource::Queue);

@@ -1,5 +1,7 @@
 //! The books, behind a narrow trait whose methods are whole atomic use cases.
 
+mod exception_row;
+mod named;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -13,15 +15,17 @@ use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_postgres, ope
 use runtime::http::Page;
 use uuid::Uuid;
 
+use self::named::Named;
 pub use self::postgres::PostgresStore;
 pub use self::sqlite::SqliteStore;
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
+    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
 };
 
 /// Where accounts, credits and requests are kept.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: ExceptionStore {
     /// Opens an account, unless its number is taken.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened>;
 
@@ -38,8 +42,8 @@ pub trait Store: Send + Sync + 'static {
     async fn audit(&self, limit: u32) -> StoreResult<Audit>;
 
     /// Posts a batch of results in one transaction: new credits, the balances that these move in the
-    /// database (law 8), and what requests learn. One verdict per arrival, in their order; one that is refused holds no
-    /// other back.
+    /// database (law 8), what requests learn, and an exception for each result that is refused. One
+    /// verdict per arrival, in their order; one that is refused holds no other back.
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>>;
 
     /// Records a request before pay-service is asked.
@@ -63,6 +67,28 @@ pub trait Store: Send + Sync + 'static {
     async fn check(&self) -> StoreResult<()>;
 }
 
+/// Where what does not fit is kept.
+#[async_trait]
+pub trait ExceptionStore: Send + Sync + 'static {
+    /// Exceptions, newest first; the page's cursor is an exception's id.
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>>;
+
+    /// The exception with this id.
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>>;
+
+    /// Keeps what does not fit, beside what the books hold about it.
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()>;
+
+    /// Carries out a decision about an exception in one transaction, credit and all; `None` when there
+    /// is no such exception. Of several decisions one is carried out.
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>>;
+}
+
 /// Opens the database and migrates it; `max_connections` counts for Postgres.
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
     match url {
@@ -75,30 +101,19 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
     }
 }
 
-/// How often a batch is posted anew when another process has credited one of its `tx_no`s meanwhile.
-const POSTING_TRIES: u32 = 3;
+/// How often what is posted is tried when another process has credited one of its `tx_no`s, or opened
+/// one of its exceptions, meanwhile.
+const TRIES: u32 = 5;
+/// `PostgreSQL`'s `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
 
-/// Whether another process has written one of these numbers since they were read.
+/// Whether another process has written what was just read, or waits for what was just locked: it is
+/// to be done anew.
 fn collided(error: &StoreError) -> bool {
-    matches!(error, StoreError::Defect(sqlx::Error::Database(error)) if error.is_unique_violation())
-}
-
-/// The numbers by which a batch's part of the books is found; accounts sorted, so that processes
-/// lock them in one order.
-struct Named {
-    accounts: Vec<String>,
-    orders: Vec<Uuid>,
-    tx_nos: Vec<Uuid>,
-}
-
-impl Named {
-    fn by(arrivals: &[Arrival]) -> Self {
-        let recharges = || arrivals.iter().map(|arrival| &arrival.recharge);
-        Self {
-            accounts: distinct(recharges().map(|recharge| recharge.account_no.as_str().to_owned())),
-            orders: distinct(recharges().filter_map(Recharge::order)),
-            tx_nos: distinct(recharges().map(|recharge| recharge.tx_no)),
-        }
+    match error {
+        StoreError::Defect(sqlx::Error::Database(error)) => error.is_unique_violation(),
+        StoreError::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|c| c == DEADLOCK),
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod audit;
 mod credits;
+mod exceptions;
 mod notifications;
 mod payresult;
 mod recharges;
@@ -47,6 +48,7 @@ type AppState = axum::extract::State<Arc<App>>;
     tags(
         (name = "accounts", description = "Accounts, their credits, and recharges asked for here"),
         (name = "results", description = "How results get in: told by webhook, or asked for"),
+        (name = "exceptions", description = "What does not fit, for a person to judge"),
         (name = "books", description = "Whether the books are right"),
     )
 )]
@@ -62,6 +64,9 @@ pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(notifications::receive))
         .routes(routes!(payresult::show))
         .routes(routes!(audit::show))
+        .routes(routes!(exceptions::list))
+        .routes(routes!(exceptions::show))
+        .routes(routes!(exceptions::resolve))
         .split_for_parts();
     (router.with_state(Arc::new(app)), openapi)
 }

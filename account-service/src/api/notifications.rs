@@ -66,7 +66,7 @@ pub(super) async fn receive(State(app): AppState, request: Request) -> Result<Js
             Ok(Json(json!({})))
         }
         Ok(Told::Result(recharge)) => {
-            let arrival = Arrival { recharge, source: CreditSource::Webhook, event_id };
+            let arrival = Arrival::new(recharge, CreditSource::Webhook, notification.data).by_event(event_id);
             match app.posting.post(arrival).await.map_err(|error| not_posted(&error))? {
                 Verdict::Refused(refusal) => Err(refusal.into()),
                 Verdict::Credited(_) | Verdict::Already(_) | Verdict::Noted => Ok(Json(json!({}))),

@@ -7,7 +7,7 @@ use super::account::AccountNo;
 use super::money::{Amount, Currency};
 use super::recharge::{Recharge, UnknownWord};
 
-/// How the account-service came to know of a result.
+/// How the account-service came to know of a result, or of something that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreditSource {
     /// The notifier rang.
@@ -22,12 +22,21 @@ pub enum CreditSource {
     Statement,
     /// A person decided so, about an exception.
     Exception,
+    /// pay-service answered it to the request for the recharge, which credits nothing.
+    Request,
 }
 
 impl CreditSource {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Webhook, Self::Queue, Self::Query, Self::Sweep, Self::Statement, Self::Exception];
+    pub const ALL: [Self; 7] = [
+        Self::Webhook,
+        Self::Queue,
+        Self::Query,
+        Self::Sweep,
+        Self::Statement,
+        Self::Exception,
+        Self::Request,
+    ];
 
     /// The word for it in the database, in answers and in metrics.
     pub fn as_str(self) -> &'static str {
@@ -38,7 +47,13 @@ impl CreditSource {
             Self::Sweep => "sweep",
             Self::Statement => "statement",
             Self::Exception => "exception",
+            Self::Request => "request",
         }
+    }
+
+    /// Whether pay-service was asked and answered it just now.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::Query | Self::Sweep | Self::Statement | Self::Request)
     }
 }
 

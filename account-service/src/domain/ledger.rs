@@ -7,20 +7,27 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::account::{Account, AccountNo};
-use super::credit::{Credit, CreditSource};
-use super::recharge::Recharge;
+use super::arrival::Arrival;
+use super::credit::Credit;
+use super::exception::{Exception, ExceptionKind, Incident};
+use super::exception_book::ExceptionBook;
+use super::recharge::{Recharge, Status};
+use super::recorded::Recorded;
 use super::request::{Request, RequestState};
-use super::verdict::{Decision, Refusal, Verdict, judge};
+use super::resolve::CantResolve;
+use super::verdict::{Decision, Verdict, credit_to, judge};
 
-/// A recharge that was heard of, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
-    /// What was told.
-    pub recharge: Recharge,
-    /// Who told it.
-    pub source: CreditSource,
-    /// The event that told it.
-    pub event_id: Option<String>,
+/// What was read of the books: everything stored that the batch's results name.
+#[derive(Debug, Default)]
+pub struct Books {
+    /// By number.
+    pub accounts: Vec<Account>,
+    /// By order number and by `tx_no`.
+    pub requests: Vec<Request>,
+    /// By `tx_no`.
+    pub credits: Vec<Credit>,
+    /// By what they are about: `tx_no`s and order numbers.
+    pub exceptions: Vec<Exception>,
 }
 
 /// What posting a batch has changed. The database moves the balances by itself.
@@ -30,9 +37,11 @@ pub struct Changes {
     pub credits: Vec<Credit>,
     /// Requests that learnt something.
     pub requests: Vec<(Uuid, RequestState)>,
+    /// Exceptions that are new or have changed, as they are now.
+    pub exceptions: Vec<Exception>,
 }
 
-/// Accounts, requests and credits as stored, then as changed by [`Ledger::post_all`].
+/// Accounts, requests, credits and exceptions as stored, then as changed by [`Ledger::post_all`].
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: HashMap<AccountNo, Account>,
@@ -42,42 +51,73 @@ pub struct Ledger {
     credits: HashMap<Uuid, Credit>,
     posted: Vec<Uuid>,
     learnt: HashSet<Uuid>,
+    pub(super) exceptions: ExceptionBook,
 }
 
 impl Ledger {
-    /// Starts from everything stored that the batch's results name: accounts by number, requests by
-    /// order number and by `tx_no`, credits by `tx_no`.
-    pub fn new(accounts: Vec<Account>, requests: Vec<Request>, credits: Vec<Credit>) -> Self {
+    /// Starts from what was read.
+    pub fn new(books: Books) -> Self {
+        let Books { accounts, requests, credits, exceptions } = books;
         let known = |request: &Request| Some((request.state.tx_no()?, request.merchant_order_no));
         Self {
             orders: requests.iter().filter_map(known).collect(),
             accounts: accounts.into_iter().map(|account| (account.account_no.clone(), account)).collect(),
             requests: requests.into_iter().map(|request| (request.merchant_order_no, request)).collect(),
             credits: credits.into_iter().map(|credit| (credit.tx_no, credit)).collect(),
+            exceptions: ExceptionBook::new(exceptions),
             ..Self::default()
         }
     }
 
     /// Posts results in their order. One that is refused holds no other back.
     pub fn post_all(&mut self, arrivals: &[Arrival], now: DateTime<Utc>) -> Vec<Verdict> {
-        arrivals.iter().map(|a| self.post(a, now).unwrap_or_else(Verdict::Refused)).collect()
+        arrivals.iter().map(|arrival| self.post(arrival, now)).collect()
     }
 
-    fn post(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Result<Verdict, Refusal> {
+    fn post(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Verdict {
         let recharge = &arrival.recharge;
         let account = self.accounts.get(&recharge.account_no);
         let request = self.request_of(recharge);
-        let earlier = self.credits.get(&recharge.tx_no);
         let order = request.map(|request| request.merchant_order_no);
-        let (decision, learnt) = judge(recharge, account, request, earlier)?;
+        let judged = judge(recharge, account, request, self.credits.get(&recharge.tx_no));
+        self.close_answered(arrival, order, now);
+        let (decision, learnt) = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                self.note(arrival.refused(&refusal), now);
+                return Verdict::Refused(refusal);
+            }
+        };
         if let (Some(order), Some(state)) = (order, learnt) {
             self.learn(order, state);
         }
-        Ok(match decision {
+        match decision {
             Decision::Credit { balance } => Verdict::Credited(self.credit(arrival, balance, now)),
-            Decision::Already(credit) => Verdict::Already(credit),
+            Decision::Already(credit) => {
+                self.close_credited(&credit, now);
+                Verdict::Already(credit)
+            }
             Decision::Note => Verdict::Noted,
-        })
+        }
+    }
+
+    /// Keeps something that does not fit.
+    pub fn note(&mut self, incident: Incident, now: DateTime<Utc>) {
+        let result = incident.result.as_ref();
+        let request = match result {
+            Some(result) => self.request_of(result),
+            None => self.requests.get(&incident.subject),
+        };
+        let request = request.or_else(|| self.requests.get(self.orders.get(&incident.subject)?));
+        let account_no =
+            result.map(|result| &result.account_no).or(request.map(|request| &request.account_no));
+        let recorded = Recorded {
+            account: account_no.and_then(|account_no| self.accounts.get(account_no)),
+            request,
+            credit: self.credits.get(&incident.subject),
+        };
+        let recorded = recorded.to_json();
+        self.exceptions.note(incident, recorded, now);
     }
 
     /// The request that already knows this `tx_no`, else the one of this order number.
@@ -110,14 +150,64 @@ impl Ledger {
         }
         self.posted.push(credit.tx_no);
         self.credits.insert(credit.tx_no, credit.clone());
+        self.close_credited(&credit, now);
         credit
+    }
+
+    /// Credits what a person has judged, whatever the request says; the request learns what it can.
+    pub(super) fn credit_by_hand(
+        &mut self,
+        arrival: &Arrival,
+        now: DateTime<Utc>,
+    ) -> Result<(), CantResolve> {
+        let recharge = &arrival.recharge;
+        if self.credits.contains_key(&recharge.tx_no) {
+            return Err(CantResolve::CreditedAlready);
+        }
+        let balance = credit_to(self.accounts.get(&recharge.account_no), recharge);
+        let balance = balance.map_err(CantResolve::Refused)?;
+        let learnt =
+            |r: &Request| Some((r.merchant_order_no, r.state.learn(recharge.tx_no, recharge.status).ok()?));
+        if let Some((order, state)) = self.request_of(recharge).and_then(learnt) {
+            self.learn(order, state);
+        }
+        self.credit(arrival, balance, now);
+        Ok(())
+    }
+
+    /// Once a result is credited, nothing is left to judge about this very result.
+    fn close_credited(&mut self, credit: &Credit, now: DateTime<Utc>) {
+        let reason = format!("credited, source {}", credit.source.as_str());
+        let told = |result: &Recharge| result.status == Status::Succeeded && credit.agrees_with(result);
+        let gone = |exception: &Exception| {
+            exception.kind != ExceptionKind::ContradictsCredit
+                && exception.contradiction.is_none()
+                && exception.result.as_ref().is_some_and(told)
+        };
+        self.exceptions.close(credit.tx_no, gone, &reason, now);
+    }
+
+    /// A result shows that pay-service took the request; its answer, that it knows and answers.
+    fn close_answered(&mut self, arrival: &Arrival, order: Option<Uuid>, now: DateTime<Utc>) {
+        let recharge = &arrival.recharge;
+        let reason = format!("told by pay-service, source {}", arrival.source.as_str());
+        let gone = |exception: &Exception| match exception.kind {
+            ExceptionKind::NotTaken => true,
+            ExceptionKind::NotAtPayService | ExceptionKind::WrongAnswer => arrival.source.is_answer(),
+            _ => false,
+        };
+        let mut subjects = vec![recharge.tx_no];
+        subjects.extend(order.or_else(|| recharge.order()));
+        for subject in subjects {
+            self.exceptions.close(subject, gone, &reason, now);
+        }
     }
 
     /// What is to be written.
     pub fn into_changes(mut self) -> Changes {
         let credits = self.posted.iter().filter_map(|tx_no| self.credits.remove(tx_no)).collect();
         let requests = self.learnt.iter().filter_map(|order| Some((*order, self.requests.get(order)?.state)));
-        Changes { credits, requests: requests.collect() }
+        Changes { credits, requests: requests.collect(), exceptions: self.exceptions.into_changed() }
     }
 }
 
@@ -125,8 +215,8 @@ impl Ledger {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::credit::CreditSource;
     use super::super::money::{Amount, Currency};
-    use super::super::recharge::Status;
     use super::*;
 
     fn account(number: u8) -> Account {
@@ -143,8 +233,8 @@ mod tests {
     fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
         let statuses = [Status::Succeeded, Status::Succeeded, Status::Pending, Status::Failed];
         let one = (0..6_u128, 0..4_u8, 1..4_i64, proptest::sample::select(statuses.to_vec()));
-        let arrival = one.prop_map(|(tx_no, number, amount, status)| Arrival {
-            recharge: Recharge {
+        let arrival = one.prop_map(|(tx_no, number, amount, status)| {
+            let recharge = Recharge {
                 tx_no: Uuid::from_u128(tx_no),
                 merchant: "account-service".into(),
                 merchant_order_no: format!("order-{tx_no}"),
@@ -152,9 +242,8 @@ mod tests {
                 amount: Amount::new(amount).expect("an amount"),
                 currency: Currency::CNY,
                 status,
-            },
-            source: CreditSource::Queue,
-            event_id: None,
+            };
+            Arrival::new(recharge, CreditSource::Queue, "{}")
         });
         proptest::collection::vec(arrival, 0..40)
     }
@@ -162,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_arrives_a_tx_no_credits_once_and_as_it_was_first_told(arrivals in arrivals()) {
-            let mut ledger = Ledger::new((0..3).map(account).collect(), Vec::new(), Vec::new());
+            let mut ledger = Ledger::new(Books { accounts: (0..3).map(account).collect(), ..Books::default() });
             let verdicts = ledger.post_all(&arrivals, DateTime::UNIX_EPOCH);
             let changes = ledger.into_changes();
             let credited = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Credited(_))).count();

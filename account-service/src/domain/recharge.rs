@@ -71,6 +71,20 @@ pub struct Recharge {
 }
 
 impl Recharge {
+    /// The parts of it that are known here, as JSON.
+    pub(super) fn to_json(&self) -> Box<str> {
+        let parts = serde_json::json!({
+            "tx_no": self.tx_no,
+            "merchant": self.merchant,
+            "merchant_order_no": self.merchant_order_no,
+            "account_no": self.account_no.as_str(),
+            "amount": self.amount.minor_units(),
+            "currency": self.currency.as_str(),
+            "status": self.status.as_str(),
+        });
+        parts.to_string().into()
+    }
+
     /// The request it may answer: ours are numbered by uuids, written in the usual form.
     pub fn order(&self) -> Option<Uuid> {
         Uuid::try_parse(&self.merchant_order_no).ok().filter(|id| id.to_string() == self.merchant_order_no)

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::credit::Credit;
+use super::exception::ExceptionKind;
 use super::money::Currency;
 use super::recharge::{Recharge, Status};
 use super::request::{Contradiction, Request, RequestState};
@@ -15,7 +16,7 @@ pub enum Verdict {
     Already(Credit),
     /// Nothing to credit (pending, failed, closed); a request it answers knows now.
     Noted,
-    /// Can't be credited; nothing was changed.
+    /// Can't be credited: no balance was changed, and an exception is kept of it.
     Refused(Refusal),
 }
 
@@ -40,14 +41,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// A short word for metrics.
-    pub fn slug(&self) -> &'static str {
+    /// The exception that is kept of it.
+    pub fn kind(&self) -> ExceptionKind {
         match self {
-            Self::UnknownAccount => "unknown_account",
-            Self::CurrencyMismatch(_) => "currency_mismatch",
-            Self::ContradictsRequest(_) => "contradicts_request",
-            Self::ContradictsCredit => "contradicts_credit",
-            Self::Overflow => "overflow",
+            Self::UnknownAccount => ExceptionKind::UnknownAccount,
+            Self::CurrencyMismatch(_) => ExceptionKind::CurrencyMismatch,
+            Self::ContradictsRequest(_) => ExceptionKind::ContradictsRequest,
+            Self::ContradictsCredit => ExceptionKind::ContradictsCredit,
+            Self::Overflow => ExceptionKind::Overflow,
         }
     }
 }
@@ -78,12 +79,16 @@ pub(super) fn judge(
     if recharge.status != Status::Succeeded {
         return Ok((Decision::Note, learnt));
     }
+    Ok((Decision::Credit { balance: credit_to(account, recharge)? }, learnt))
+}
+
+/// The balance that `account` has when `recharge` is credited to it.
+pub(super) fn credit_to(account: Option<&Account>, recharge: &Recharge) -> Result<i64, Refusal> {
     let account = account.ok_or(Refusal::UnknownAccount)?;
     if account.currency != recharge.currency {
         return Err(Refusal::CurrencyMismatch(account.currency));
     }
-    let balance = account.balance.checked_add(recharge.amount.minor_units()).ok_or(Refusal::Overflow)?;
-    Ok((Decision::Credit { balance }, learnt))
+    account.balance.checked_add(recharge.amount.minor_units()).ok_or(Refusal::Overflow)
 }
 
 fn judge_again(recharge: &Recharge, credit: &Credit) -> Result<Decision, Refusal> {

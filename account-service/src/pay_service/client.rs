@@ -12,12 +12,14 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::{NotCreated, PayService, Unanswered};
-use crate::domain::{Recharge, Request};
+use super::{Answer, NotCreated, PayService, Unanswered};
+use crate::domain::Request;
 use crate::wire::read_recharge;
 
 /// The longest answer that is read: a recharge with the longest attachment is a fraction of it.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// How much is kept of an answer that can't be read.
+const EXCERPT_CHARS: usize = 500;
 /// The parts of a request that the asker chose, and may be told to choose differently.
 const CHOSEN: [&str; 5] = ["account_no", "amount", "currency", "channel", "attach"];
 
@@ -39,7 +41,7 @@ pub enum BadKey {
     Client(#[source] reqwest::Error),
 }
 
-struct Answer {
+struct Response {
     status: StatusCode,
     /// Whether it says to be JSON, or does not say what it is.
     maybe_json: bool,
@@ -72,7 +74,7 @@ impl HttpPayService {
     }
 }
 
-async fn exchange(request: RequestBuilder) -> Result<Answer, Unanswered> {
+async fn exchange(request: RequestBuilder) -> Result<Response, Unanswered> {
     let unreachable = |error: reqwest::Error| Unanswered::Unreachable(error.without_url());
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
@@ -85,7 +87,23 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, Unanswered> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, maybe_json, body })
+    Ok(Response { status, maybe_json, body })
+}
+
+impl Response {
+    /// The recharge that it holds.
+    fn recharge(&self) -> Result<Answer, Unanswered> {
+        let text = String::from_utf8_lossy(&self.body);
+        match read_recharge(&self.body) {
+            Ok(recharge) => Ok(Answer { recharge, received: text.into() }),
+            Err(source) => Err(Unanswered::Nonsense { source, received: excerpt(&text) }),
+        }
+    }
+}
+
+/// The beginning of `text` as a JSON string, so that it can be kept and shown whatever it is.
+fn excerpt(text: &str) -> Box<str> {
+    json!(text.chars().take(EXCERPT_CHARS).collect::<String>()).to_string().into()
 }
 
 /// The fields that pay-service refuses, if the asker can do something about each of them. Else the
@@ -109,7 +127,7 @@ fn refused_fields(body: &[u8]) -> Option<Vec<FieldError>> {
 
 #[async_trait]
 impl PayService for HttpPayService {
-    async fn create(&self, request: &Request) -> Result<Recharge, NotCreated> {
+    async fn create(&self, request: &Request) -> Result<Answer, NotCreated> {
         let body = json!({
             "merchant_order_no": request.merchant_order_no,
             "account_no": request.account_no.as_str(),
@@ -120,19 +138,17 @@ impl PayService for HttpPayService {
         });
         let answer = exchange(self.http.post(self.url(&["v1", "recharges"])).json(&body)).await?;
         match answer.status {
-            StatusCode::OK | StatusCode::CREATED => {
-                Ok(read_recharge(&answer.body).map_err(Unanswered::Nonsense)?)
-            }
+            StatusCode::OK | StatusCode::CREATED => Ok(answer.recharge()?),
             StatusCode::UNPROCESSABLE_ENTITY => Err(refused_fields(&answer.body)
                 .map_or(Unanswered::Status(answer.status.as_u16()).into(), NotCreated::Refused)),
             status => Err(Unanswered::Status(status.as_u16()).into()),
         }
     }
 
-    async fn payresult(&self, tx_no: Uuid) -> Result<Option<Recharge>, Unanswered> {
+    async fn payresult(&self, tx_no: Uuid) -> Result<Option<Answer>, Unanswered> {
         let answer = exchange(self.http.get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await?;
         match answer.status {
-            StatusCode::OK => Ok(Some(read_recharge(&answer.body)?)),
+            StatusCode::OK => Ok(Some(answer.recharge()?)),
             // Somebody else's "page not found" says nothing about the recharge.
             StatusCode::NOT_FOUND if answer.maybe_json => Ok(None),
             status => Err(Unanswered::Status(status.as_u16())),

@@ -1,7 +1,9 @@
 //! The books in Postgres.
 
 mod audit;
+mod exceptions;
 mod posting;
+mod unknown_accounts;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -11,9 +13,10 @@ use runtime::http::Page;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{POSTING_TRIES, Store, collided, rows};
+use super::{ExceptionStore, Store, TRIES, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
+    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
 };
 
 type AccountRow = rows::AccountRow<DateTime<Utc>>;
@@ -35,9 +38,27 @@ impl PostgresStore {
     }
 }
 
+/// Does it anew when another process came between.
+async fn again_if_collided<T, F>(work: impl Fn() -> F) -> StoreResult<T>
+where
+    F: Future<Output = StoreResult<T>>,
+{
+    for _ in 1..TRIES {
+        match work().await {
+            Err(error) if collided(&error) => {}
+            answer => return answer,
+        }
+    }
+    work().await
+}
+
 #[async_trait]
 impl Store for PostgresStore {
+    /// Waits for results that are being refused for want of this account, so that whoever sees the
+    /// account sees their exceptions too.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened> {
+        let mut transaction = self.pool.begin().await?;
+        unknown_accounts::keep_out(&mut transaction, &wish.account_no).await?;
         let created: Option<AccountRow> = sqlx::query_as(
             "INSERT INTO accounts (account_no, account_name, currency, created_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (account_no) DO NOTHING RETURNING *",
@@ -46,8 +67,9 @@ impl Store for PostgresStore {
         .bind(&wish.account_name)
         .bind(wish.currency.as_str())
         .bind(now)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         match created {
             Some(row) => Ok(Opened::Created(row.read()?)),
             None => {
@@ -92,13 +114,7 @@ impl Store for PostgresStore {
     }
 
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {
-        for _ in 1..POSTING_TRIES {
-            match posting::post(&self.pool, arrivals, now).await {
-                Err(error) if collided(&error) => {}
-                answer => return answer,
-            }
-        }
-        posting::post(&self.pool, arrivals, now).await
+        again_if_collided(|| posting::post(&self.pool, arrivals, now)).await
     }
 
     async fn record_request(&self, request: &Request) -> StoreResult<()> {
@@ -152,5 +168,29 @@ impl Store for PostgresStore {
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.pool).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ExceptionStore for PostgresStore {
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+        exceptions::list(&self.pool, filter, page).await
+    }
+
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
+        exceptions::show(&self.pool, id).await
+    }
+
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+        again_if_collided(|| exceptions::note(&self.pool, incidents, now)).await
+    }
+
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+        again_if_collided(|| exceptions::resolve(&self.pool, id, decision, now)).await
     }
 }

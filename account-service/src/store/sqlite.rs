@@ -1,6 +1,7 @@
 //! The books in one `SQLite` file.
 
 mod audit;
+mod exceptions;
 mod posting;
 
 use anyhow::Context;
@@ -10,9 +11,10 @@ use runtime::database::{Sqlite, StoreResult};
 use runtime::http::Page;
 use uuid::Uuid;
 
-use super::{Store, collided, rows};
+use super::{ExceptionStore, Store, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request, Verdict,
+    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
+    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
 };
 
 type AccountRow = rows::AccountRow<i64>;
@@ -145,6 +147,30 @@ impl Store for SqliteStore {
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ExceptionStore for SqliteStore {
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+        exceptions::list(&self.database, filter, page).await
+    }
+
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
+        exceptions::show(&self.database, id).await
+    }
+
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+        exceptions::note(&self.database, incidents, now).await
+    }
+
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+        exceptions::resolve(&self.database, id, decision, now).await
     }
 }
 

@@ -4,6 +4,7 @@ mod post_results;
 mod receive_result;
 mod reconcile;
 mod request_recharge;
+mod wrong_answers;
 
 pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use runtime::SharedClock;
 use runtime::database::StoreError;
 use uuid::Uuid;
 
+use super::wrong_answers::{Asked, keep_wrong_answer};
 use super::{NotPosted, Posting};
 use crate::domain::{
     AccountNo, Amount, Arrival, Credit, CreditSource, Currency, Recharge, Refusal, Status, Verdict,
 };
 use crate::metrics::{Call, Metrics};
-use crate::pay_service::{PayService, Unanswered};
+use crate::pay_service::{Answer, PayService, Unanswered};
 use crate::store::Store;
 
 /// Answers how recharges stand, and credits those that pay-service says succeeded.
@@ -24,6 +26,8 @@ pub struct Reconcile {
     pub posting: Posting,
     /// Whose recharges these are.
     pub merchant: String,
+    /// The time.
+    pub clock: SharedClock,
     /// Counts calls.
     pub metrics: Metrics,
 }
@@ -78,8 +82,17 @@ impl Reconcile {
         if let Some(credit) = self.store.credit(tx_no).await? {
             return Ok(Some(PayResult::of_credit(credit)));
         }
-        let Some(recharge) = self.ask(tx_no).await? else { return Ok(None) };
-        let arrival = Arrival { recharge: recharge.clone(), source: CreditSource::Query, event_id: None };
+        let answer = match self.ask(tx_no).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(None),
+            Err(unanswered) => {
+                let asked = Asked { tx_no: Some(tx_no), order: None, source: CreditSource::Query };
+                keep_wrong_answer(&*self.store, asked, &unanswered, self.clock.now()).await?;
+                return Err(unanswered.into());
+            }
+        };
+        let Answer { recharge, received } = answer;
+        let arrival = Arrival::new(recharge.clone(), CreditSource::Query, received);
         let verdict = self.posting.post(arrival).await?;
         if let Verdict::Refused(refusal) = &verdict {
             tracing::warn!(recharge.tx_no = %tx_no, error = %refusal, "reconciliation.credit_refused");
@@ -88,10 +101,11 @@ impl Reconcile {
     }
 
     /// What pay-service says, as long as it says it about this very recharge of ours.
-    async fn ask(&self, tx_no: Uuid) -> Result<Option<Recharge>, Unanswered> {
+    async fn ask(&self, tx_no: Uuid) -> Result<Option<Answer>, Unanswered> {
         let answer = match self.pay_service.payresult(tx_no).await {
-            Ok(Some(recharge)) if recharge.tx_no != tx_no => Err(Unanswered::Another("tx_no")),
-            Ok(Some(recharge)) if recharge.merchant != self.merchant => Err(Unanswered::Another("merchant")),
+            Ok(Some(answer)) => {
+                answer.about(tx_no).and_then(|answer| answer.of_merchant(&self.merchant)).map(Some)
+            }
             answer => answer,
         };
         let outcome = if answer.is_ok() { Call::Answered } else { Call::Unknown };

@@ -8,9 +8,13 @@ use runtime::problem::Chain;
 use runtime::validation::{Invalid, Violations, text};
 use uuid::Uuid;
 
-use crate::domain::{Account, AccountNo, Amount, Currency, Recharge, Request, RequestState};
+use super::wrong_answers::Asked;
+use crate::domain::{
+    Account, AccountNo, Amount, Contradiction, CreditSource, Currency, Incident, Recharge, Request,
+    RequestState,
+};
 use crate::metrics::{Call, Metrics};
-use crate::pay_service::{NotCreated, PayService, Unanswered};
+use crate::pay_service::{Answer, NotCreated, PayService, Unanswered};
 use crate::store::Store;
 
 /// The longest attachment, in bytes.
@@ -104,17 +108,26 @@ impl RequestRecharge {
         let account = self.store.account(account_no).await?.ok_or(NotRequested::NoSuchAccount)?;
         let request = self.prepare(account, wish)?;
         self.store.record_request(&request).await?;
+        let unknown = |source| NotRequested::Unknown { merchant_order_no: request.merchant_order_no, source };
         match self.ask(&request).await {
-            Ok(recharge) => {
-                self.note(&request, &recharge).await;
-                Ok((request, recharge))
-            }
+            Ok(answer) => match self.note(&request, &answer).await {
+                Ok(()) => Ok((request, answer.recharge)),
+                Err(contradiction) => {
+                    self.keep(answer.clone().refused(contradiction)).await;
+                    Err(unknown(answer.contradicting(contradiction)))
+                }
+            },
             Err(NotCreated::Refused(fields)) => {
                 self.store.withdraw_request(request.merchant_order_no).await?;
                 Err(NotRequested::Invalid(Invalid(fields)))
             }
             Err(NotCreated::Unknown(source)) => {
-                Err(NotRequested::Unknown { merchant_order_no: request.merchant_order_no, source })
+                let order = Some(request.merchant_order_no);
+                let asked = Asked { tx_no: None, order, source: CreditSource::Request };
+                if let Some(incident) = asked.wrong_answer(&source) {
+                    self.keep(incident).await;
+                }
+                Err(unknown(source))
             }
         }
     }
@@ -140,13 +153,9 @@ impl RequestRecharge {
     }
 
     /// What pay-service answers, as long as it is about this very request.
-    async fn ask(&self, request: &Request) -> Result<Recharge, NotCreated> {
-        let answer = self.pay_service.create(request).await.and_then(|recharge| {
-            if recharge.merchant != self.merchant {
-                return Err(Unanswered::Another("merchant").into());
-            }
-            request.learn(&recharge).map_err(Unanswered::from)?;
-            Ok(recharge)
+    async fn ask(&self, request: &Request) -> Result<Answer, NotCreated> {
+        let answer = self.pay_service.create(request).await.and_then(|answer| {
+            Ok(answer.of_merchant(&self.merchant)?.about_order(request.merchant_order_no)?)
         });
         let outcome = match &answer {
             Ok(_) => Call::Answered,
@@ -157,17 +166,25 @@ impl RequestRecharge {
         answer
     }
 
-    /// A failure here loses nothing: the recharge exists, and its notification will name the request.
-    async fn note(&self, request: &Request, recharge: &Recharge) {
+    /// A failure of the database loses nothing: the recharge exists, and its notification will name
+    /// the request.
+    async fn note(&self, request: &Request, answer: &Answer) -> Result<(), Contradiction> {
         let order = request.merchant_order_no;
-        match self.store.note_answer(order, recharge, self.sources.clock.now()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(contradiction)) => {
-                tracing::warn!(request.merchant_order_no = %order, error = %contradiction, "request.answer_contradicts");
-            }
+        request.learn(&answer.recharge)?;
+        match self.store.note_answer(order, &answer.recharge, self.sources.clock.now()).await {
+            Ok(noted) => noted,
             Err(error) => {
                 tracing::warn!(request.merchant_order_no = %order, error = %Chain(&error), "request.answer_not_noted");
+                Ok(())
             }
+        }
+    }
+
+    /// A failure of the database loses nothing here either: the request stays unknown, so pay-service
+    /// will be asked about it again.
+    async fn keep(&self, incident: Incident) {
+        if let Err(error) = self.store.note(&[incident], self.sources.clock.now()).await {
+            tracing::warn!(error = %Chain(&error), "exception.not_kept");
         }
     }
 }

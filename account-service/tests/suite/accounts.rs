@@ -67,6 +67,7 @@ pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database:
         "/v1/accounts/A/credits",
         "/v1/payresult/0190a0b0-0000-7000-8000-000000000000",
         "/v1/audit",
+        "/v1/exceptions",
     ];
     for path in paths {
         let as_caller = |key| world.call(request(Method::GET, path, key, Body::empty()));
@@ -88,6 +89,9 @@ pub async fn every_endpoint_is_described(database: Database) {
         ("/v1/notifications", "post"),
         ("/v1/payresult/{tx_no}", "get"),
         ("/v1/audit", "get"),
+        ("/v1/exceptions", "get"),
+        ("/v1/exceptions/{id}", "get"),
+        ("/v1/exceptions/{id}/resolve", "post"),
     ] {
         let endpoint = &description["paths"][path][method];
         let answers = &endpoint["responses"];

@@ -5,11 +5,12 @@ use axum::http::{Method, Request};
 use serde_json::json;
 
 use crate::support::database::Database;
-use crate::support::service::{OPERATOR, SHOP, World, request};
+use crate::support::service::{OPERATOR, OWN, SHOP, World, request};
 use crate::support::{as_json, open_account, paid, tx};
 
 const ACCOUNTS: &str = "/v1/accounts";
 const RECHARGES: &str = "/v1/accounts/A/recharges";
+const RESOLVE: &str = "/v1/exceptions/0190a0b0-0000-7000-8000-000000000000/resolve";
 
 /// Bodies for `POST /v1/accounts` and `POST …/recharges`: status, and the field that is named.
 fn bad_bodies() -> Vec<(&'static str, String, u16, &'static str)> {
@@ -48,6 +49,18 @@ fn bad_bodies() -> Vec<(&'static str, String, u16, &'static str)> {
         (RECHARGES, json!({ "amount": 1, "attach": "é".repeat(513) }).to_string(), 422, "attach"),
         (RECHARGES, json!({ "amount": 1, "attach": "\0" }).to_string(), 422, "attach"),
     ];
+    let long = "x".repeat(501);
+    cases.extend([
+        (RESOLVE, "{".into(), 400, ""),
+        (RESOLVE, r#"{"reason":"x"}"#.into(), 422, "action"),
+        (RESOLVE, r#"{"action":"dismiss"}"#.into(), 422, "reason"),
+        (RESOLVE, r#"{"action":"forget","reason":"x"}"#.into(), 422, "action"),
+        (RESOLVE, r#"{"action":"dismiss","reason":""}"#.into(), 422, "reason"),
+        (RESOLVE, r#"{"action":"dismiss","reason":"a\u0000"}"#.into(), 422, "reason"),
+        (RESOLVE, r#"{"action":"dismiss","reason":7}"#.into(), 422, "reason"),
+        (RESOLVE, r#"{"action":"dismiss","reason":"x","amount":1}"#.into(), 422, "amount"),
+        (RESOLVE, format!(r#"{{"action":"dismiss","reason":"{long}"}}"#), 422, "reason"),
+    ]);
     let amounts =
         ["0", "-1", "1.5", "1e3", "10000000000000", "\"100\"", "null", "[1]", "99999999999999999999999"];
     cases.extend(amounts.map(|amount| (RECHARGES, format!("{{\"amount\":{amount}}}"), 422, "amount")));
@@ -62,6 +75,7 @@ fn bare(method: Method, path: &str, key: &str) -> Request<Body> {
 fn bad_requests() -> Vec<(u16, Request<Body>)> {
     let unknown = format!("/v1/accounts/{}", "x".repeat(65));
     let wish = || Body::from(r#"{"amount":1}"#);
+    let dismissal = || Body::from(r#"{"action":"dismiss","reason":"x"}"#);
     let mut plain = request(Method::POST, RECHARGES, OPERATOR, wish());
     plain.headers_mut().insert("content-type", "text/plain".parse().expect("a header"));
     let mut untyped = request(Method::POST, ACCOUNTS, OPERATOR, wish());
@@ -77,6 +91,11 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (403, request(Method::POST, RECHARGES, SHOP, wish())),
         (403, request(Method::POST, ACCOUNTS, SHOP, Body::from("{"))),
         (404, request(Method::POST, "/v1/accounts/nobody/recharges", OPERATOR, wish())),
+        (401, request(Method::POST, RESOLVE, "", dismissal())),
+        (403, request(Method::POST, RESOLVE, OWN, dismissal())),
+        (403, request(Method::POST, RESOLVE, SHOP, dismissal())),
+        (404, request(Method::POST, RESOLVE, OPERATOR, dismissal())),
+        (404, request(Method::POST, "/v1/exceptions/7/resolve", OPERATOR, dismissal())),
         (404, request(Method::POST, "/v1/accounts/%00/recharges", OPERATOR, wish())),
     ];
     let answered = [
@@ -92,6 +111,16 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (405, Method::GET, ACCOUNTS),
         (405, Method::DELETE, "/v1/accounts/A"),
         (405, Method::GET, "/v1/notifications"),
+        (405, Method::POST, "/v1/audit"),
+        (405, Method::GET, RESOLVE),
+        (404, Method::GET, "/v1/exceptions/7"),
+        (404, Method::GET, "/v1/exceptions/0190a0b0-0000-7000-8000-000000000000"),
+        (400, Method::GET, "/v1/exceptions?state=pending"),
+        (400, Method::GET, "/v1/exceptions?kind=strange"),
+        (400, Method::GET, "/v1/exceptions?tx_no=7"),
+        (400, Method::GET, "/v1/exceptions?limit=0"),
+        (400, Method::GET, "/v1/exceptions?cursor=AAAA"),
+        (400, Method::GET, "/v1/exceptions?colour=red"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=0"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=201"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=-1"),

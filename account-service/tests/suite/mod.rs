@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod bad_input;
+pub mod exceptions;
 pub mod ledger;
 pub mod notifications;
 pub mod queue;
@@ -22,6 +23,19 @@ macro_rules! run_suite {
                    the_differing_accounts_that_are_listed_are_bounded;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
+            exceptions: a_refused_result_is_kept_with_what_is_needed_to_judge_it,
+                        every_refusal_is_kept_under_its_kind_beside_what_the_books_hold,
+                        a_repetition_counts_up_and_another_telling_is_kept_beside_the_first,
+                        a_refusal_that_can_t_be_kept_is_not_answered_as_one,
+                        an_exception_closes_itself_when_the_retried_result_credits,
+                        what_fails_or_is_passed_over_is_no_exception,
+                        a_credit_by_hand_is_audited_and_teaches_the_request,
+                        a_credit_that_the_books_can_t_take_is_refused_and_changes_nothing,
+                        what_was_dismissed_stays_dismissed_when_it_comes_again,
+                        a_credit_by_hand_posts_once_under_all_races,
+                        an_account_opened_meanwhile_leaves_no_exception_open,
+                        whatever_a_refused_result_holds_can_be_kept,
+                        exceptions_are_listed_newest_first_by_state_kind_and_tx_no;
             ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,
                     a_refused_result_holds_no_other_back, a_result_that_contradicts_its_credit_is_refused,
                     a_balance_never_overflows,
@@ -40,7 +54,8 @@ macro_rules! run_suite {
                        a_failing_pay_service_leaves_the_request_unknown,
                        a_notification_settles_a_request_whose_answer_was_lost,
                        what_pay_service_refuses_is_refused_and_leaves_nothing,
-                       an_answer_about_another_request_is_unknown;
+                       an_answer_about_another_request_is_unknown,
+                       an_answer_that_contradicts_the_request_is_unknown_and_kept;
             reconciliation: a_credited_recharge_is_answered_here_while_pay_service_is_down,
                             a_recharge_that_succeeded_is_credited_once_and_then_answered_here,
                             a_recharge_without_result_is_answered_and_not_credited,

@@ -11,7 +11,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::support::database::Database;
 use crate::support::pay_service::{client, failing, taking};
 use crate::support::service::World;
-use crate::support::{as_json, balance, open_account, paid, tx};
+use crate::support::{MERCHANT, as_json, balance, open_account, paid, tx};
 
 const PATH: &str = "/v1/accounts/A/recharges";
 
@@ -127,5 +127,40 @@ pub async fn an_answer_about_another_request_is_unknown(database: Database) {
     let world = asking(database, &server).await;
     let answer = world.post(PATH, &json!({ "amount": 100 })).await;
     assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(state(&world, named_order(&answer.body)).await, RequestState::Unknown);
+    let order = named_order(&answer.body);
+    assert_eq!(state(&world, order).await, RequestState::Unknown);
+    let kept = world.get("/v1/exceptions").await.body["items"][0].clone();
+    assert_eq!((&kept["kind"], &kept["source"]), (&json!("wrong_answer"), &json!("request")));
+    assert_eq!((&kept["tx_no"], &kept["merchant_order_no"]), (&json!(null), &json!(order)));
+    assert_eq!(kept["received"], as_json(&paid(tx(1), "A", 100)));
+    let path = format!("/v1/exceptions/{}/resolve", kept["id"].as_str().expect("an id"));
+    let credit = world.post(&path, &json!({ "action": "credit", "reason": "why not" })).await;
+    assert_eq!((credit.status, &credit.body["errors"][0]["field"]), (422, &json!("action")));
+}
+
+/// Law 9: neither a success nor a failure, but something for a person to look at.
+pub async fn an_answer_that_contradicts_the_request_is_unknown_and_kept(database: Database) {
+    let server = MockServer::start().await;
+    let answer = |request: &wiremock::Request| {
+        let mut taken: Value = request.body_json().expect("JSON");
+        taken["tx_no"] = json!(tx(1));
+        taken["merchant"] = json!(MERCHANT);
+        taken["status"] = json!("succeeded");
+        taken["amount"] = json!(101);
+        ResponseTemplate::new(201).set_body_json(taken)
+    };
+    Mock::given(method("POST")).respond_with(answer).mount(&server).await;
+    let world = asking(database, &server).await;
+    let answer = world.post(PATH, &json!({ "amount": 100 })).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let order = named_order(&answer.body);
+    assert_eq!(state(&world, order).await, RequestState::Unknown);
+    let kept = world.get("/v1/exceptions").await.body["items"][0].clone();
+    assert_eq!((&kept["kind"], &kept["source"]), (&json!("contradicts_request"), &json!("request")));
+    assert_eq!((&kept["tx_no"], &kept["merchant_order_no"]), (&json!(tx(1)), &json!(order)));
+    assert_eq!(
+        (&kept["received"]["amount"], &kept["recorded"]["request"]["amount"]),
+        (&json!(101), &json!(100))
+    );
+    assert_eq!(world.database.totals().await, [1, 0, 0, 0, 1]);
 }

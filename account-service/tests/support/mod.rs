@@ -40,7 +40,8 @@ pub fn paid(tx_no: Uuid, account_no: &str, amount: i64) -> Recharge {
 }
 
 pub fn arrival(recharge: Recharge) -> Arrival {
-    Arrival { recharge, source: CreditSource::Webhook, event_id: Some("event-1".into()) }
+    let received = as_json(&recharge).to_string();
+    Arrival::new(recharge, CreditSource::Webhook, received).by_event(Some("event-1".into()))
 }
 
 /// The recharge as pay-service writes it.

@@ -80,6 +80,8 @@ fn taken(tx_no: Uuid, status: &str, request: &[u8]) -> Value {
 /// A pay-service that fails, whatever it is asked, and what keeps it running.
 pub struct Failing {
     pub how: &'static str,
+    /// Whether it answers, but not what it was asked: such an answer is kept as an exception.
+    pub answers_wrongly: bool,
     pub client: HttpPayService,
     _servers: Vec<MockServer>,
 }
@@ -110,12 +112,14 @@ pub async fn failing(right: &Recharge) -> Vec<Failing> {
         ("an amount with a fraction", with("amount", json!(1.5))),
         ("an account number that is none", with("account_no", json!("\0"))),
     ];
+    let outages = ["500", "503", "401: the key is not taken", "somebody else's 404", "204"];
     let mut all =
         vec![slow(&right).await, stopped().await, broken_off(&right).await, redirected(&right).await];
     for (how, answer) in answers {
         let server = MockServer::start().await;
         Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
-        all.push(Failing { how, client: client(&server.uri()), _servers: vec![server] });
+        let answers_wrongly = !outages.contains(&how);
+        all.push(Failing { how, answers_wrongly, client: client(&server.uri()), _servers: vec![server] });
     }
     all
 }
@@ -128,7 +132,12 @@ async fn redirected(right: &Value) -> Failing {
     let redirect = ResponseTemplate::new(302).insert_header("location", elsewhere.uri());
     Mock::given(wiremock::matchers::any()).respond_with(redirect).mount(&server).await;
     let client = client(&server.uri());
-    Failing { how: "a redirect to the right answer", client, _servers: vec![server, elsewhere] }
+    Failing {
+        how: "a redirect to the right answer",
+        answers_wrongly: false,
+        client,
+        _servers: vec![server, elsewhere],
+    }
 }
 
 async fn slow(right: &Value) -> Failing {
@@ -136,14 +145,19 @@ async fn slow(right: &Value) -> Failing {
     let late = ResponseTemplate::new(200).set_body_json(right).set_delay(Duration::from_mins(1));
     Mock::given(wiremock::matchers::any()).respond_with(late).mount(&server).await;
     let client = with_timeout(&server.uri(), SHORT);
-    Failing { how: "slow", client, _servers: vec![server] }
+    Failing { how: "slow", answers_wrongly: false, client, _servers: vec![server] }
 }
 
 async fn stopped() -> Failing {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    Failing { how: "stopped", client: client(&format!("http://{address}")), _servers: Vec::new() }
+    Failing {
+        how: "stopped",
+        answers_wrongly: false,
+        client: client(&format!("http://{address}")),
+        _servers: Vec::new(),
+    }
 }
 
 /// Announces the right answer and hangs up in the middle of it.
@@ -163,5 +177,10 @@ async fn broken_off(right: &Value) -> Failing {
             let _ = stream.write_all(half.as_bytes()).await;
         }
     });
-    Failing { how: "broken off", client: client(&format!("http://{address}")), _servers: Vec::new() }
+    Failing {
+        how: "broken off",
+        answers_wrongly: false,
+        client: client(&format!("http://{address}")),
+        _servers: Vec::new(),
+    }
 }

@@ -1,12 +1,16 @@
 //! Posting a batch: read and lock what it names, let the domain decide, write what changed.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{AccountRow, CreditRow, RequestRow};
-use crate::domain::{Arrival, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict};
+use super::{AccountRow, CreditRow, RequestRow, exceptions, unknown_accounts};
+use crate::domain::{
+    Account, Arrival, Books, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict,
+};
 use crate::store::Named;
 
 /// One transaction; one statement per table.
@@ -16,7 +20,7 @@ pub(super) async fn post(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Verdict>> {
     let mut transaction = pool.begin().await?;
-    let mut ledger = read(&mut transaction, &Named::by(arrivals)).await?;
+    let mut ledger = read(&mut transaction, &Named::by_results(arrivals)).await?;
     let verdicts = ledger.post_all(arrivals, now);
     write(&mut transaction, &ledger.into_changes(), now).await?;
     transaction.commit().await?;
@@ -25,13 +29,15 @@ pub(super) async fn post(
 
 /// Accounts are locked first and in order, so that batches of several processes queue up instead of
 /// deadlocking, and credits are read under those locks.
-async fn read(connection: &mut PgConnection, named: &Named) -> StoreResult<Ledger> {
-    let accounts: Vec<AccountRow> = sqlx::query_as(
-        "SELECT * FROM accounts WHERE account_no = ANY($1) ORDER BY account_no FOR NO KEY UPDATE",
-    )
-    .bind(&named.accounts)
-    .fetch_all(&mut *connection)
-    .await?;
+pub(super) async fn read(connection: &mut PgConnection, named: &Named) -> StoreResult<Ledger> {
+    let named_accounts: Vec<&str> = named.accounts.iter().map(String::as_str).collect();
+    let mut accounts = lock_accounts(connection, &named_accounts).await?;
+    if accounts.len() < named_accounts.len() {
+        let known: HashSet<&str> = accounts.iter().map(|account| account.account_no.as_str()).collect();
+        let missing: Vec<&str> = named_accounts.into_iter().filter(|no| !known.contains(no)).collect();
+        unknown_accounts::hold(connection, &missing).await?;
+        accounts.extend(lock_accounts(connection, &missing).await?);
+    }
     let requests: Vec<RequestRow> = sqlx::query_as(
         "SELECT * FROM requests WHERE merchant_order_no = ANY($1) OR tx_no = ANY($2)
          ORDER BY merchant_order_no FOR UPDATE",
@@ -44,19 +50,37 @@ async fn read(connection: &mut PgConnection, named: &Named) -> StoreResult<Ledge
         .bind(&named.tx_nos)
         .fetch_all(&mut *connection)
         .await?;
-    Ok(Ledger::new(
-        accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
-        requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
-        credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
-    ))
+    Ok(Ledger::new(Books {
+        accounts,
+        requests: requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
+        credits: credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
+        exceptions: exceptions::about(connection, &named.subjects).await?,
+    }))
 }
 
-async fn write(connection: &mut PgConnection, changes: &Changes, now: DateTime<Utc>) -> StoreResult<()> {
+async fn lock_accounts(connection: &mut PgConnection, numbers: &[&str]) -> StoreResult<Vec<Account>> {
+    let rows: Vec<AccountRow> = sqlx::query_as(
+        "SELECT * FROM accounts WHERE account_no = ANY($1) ORDER BY account_no FOR NO KEY UPDATE",
+    )
+    .bind(numbers)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(AccountRow::read).collect()
+}
+
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    changes: &Changes,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
     if !changes.credits.is_empty() {
         insert_credits(connection, &changes.credits).await?;
     }
     if !changes.requests.is_empty() {
         update_requests(connection, &changes.requests, now).await?;
+    }
+    if !changes.exceptions.is_empty() {
+        exceptions::write(connection, &changes.exceptions).await?;
     }
     Ok(())
 }

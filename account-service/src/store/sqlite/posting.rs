@@ -7,8 +7,10 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{AccountRow, CreditRow, RequestRow, hex, hex_list};
-use crate::domain::{Arrival, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict};
+use super::{AccountRow, CreditRow, RequestRow, exceptions, hex, hex_list};
+use crate::domain::{
+    Arrival, Books, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict,
+};
 use crate::store::Named;
 
 /// One statement per table.
@@ -18,14 +20,14 @@ pub(super) async fn post(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Verdict>> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut ledger = read(&mut transaction, &Named::by(arrivals)).await?;
+    let mut ledger = read(&mut transaction, &Named::by_results(arrivals)).await?;
     let verdicts = ledger.post_all(arrivals, now);
     write(&mut transaction, &ledger.into_changes(), now).await?;
     transaction.commit().await?;
     Ok(verdicts)
 }
 
-async fn read(connection: &mut SqliteConnection, named: &Named) -> StoreResult<Ledger> {
+pub(super) async fn read(connection: &mut SqliteConnection, named: &Named) -> StoreResult<Ledger> {
     let accounts: Vec<AccountRow> =
         sqlx::query_as("SELECT * FROM accounts WHERE account_no IN (SELECT value FROM json_each(?1))")
             .bind(json!(named.accounts).to_string())
@@ -45,19 +47,27 @@ async fn read(connection: &mut SqliteConnection, named: &Named) -> StoreResult<L
             .bind(tx_nos)
             .fetch_all(&mut *connection)
             .await?;
-    Ok(Ledger::new(
-        accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
-        requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
-        credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
-    ))
+    Ok(Ledger::new(Books {
+        accounts: accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
+        requests: requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
+        credits: credits.into_iter().map(CreditRow::read).collect::<StoreResult<_>>()?,
+        exceptions: exceptions::about(connection, &named.subjects).await?,
+    }))
 }
 
-async fn write(connection: &mut SqliteConnection, changes: &Changes, now: DateTime<Utc>) -> StoreResult<()> {
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    changes: &Changes,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
     if !changes.credits.is_empty() {
         insert_credits(connection, &changes.credits).await?;
     }
     if !changes.requests.is_empty() {
         update_requests(connection, &changes.requests, now).await?;
+    }
+    if !changes.exceptions.is_empty() {
+        exceptions::write(connection, &changes.exceptions).await?;
     }
     Ok(())
 }

@@ -1,0 +1,97 @@
+//! Exceptions in Postgres.
+
+use chrono::{DateTime, Utc};
+use runtime::database::StoreResult;
+use runtime::http::Page;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::posting;
+use crate::domain::{CantResolve, Exception, ExceptionFilter, Incident, Resolve};
+use crate::store::Named;
+use crate::store::exception_row::{self, to_json};
+
+type ExceptionRow = exception_row::ExceptionRow<DateTime<Utc>>;
+
+/// Newest first.
+pub(super) async fn list(pool: &PgPool, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT * FROM exceptions WHERE TRUE");
+    if let Some(state) = filter.state {
+        query.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(tx_no) = filter.tx_no {
+        query.push(" AND tx_no = ").push_bind(tx_no);
+    }
+    if let Some(after) = page.after {
+        query.push(" AND id < ").push_bind(after);
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(page.fetch());
+    let rows: Vec<ExceptionRow> = query.build_query_as().fetch_all(pool).await?;
+    rows.into_iter().map(ExceptionRow::read).collect()
+}
+
+pub(super) async fn show(pool: &PgPool, id: Uuid) -> StoreResult<Option<Exception>> {
+    let row: Option<ExceptionRow> =
+        sqlx::query_as("SELECT * FROM exceptions WHERE id = $1").bind(id).fetch_optional(pool).await?;
+    row.map(ExceptionRow::read).transpose()
+}
+
+pub(super) async fn note(pool: &PgPool, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+    let mut transaction = pool.begin().await?;
+    let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
+    for incident in incidents {
+        ledger.note(incident.clone(), now);
+    }
+    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The exception is read first without a lock, for what it names, and judged under the locks of the
+/// books, which are taken in the order in which posting takes them.
+pub(super) async fn resolve(
+    pool: &PgPool,
+    id: Uuid,
+    decision: &Resolve,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+    let Some(exception) = show(pool, id).await? else { return Ok(None) };
+    let mut transaction = pool.begin().await?;
+    let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
+    if let Err(refused) = ledger.resolve(id, decision, now) {
+        return Ok(Some(Err(refused)));
+    }
+    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(show(pool, id).await?.map(Ok))
+}
+
+/// Every exception about `subjects`, locked in one order.
+pub(super) async fn about(connection: &mut PgConnection, subjects: &[Uuid]) -> StoreResult<Vec<Exception>> {
+    let rows: Vec<ExceptionRow> = sqlx::query_as(
+        "SELECT * FROM exceptions WHERE subject = ANY($1) ORDER BY subject, kind, id FOR UPDATE",
+    )
+    .bind(subjects)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(ExceptionRow::read).collect()
+}
+
+/// Fails as a whole when another process has opened one of them meanwhile.
+pub(super) async fn write(connection: &mut PgConnection, exceptions: &[Exception]) -> StoreResult<()> {
+    let rows: Vec<_> = exceptions.iter().map(|exception| to_json(exception, |time| json!(time))).collect();
+    sqlx::query(
+        "INSERT INTO exceptions SELECT * FROM json_populate_recordset(NULL::exceptions, $1::json)
+         ON CONFLICT (id) DO UPDATE SET (contradiction, last_seen, count, state, resolved_by, reason, resolved_at) =
+             (excluded.contradiction, excluded.last_seen, excluded.count, excluded.state, excluded.resolved_by,
+              excluded.reason, excluded.resolved_at)",
+    )
+    .bind(json!(rows).to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

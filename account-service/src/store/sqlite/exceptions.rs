@@ -1,0 +1,110 @@
+//! Exceptions in `SQLite`.
+
+use chrono::{DateTime, Utc};
+use runtime::database::{Sqlite, StoreResult};
+use runtime::http::Page;
+use serde_json::json;
+use sqlx::{QueryBuilder, SqliteConnection};
+use uuid::Uuid;
+
+use super::{hex_list, posting};
+use crate::domain::{CantResolve, Exception, ExceptionFilter, Incident, Resolve};
+use crate::store::Named;
+use crate::store::exception_row::{self, to_json};
+
+type ExceptionRow = exception_row::ExceptionRow<i64>;
+
+/// Newest first.
+pub(super) async fn list(
+    database: &Sqlite,
+    filter: ExceptionFilter,
+    page: Page,
+) -> StoreResult<Vec<Exception>> {
+    let mut query: QueryBuilder<sqlx::Sqlite> = QueryBuilder::new("SELECT * FROM exceptions WHERE TRUE");
+    if let Some(state) = filter.state {
+        query.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(tx_no) = filter.tx_no {
+        query.push(" AND tx_no = ").push_bind(tx_no);
+    }
+    if let Some(after) = page.after {
+        query.push(" AND id < ").push_bind(after);
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(page.fetch());
+    let rows: Vec<ExceptionRow> = query.build_query_as().fetch_all(&database.reader).await?;
+    rows.into_iter().map(ExceptionRow::read).collect()
+}
+
+pub(super) async fn show(database: &Sqlite, id: Uuid) -> StoreResult<Option<Exception>> {
+    let row: Option<ExceptionRow> = sqlx::query_as("SELECT * FROM exceptions WHERE id = ?1")
+        .bind(id)
+        .fetch_optional(&database.reader)
+        .await?;
+    row.map(ExceptionRow::read).transpose()
+}
+
+pub(super) async fn note(database: &Sqlite, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+    let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
+    for incident in incidents {
+        ledger.note(incident.clone(), now);
+    }
+    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn resolve(
+    database: &Sqlite,
+    id: Uuid,
+    decision: &Resolve,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+    let Some(exception) = show(database, id).await? else { return Ok(None) };
+    let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
+    if let Err(refused) = ledger.resolve(id, decision, now) {
+        return Ok(Some(Err(refused)));
+    }
+    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(show(database, id).await?.map(Ok))
+}
+
+/// Every exception about `subjects`.
+pub(super) async fn about(
+    connection: &mut SqliteConnection,
+    subjects: &[Uuid],
+) -> StoreResult<Vec<Exception>> {
+    let rows: Vec<ExceptionRow> =
+        sqlx::query_as("SELECT * FROM exceptions WHERE subject IN (SELECT unhex(value) FROM json_each(?1))")
+            .bind(hex_list(subjects))
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(ExceptionRow::read).collect()
+}
+
+pub(super) async fn write(connection: &mut SqliteConnection, exceptions: &[Exception]) -> StoreResult<()> {
+    let micros = |time: DateTime<Utc>| json!(time.timestamp_micros());
+    let rows: Vec<_> = exceptions.iter().map(|exception| to_json(exception, micros)).collect();
+    sqlx::query(
+        "INSERT INTO exceptions (id, subject, kind, tx_no, merchant_order_no, source, event_id, detail, received,
+             contradiction, recorded, first_seen, last_seen, count, state, resolved_by, reason, resolved_at)
+         SELECT unhex(value ->> 'id'), unhex(value ->> 'subject'), value ->> 'kind', unhex(value ->> 'tx_no'),
+             value ->> 'merchant_order_no', value ->> 'source', value ->> 'event_id', value ->> 'detail',
+             value ->> 'received', value ->> 'contradiction', value ->> 'recorded', value ->> 'first_seen',
+             value ->> 'last_seen', value ->> 'count', value ->> 'state', value ->> 'resolved_by',
+             value ->> 'reason', value ->> 'resolved_at'
+         FROM json_each(?1) WHERE TRUE
+         ON CONFLICT (id) DO UPDATE SET (contradiction, last_seen, count, state, resolved_by, reason, resolved_at) =
+             (excluded.contradiction, excluded.last_seen, excluded.count, excluded.state, excluded.resolved_by,
+              excluded.reason, excluded.resolved_at)",
+    )
+    .bind(json!(rows).to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
