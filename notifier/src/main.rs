@@ -51,7 +51,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
         store,
         broker,
         sources,
-        allow_private_targets: settings.allow_private_targets.0.clone(),
+        egress: settings.targets.egress(),
         max_in_flight: settings.max_in_flight,
         spans,
     }))

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use axum::Router;
-use ipnet::IpNet;
 use messaging::Broker;
 use messaging::broker::NOTIFIER_EVENTS;
 use messaging::consumer::Intake;
@@ -25,7 +24,7 @@ use crate::usecases::Tools;
 use crate::usecases::replay::{self, RunReplays};
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, Upkeep};
-use crate::webhook::{AddressPolicy, SystemLookup, WebhookClient};
+use crate::webhook::{Egress, SystemLookup, WebhookClient};
 
 /// How long the intake rests when it has nothing to do; it waits for messages by itself.
 const INTAKE_POLL: Duration = Duration::from_millis(10);
@@ -40,8 +39,8 @@ pub struct Parts {
     pub broker: Arc<dyn Broker>,
     /// Time, randomness, ids.
     pub sources: Sources,
-    /// Private networks that webhooks may reach all the same.
-    pub allow_private_targets: Vec<IpNet>,
+    /// How webhooks leave this machine.
+    pub egress: Egress,
     /// How many attempts may be under way at once.
     pub max_in_flight: u32,
     /// Where spans go.
@@ -70,10 +69,9 @@ impl Service {
     /// Puts `parts` together; what runs ends with `shutdown`. Must be called inside of a tokio
     /// runtime.
     pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let Parts { keyring, store, broker, sources, allow_private_targets, max_in_flight, spans } = parts;
-        let policy = Arc::new(AddressPolicy::allowing(allow_private_targets));
-        let client = WebhookClient::new(policy, Arc::new(SystemLookup), sources.clock.clone());
-        let sender = Arc::new(client.context("no HTTP client can be made")?);
+        let Parts { keyring, store, broker, sources, egress, max_in_flight, spans } = parts;
+        let lookup = Arc::new(SystemLookup::default());
+        let sender = Arc::new(WebhookClient::new(egress, lookup, sources.clock.clone()));
         let metrics = Registry::new();
         let engine_parts = EngineParts {
             store: store.clone(),

@@ -1,13 +1,14 @@
 //! The settings of the `notifier` program.
 
-use std::str::FromStr;
+mod targets;
 
 use clap::Parser;
-use ipnet::IpNet;
 use messaging::BrokerUrl;
 use runtime::SecretKeys;
 use runtime::database::DatabaseUrl;
 use runtime::settings::{Action, CommonSettings, ListenSettings};
+
+pub use targets::{Networks, TargetSettings};
 
 /// Tells subscribers by signed webhook what happened, and keeps ringing until they answer.
 #[derive(Debug, Clone, Parser)]
@@ -32,9 +33,9 @@ pub struct Settings {
     /// `amqp://…`, `amqps://…` or `sqlite://FILE`
     #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
     pub broker_url: BrokerUrl,
-    /// Private networks that webhooks may reach all the same: `127.0.0.0/8,10.1.0.0/16`
-    #[arg(long, env = "ALLOW_PRIVATE_TARGETS", value_name = "CIDRS", default_value = "")]
-    pub allow_private_targets: Networks,
+    /// Where webhooks may go, and on which way.
+    #[command(flatten)]
+    pub targets: TargetSettings,
     /// How many attempts may be under way at once in this process
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "NUMBER", default_value = "256")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -42,25 +43,6 @@ pub struct Settings {
     /// The settings that every service has.
     #[command(flatten)]
     pub common: CommonSettings,
-}
-
-/// Networks as CIDRs, separated by commas; none when empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Networks(pub Vec<IpNet>);
-
-/// An entry is no network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no network: write CIDRs such as `10.1.0.0/16`, separated by commas")]
-pub struct NotANetwork(String);
-
-impl FromStr for Networks {
-    type Err = NotANetwork;
-
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let networks = entries.map(|entry| entry.parse().map_err(|_| NotANetwork(entry.to_owned())));
-        networks.collect::<Result<_, _>>().map(Self)
-    }
 }
 
 #[cfg(test)]
@@ -84,7 +66,7 @@ mod tests {
         assert_eq!(settings.listen.listen, plain.listen.listen);
         assert_eq!(settings.database_max_connections, plain.database_max_connections);
         assert_eq!(settings.max_in_flight, plain.max_in_flight);
-        assert_eq!(settings.allow_private_targets, plain.allow_private_targets);
+        assert_eq!(settings.targets, plain.targets);
         assert_eq!(settings.common.grace_period, plain.common.grace_period);
     }
 
@@ -93,6 +75,10 @@ mod tests {
         let urls = ["--database-url", "postgres://n:hush@db/n", "--broker-url", "amqp://n:hush@queue/%2f"];
         for (flag, value) in [
             ("--allow-private-targets", "10.0.0.0/33"),
+            ("--allow-http-targets", "perhaps"),
+            ("--egress-proxy", "socks5://proxy:1080"),
+            ("--egress-proxy", "http://user:hush@:1"),
+            ("--egress-proxy-bypass", "localhost"),
             ("--max-in-flight", "0"),
             ("--database-max-connections", "many"),
             ("--secret-keys", "2026a:hush"),
@@ -101,9 +87,11 @@ mod tests {
             assert!(error.contains(flag) && !error.contains("hush"), "{error}");
         }
         let key = "2026a:aHVzaGh1c2hodXNoaHVzaGh1c2hodXNoaHVzaGh1c2g=";
+        let proxy = ["--egress-proxy", "http://ringback:hush@proxy:3128", "--allow-http-targets", "true"];
         let more = ["--allow-private-targets", "10.0.0.0/8, ::1/128", "--secret-keys", key];
-        let settings = load(&[&urls[..], &more].concat()).expect("valid");
-        assert_eq!(settings.allow_private_targets.0.len(), 2);
+        let settings = load(&[&urls[..], &proxy, &more].concat()).expect("valid");
+        assert_eq!(settings.targets.allow_private_targets.0.len(), 2);
+        assert!(settings.targets.allow_http_targets);
         let printed = format!("{settings:?}");
         assert!(!printed.contains("hush") && !printed.contains("aHVz"), "{printed}");
     }

@@ -2,19 +2,17 @@
 
 mod support;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use messaging::webhook::{self, Claims};
 use notifier::domain::{AckRule, Endpoint, Exchange, FailureClass, Outcome, SigningSecret};
-use notifier::webhook::resolver::Lookup;
-use notifier::webhook::{AddressPolicy, SendWebhook, SystemLookup, WebhookClient};
+use notifier::webhook::SendWebhook;
 use runtime::Clock;
 use runtime::testing::ManualClock;
+use support::names::{HalfDead, Names};
 use support::receiver::{Act, Receiver, answer};
-use support::{client, endpoint, message, secret};
+use support::{client, client_with, egress, endpoint, message, secret};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -193,19 +191,32 @@ async fn a_refused_connection_and_an_unknown_name_are_told_apart() {
     let exchange = client(&ManualClock::default()).send(&endpoint(&closed), &message()).await;
     assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Connect), "{exchange:?}");
 
-    let clock = Arc::new(ManualClock::default());
-    let client = WebhookClient::new(Arc::default(), Arc::new(NoNames), clock).expect("a client");
-    let exchange = client.send(&endpoint("http://shop.example/"), &message()).await;
+    let client = client_with(&ManualClock::default(), egress(&[]), Arc::new(Names::default()));
+    let exchange = client.send(&endpoint("https://shop.example/"), &message()).await;
     assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Dns), "{exchange:?}");
 }
 
-/// Knows no name.
-struct NoNames;
-
-#[async_trait]
-impl Lookup for NoNames {
-    async fn lookup(&self, _name: &str) -> std::io::Result<Vec<IpAddr>> {
-        Err(std::io::Error::other("no such name"))
+/// Law 7: a subscriber's dead name servers take its own attempts' time and nobody else's.
+#[tokio::test]
+async fn a_thousand_names_that_are_never_resolved_do_not_hold_others_back() {
+    let receiver = Receiver::start(vec![answer(200, "", "")]).await;
+    let client =
+        Arc::new(client_with(&ManualClock::default(), egress(&["127.0.0.1/32"]), Arc::new(HalfDead)));
+    let hanging: Vec<_> = (0..1000)
+        .map(|n| {
+            let (client, endpoint) = (client.clone(), endpoint(&format!("https://dead-{n}.example/")));
+            tokio::spawn(async move { client.send(&endpoint, &message()).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let url = format!("http://live.example:{}/", receiver.address.port());
+    let exchange = client.send(&endpoint(&url), &message()).await;
+    assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
+    assert!(hanging.iter().all(|attempt| !attempt.is_finished()), "they hang all the while");
+    for attempt in hanging {
+        let exchange = attempt.await.expect("it ends");
+        assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Dns));
+        assert_eq!(exchange.error.as_deref(), Some("the host's name was not resolved in time"));
     }
 }
 
@@ -221,20 +232,6 @@ async fn a_receiver_that_speaks_no_tls_fails_the_handshake() {
     let exchange =
         client(&ManualClock::default()).send(&endpoint(&format!("https://{address}/")), &message()).await;
     assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::Tls), "{exchange:?}");
-}
-
-#[tokio::test]
-async fn the_loopback_is_not_reached_unless_it_is_allowed_however_it_is_called() {
-    let receiver = Receiver::start(vec![answer(200, "", "")]).await;
-    let clock = Arc::new(ManualClock::default());
-    let policy = Arc::new(AddressPolicy::default());
-    let client = WebhookClient::new(policy, Arc::new(SystemLookup), clock).expect("a client");
-    let port = receiver.address.port();
-    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"] {
-        let exchange = client.send(&endpoint(&format!("http://{host}:{port}/")), &message()).await;
-        assert_eq!(exchange.outcome, Outcome::Failed(FailureClass::BlockedTarget), "{exchange:?}");
-    }
-    assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]

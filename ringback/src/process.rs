@@ -146,7 +146,7 @@ impl Ground<'_> {
             store,
             broker: self.broker.clone(),
             sources: self.sources.clone(),
-            allow_private_targets: settings.allow_private_targets.0.clone(),
+            egress: settings.targets.egress(),
             max_in_flight: settings.max_in_flight,
             spans: self.spans("notifier")?,
         })

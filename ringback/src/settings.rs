@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use notifier::settings::TargetSettings;
 use runtime::SecretKeys;
 use runtime::settings::CommonSettings;
+
+/// The machine itself, whose services ring each other; a proxy would take it for its own machine.
+const LOOPBACK: &str = "127.0.0.0/8,::1/128";
 
 /// What the process is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,6 +25,8 @@ pub enum Action {
 /// All three services in one process, on SQLite, with nothing else installed.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
+#[command(mut_arg("allow_private_targets", |arg| arg.default_value(LOOPBACK)))]
+#[command(mut_arg("egress_proxy_bypass", |arg| arg.default_value(LOOPBACK)))]
 pub struct Settings {
     /// What to do
     #[arg(value_enum, default_value = "serve")]
@@ -40,9 +46,9 @@ pub struct Settings {
     /// The keys that signing secrets are encrypted under: `2026a:BASE64OF32BYTES,2025z:…`; made when none are given
     #[arg(long, env = "SECRET_KEYS", hide_env_values = true, default_value = "", value_name = "KEYS")]
     pub secret_keys: SecretKeys,
-    /// Private networks that webhooks may go to: CIDRs, comma-separated
-    #[arg(long, env = "ALLOW_PRIVATE_TARGETS", default_value = "127.0.0.0/8,::1/128", value_name = "CIDRS")]
-    pub allow_private_targets: notifier::settings::Networks,
+    /// Where webhooks may go, and on which way
+    #[command(flatten)]
+    pub targets: TargetSettings,
     /// How many webhooks may be in flight at once
     #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,

@@ -232,7 +232,8 @@ pub struct AttemptDocument {
     /// `delivered`, `failed` or `gone`.
     #[schema(example = "failed")]
     pub outcome: &'static str,
-    /// Why it failed, in one word.
+    /// Why it failed, in one word: `dns`, `connect`, `tls`, `timeout`, `status`, `ack_mismatch`,
+    /// `blocked_target`, `body`, `protocol` or `proxy`.
     #[schema(example = "timeout")]
     pub failure_class: Option<&'static str>,
     /// The status that came back.

@@ -27,13 +27,13 @@ pub enum Outcome {
 /// Why an attempt failed, in words that statistics can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureClass {
-    /// The host's name has no address.
+    /// The host's name has no address, or none was learnt in time.
     Dns,
-    /// Nobody answers at the address.
+    /// Nobody answers at the address, or not in time.
     Connect,
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or did not end in time.
     Tls,
-    /// The whole exchange took longer than the subscription's timeout.
+    /// The request was sent, and the answer was not whole when the subscription's timeout ended.
     Timeout,
     /// The status is not 2xx.
     Status,
@@ -45,11 +45,13 @@ pub enum FailureClass {
     Body,
     /// What came back is no HTTP.
     Protocol,
+    /// Our own way out, the egress proxy, failed.
+    Proxy,
 }
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Dns,
         Self::Connect,
         Self::Tls,
@@ -59,6 +61,7 @@ impl FailureClass {
         Self::BlockedTarget,
         Self::Body,
         Self::Protocol,
+        Self::Proxy,
     ];
 
     /// The class as it is stored, shown and counted.
@@ -73,6 +76,7 @@ impl FailureClass {
             Self::BlockedTarget => "blocked_target",
             Self::Body => "body",
             Self::Protocol => "protocol",
+            Self::Proxy => "proxy",
         }
     }
 }
@@ -99,11 +103,13 @@ impl Outcome {
     /// connection and then broke it off. A time-out before any answer counts as not there, since
     /// who drops packets can't be told from who never answers.
     pub fn reached(self, http_status: Option<u16>) -> bool {
-        use FailureClass::{AckMismatch, BlockedTarget, Body, Connect, Dns, Protocol, Status, Timeout, Tls};
+        use FailureClass::{
+            AckMismatch, BlockedTarget, Body, Connect, Dns, Protocol, Proxy, Status, Timeout, Tls,
+        };
         match self {
             Self::Delivered | Self::Gone | Self::Failed(Status | AckMismatch | Body | Protocol) => true,
             Self::Failed(Timeout) => http_status.is_some(),
-            Self::Failed(Dns | Connect | Tls | BlockedTarget) => false,
+            Self::Failed(Dns | Connect | Tls | BlockedTarget | Proxy) => false,
         }
     }
 

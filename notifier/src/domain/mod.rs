@@ -13,6 +13,7 @@ pub mod pattern;
 pub mod replay;
 pub mod schedule;
 pub mod subscription;
+pub mod webhook_url;
 
 pub use ack::AckRule;
 pub use attempt::{Attempt, Exchange, FailureClass, Outcome, Verdict};

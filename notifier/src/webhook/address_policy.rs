@@ -2,255 +2,163 @@
 //!
 //! A subscriber chooses the URL, so without this rule anybody with a key could make the notifier
 //! talk to machines that only it can reach. Names are judged by the addresses they resolve to when
-//! the connection is made (see `resolver.rs`), since a name can point elsewhere a moment later.
+//! the connection is made (see `connector.rs`), since a name can point elsewhere a moment later.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use url::{Host, Url};
+use ipnet::{IpNet, Ipv4Net};
 
-/// IPv4 networks that are not the public internet (IANA's special-purpose registry, RFC 6890 and
-/// its successors), and the cloud metadata address that lies outside of them.
-const REFUSED_V4: [(Ipv4Net, Kind); 17] = [
-    (v4([0, 0, 0, 0], 8), Kind::Unspecified),
-    (v4([10, 0, 0, 0], 8), Kind::Private),
-    (v4([100, 64, 0, 0], 10), Kind::CarrierNat),
-    (v4([127, 0, 0, 0], 8), Kind::Loopback),
-    (v4([168, 63, 129, 16], 32), Kind::Metadata),
-    (v4([169, 254, 0, 0], 16), Kind::LinkLocal),
-    (v4([172, 16, 0, 0], 12), Kind::Private),
-    (v4([192, 0, 0, 0], 24), Kind::Reserved),
-    (v4([192, 0, 2, 0], 24), Kind::Documentation),
-    (v4([192, 88, 99, 0], 24), Kind::Reserved),
-    (v4([192, 168, 0, 0], 16), Kind::Private),
-    (v4([198, 18, 0, 0], 15), Kind::Benchmarking),
-    (v4([198, 51, 100, 0], 24), Kind::Documentation),
-    (v4([203, 0, 113, 0], 24), Kind::Documentation),
-    (v4([224, 0, 0, 0], 4), Kind::Multicast),
-    (v4([255, 255, 255, 255], 32), Kind::Broadcast),
-    (v4([240, 0, 0, 0], 4), Kind::Reserved),
-];
+use super::networks::{Kind, special_purpose};
 
-/// All that is handed out of IPv6 for the public internet; whatever lies outside is refused.
-const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-
-/// IPv6 networks with a name of their own: exceptions inside of [`GLOBAL_V6`], and those outside of
-/// it whose refusal is worth explaining.
-const REFUSED_V6: [(Ipv6Net, Kind); 13] = [
-    (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), Kind::Unspecified),
-    (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), Kind::Loopback),
-    (v6([0, 0, 0, 0, 0, 0, 0, 0], 96), Kind::Embedded),
-    (v6([0, 0, 0, 0, 0, 0xFFFF, 0, 0], 96), Kind::Embedded),
-    (v6([0x64, 0xFF9B, 0, 0, 0, 0, 0, 0], 96), Kind::Embedded),
-    (v6([0x64, 0xFF9B, 1, 0, 0, 0, 0, 0], 48), Kind::Embedded),
-    (v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), Kind::Embedded),
-    (v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), Kind::Reserved),
-    (v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32), Kind::Documentation),
-    (v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20), Kind::Documentation),
-    (v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7), Kind::Private),
-    (v6([0xFE80, 0, 0, 0, 0, 0, 0, 0], 10), Kind::LinkLocal),
-    (v6([0xFF00, 0, 0, 0, 0, 0, 0, 0], 8), Kind::Multicast),
-];
-
-const fn v4(octets: [u8; 4], prefix: u8) -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::from_octets(octets), prefix)
-}
-
-const fn v6(groups: [u16; 8], prefix: u8) -> Ipv6Net {
-    Ipv6Net::new_assert(Ipv6Addr::from_segments(groups), prefix)
-}
-
-/// What a refused address is.
+/// Whether anybody on the way can read along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// "This host".
-    Unspecified,
-    /// The machine itself.
-    Loopback,
-    /// A private or unique local network.
-    Private,
-    /// The shared network between a provider and its customers (RFC 6598).
-    CarrierNat,
-    /// The wire the machine hangs on; cloud metadata lives there too.
-    LinkLocal,
-    /// A cloud's metadata service.
-    Metadata,
-    /// Many machines.
-    Multicast,
-    /// Every machine of the wire.
-    Broadcast,
-    /// For examples in documents.
-    Documentation,
-    /// For benchmarks of network equipment.
-    Benchmarking,
-    /// An IPv6 address with an IPv4 address inside (mapped, compatible, NAT64, 6to4): a way around
-    /// the rules for IPv4.
-    Embedded,
-    /// Not handed out for the public internet.
-    Reserved,
+pub enum Transport {
+    /// `http`.
+    Plain,
+    /// `https`.
+    Tls,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unspecified => "an unspecified",
-            Self::Loopback => "a loopback",
-            Self::Private => "a private",
-            Self::CarrierNat => "a shared (carrier NAT)",
-            Self::LinkLocal => "a link-local",
-            Self::Metadata => "a cloud metadata",
-            Self::Multicast => "a multicast",
-            Self::Broadcast => "a broadcast",
-            Self::Documentation => "a documentation",
-            Self::Benchmarking => "a benchmarking",
-            Self::Embedded => "an IPv4-in-IPv6",
-            Self::Reserved => "a reserved",
-        })
-    }
-}
-
-/// The address is one that webhooks must not reach. Names its kind alone, so that nobody can use
+/// The target is one that webhooks must not reach. Names its kind alone, so that nobody can use
 /// the notifier to find out what an internal name resolves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the target is {0} address, which webhooks must not reach")]
-pub struct Blocked(pub Kind);
+pub enum Blocked {
+    /// Not the public internet.
+    #[error("the target is {0} address, which webhooks reach only where ALLOW_PRIVATE_TARGETS lists it")]
+    Address(Kind),
+    /// Without TLS, and no network that the operator has listed.
+    #[error("plain http goes to no public address unless ALLOW_HTTP_TARGETS is set: use an https:// URL")]
+    PlainHttp,
+}
 
 /// The rule, and its exceptions.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     allowed: Vec<IpNet>,
+    plain_http: bool,
 }
 
 impl AddressPolicy {
-    /// Only the public internet, and the networks of `allowed` besides.
+    /// Only the public internet, over TLS, and the networks of `allowed` besides, over whatever
+    /// the URL says.
     pub fn allowing(allowed: Vec<IpNet>) -> Self {
-        Self { allowed }
+        Self { allowed: allowed.into_iter().map(canonical).collect(), plain_http: false }
+    }
+
+    /// Whether the public internet may be reached without TLS too.
+    #[must_use]
+    pub fn with_plain_http(self, plain_http: bool) -> Self {
+        Self { plain_http, ..self }
     }
 
     /// Whether a connection to `address` may be made.
-    pub fn check(&self, address: IpAddr) -> Result<(), Blocked> {
-        let listed = |ip: IpAddr| self.allowed.iter().any(|net| net.contains(&ip));
-        if listed(address) || listed(address.to_canonical()) {
+    pub fn check(&self, address: IpAddr, transport: Transport) -> Result<(), Blocked> {
+        if contains(&self.allowed, address) {
             return Ok(());
         }
-        refused(address).map_or(Ok(()), |kind| Err(Blocked(kind)))
+        match special_purpose(address) {
+            Some(kind) => Err(Blocked::Address(kind)),
+            None if transport == Transport::Plain && !self.plain_http => Err(Blocked::PlainHttp),
+            None => Ok(()),
+        }
     }
 
-    /// Refuses a URL whose host is an address that [`AddressPolicy::check`] refuses, however it is
-    /// spelled. A name passes: it is judged when the connection is made.
-    pub fn check_literal(&self, url: &Url) -> Result<(), Blocked> {
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.check(address.into()),
-            Some(Host::Ipv6(address)) => self.check(address.into()),
-            Some(Host::Domain(_)) | None => Ok(()),
+    /// Those of `addresses` that may be connected to; why not, where none may.
+    ///
+    /// The others are passed over and not held against the name: each connection is made to a
+    /// judged address, so nothing is gained by refusing them all, and names with an address that
+    /// is blocked are not rare (`localhost` with only one family allowed, DNS64, split horizons).
+    pub fn permitted(&self, addresses: Vec<IpAddr>, transport: Transport) -> Result<Vec<IpAddr>, Blocked> {
+        let mut refusal = None;
+        let mut permitted = addresses;
+        permitted.retain(|address| {
+            let verdict = self.check(*address, transport);
+            // Of several refusals the one that an https:// URL would cure says most.
+            refusal = verdict.err().filter(|_| refusal != Some(Blocked::PlainHttp)).or(refusal);
+            verdict.is_ok()
+        });
+        match refusal {
+            Some(blocked) if permitted.is_empty() => Err(blocked),
+            _ => Ok(permitted),
         }
     }
 }
 
-fn refused(address: IpAddr) -> Option<Kind> {
-    match address {
-        IpAddr::V4(ip) => REFUSED_V4.iter().find(|(net, _)| net.contains(&ip)).map(|(_, kind)| *kind),
-        IpAddr::V6(ip) => {
-            let named = REFUSED_V6.iter().find(|(net, _)| net.contains(&ip)).map(|(_, kind)| *kind);
-            named.or_else(|| (!GLOBAL_V6.contains(&ip)).then_some(Kind::Reserved))
-        }
-    }
+/// Whether one of `networks` (as [`canonical`] leaves them) has `address`. An IPv4-mapped address
+/// is the IPv4 address, for that is where a connection to it goes.
+pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// A network of IPv4-mapped addresses, written as the IPv4 network that it is.
+pub fn canonical(network: IpNet) -> IpNet {
+    let (IpAddr::V4(base), 96..) = (network.network().to_canonical(), network.prefix_len()) else {
+        return network;
+    };
+    Ipv4Net::new(base, network.prefix_len() - 96).map_or(network, IpNet::V4)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict(address: &str) -> Option<Kind> {
-        let address = address.parse().expect(address);
-        AddressPolicy::default().check(address).err().map(|blocked| blocked.0)
+    fn policy(allowed: &[&str]) -> AddressPolicy {
+        AddressPolicy::allowing(allowed.iter().map(|net| net.parse().expect("a network")).collect())
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
     }
 
     #[test]
-    fn only_the_public_internet_is_reached() {
-        for address in [
-            "1.1.1.1",
-            "8.8.8.8",
-            "9.255.255.255",
-            "11.0.0.0",
-            "100.63.255.255",
-            "100.128.0.0",
-            "126.255.255.255",
-            "128.0.0.0",
-            "168.63.129.15",
-            "169.253.255.255",
-            "169.255.0.0",
-            "172.15.255.255",
-            "172.32.0.0",
-            "192.0.1.0",
-            "192.167.255.255",
-            "192.169.0.0",
-            "198.17.255.255",
-            "198.20.0.0",
-            "223.255.255.255",
-            "2606:4700:4700::1111",
-            "2001:4860:4860::8888",
-            "2400:3200::1",
-            "2003::1",
-            "3ffe::1",
+    fn a_listed_network_is_reached_and_nothing_beside_it() {
+        for (listed, reached, refused) in [
+            ("10.1.0.0/16", ["10.1.2.3", "::ffff:10.1.2.3", "1.1.1.1"], ["10.2.0.1", "127.0.0.1", "::1"]),
+            ("fd00:1::/64", ["fd00:1::7", "2606:4700::1", "1.1.1.1"], ["fd00:1:0:1::7", "fd00:2::1", "::1"]),
+            (
+                "::ffff:10.1.0.0/112",
+                ["10.1.2.3", "::ffff:10.1.2.3", "1.1.1.1"],
+                ["10.2.0.1", "::1", "10.0.0.1"],
+            ),
+            ("::1/128", ["::1", "1.1.1.1", "9.9.9.9"], ["127.0.0.1", "::ffff:127.0.0.1", "::2"]),
+            // All of IPv6 is not IPv4 by another name.
+            ("::/0", ["::1", "fe80::1", "fd00::1"], ["10.0.0.1", "::ffff:10.0.0.1", "::ffff:127.0.0.1"]),
         ] {
-            assert_eq!(verdict(address), None, "{address}");
-        }
-    }
-
-    #[test]
-    fn every_network_that_is_not_public_is_refused_by_name() {
-        for (kind, addresses) in [
-            (Kind::Unspecified, &["0.0.0.0", "0.255.255.255", "::"][..]),
-            (Kind::Loopback, &["127.0.0.1", "127.255.255.255", "::1"]),
-            (Kind::Private, &["10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0"]),
-            (Kind::Private, &["192.168.255.255", "fc00::1", "fd00:ec2::254", "fdff::1"]),
-            (Kind::CarrierNat, &["100.64.0.0", "100.127.255.255", "100.100.100.200"]),
-            (Kind::LinkLocal, &["169.254.0.0", "169.254.169.254", "fe80::1", "febf::1"]),
-            (Kind::Metadata, &["168.63.129.16"]),
-            (Kind::Multicast, &["224.0.0.1", "239.255.255.255", "ff02::1"]),
-            (Kind::Broadcast, &["255.255.255.255"]),
-            (Kind::Documentation, &["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"]),
-            (Kind::Benchmarking, &["198.18.0.0", "198.19.255.255"]),
-            (Kind::Embedded, &["::ffff:8.8.8.8", "::ffff:127.0.0.1", "::8.8.8.8", "64:ff9b::a00:1"]),
-            (Kind::Embedded, &["64:ff9b:1::1", "2002:7f00:1::", "2002::1"]),
-            (Kind::Reserved, &["192.0.0.192", "192.88.99.1", "240.0.0.1", "255.255.255.254"]),
-            (Kind::Reserved, &["2001::1", "2001:2::1", "100::1", "1fff::1", "4000::1", "5f00::1", "fec0::1"]),
-        ] {
-            for address in addresses {
-                assert_eq!(verdict(address), Some(kind), "{address}");
+            for (address, expected) in
+                reached.map(|a| (a, true)).into_iter().chain(refused.map(|a| (a, false)))
+            {
+                let verdict = policy(&[listed]).check(address.parse().expect(address), Transport::Tls);
+                assert_eq!(verdict.is_ok(), expected, "{address} with {listed} listed");
             }
         }
     }
 
     #[test]
-    fn an_address_is_refused_however_it_is_spelled() {
-        for host in [
-            "127.0.0.1",
-            "127.1",
-            "2130706433",
-            "0x7f000001",
-            "0177.0.0.1",
-            "127.0.0.1.",
-            "0x7f.1",
-            "[::1]",
-            "[::ffff:7f00:1]",
-            "[::ffff:127.0.0.1]",
-            "%31%32%37.0.0.1",
-            "１２７.0.0.1",
-            "0",
-        ] {
-            let url: Url = format!("http://{host}/").parse().expect(host);
-            assert!(AddressPolicy::default().check_literal(&url).is_err(), "{host}");
+    fn plain_http_reaches_listed_networks_alone_unless_it_is_allowed_everywhere() {
+        let policy = policy(&["10.1.0.0/16", "9.9.9.0/24"]);
+        for listed in addresses(&["10.1.0.1", "::ffff:10.1.0.1", "9.9.9.9"]) {
+            assert_eq!(policy.check(listed, Transport::Plain), Ok(()));
         }
+        for public in addresses(&["1.1.1.1", "2606:4700::1"]) {
+            assert_eq!(policy.check(public, Transport::Plain), Err(Blocked::PlainHttp));
+            assert_eq!(policy.check(public, Transport::Tls), Ok(()));
+            assert_eq!(policy.clone().with_plain_http(true).check(public, Transport::Plain), Ok(()));
+        }
+        let everywhere = policy.with_plain_http(true);
+        let private = addresses(&["10.2.0.1"])[0];
+        assert_eq!(everywhere.check(private, Transport::Plain), Err(Blocked::Address(Kind::Private)));
     }
 
     #[test]
-    fn a_listed_network_is_reached_and_nothing_beside_it() {
-        let policy = AddressPolicy::allowing(vec!["10.1.0.0/16".parse().expect("a network")]);
-        let check = |address: &str| policy.check(address.parse().expect(address)).is_ok();
-        assert!(check("10.1.2.3") && check("::ffff:10.1.2.3") && check("1.1.1.1"));
-        assert!(!check("10.2.0.1") && !check("127.0.0.1"));
+    fn of_a_names_addresses_the_permitted_ones_are_left_in_their_order() {
+        let mixed = addresses(&["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1"]);
+        let permitted = policy(&[]).permitted(mixed.clone(), Transport::Tls);
+        assert_eq!(permitted, Ok(addresses(&["1.1.1.1", "2606:4700::1"])));
+        assert_eq!(policy(&["::1/128"]).permitted(mixed.clone(), Transport::Plain), Ok(addresses(&["::1"])));
+        assert_eq!(policy(&[]).permitted(mixed, Transport::Plain), Err(Blocked::PlainHttp));
+        let inside = addresses(&["10.0.0.1", "127.0.0.1"]);
+        assert!(matches!(policy(&[]).permitted(inside, Transport::Tls), Err(Blocked::Address(_))));
+        assert_eq!(policy(&[]).permitted(Vec::new(), Transport::Tls), Ok(Vec::new()));
     }
 }

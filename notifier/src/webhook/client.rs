@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reqwest::{Client, ClientBuilder, Response, redirect, retry};
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use runtime::SharedClock;
 use runtime::problem::Chain;
 use tokio::time::{Instant, timeout_at};
@@ -13,12 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::attempt::MAX_EXCERPT_BYTES;
 use crate::domain::{Endpoint, Exchange, FailureClass, Message, Outcome};
 
-use super::address_policy::AddressPolicy;
-use super::coalesced::Coalesced;
+use super::connector::{Connector, Egress};
 use super::failure::classify;
 use super::judge::{Body, MAX_BODY_BYTES, excerpt, judge};
-use super::request::headers;
-use super::resolver::{GuardedResolver, Lookup};
+use super::lookup::Lookup;
+use super::progress::Progress;
+use super::request::{Payload, request};
 use super::retry_after::retry_after;
 
 /// Idle connections kept per receiver.
@@ -26,6 +30,8 @@ const MAX_IDLE: usize = 32;
 /// Shorter than the 5 s after which common servers close idle connections, so that a request
 /// seldom meets a connection that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest head of an answer, and what one connection reads ahead at the most, in bytes.
+const MAX_READ_AHEAD: usize = 64 * 1024;
 
 /// Makes one attempt.
 #[async_trait]
@@ -34,55 +40,54 @@ pub trait SendWebhook: Send + Sync + 'static {
     async fn send(&self, endpoint: &Endpoint, message: &Message) -> Exchange;
 }
 
-/// The production sender: no redirects, no proxies, no cookies, no decompression, no retries of
-/// its own, kept-alive connections, and only to addresses that the policy permits.
+/// The production sender: no redirects, no cookies, no decompression, kept-alive connections, and
+/// only to addresses that the policy permits.
+///
+/// It retries nothing by itself, but for one case: a kept-alive connection that turns out to be
+/// closed before the request was written to it is replaced, within the same attempt.
 pub struct WebhookClient {
-    http: Client,
-    policy: Arc<AddressPolicy>,
+    http: Client<Connector, Payload>,
     clock: SharedClock,
 }
 
 impl WebhookClient {
-    /// A client that reaches what `policy` permits. A machine without any CA certificates still
-    /// gets one; it can then reach no `https` endpoint.
-    pub fn new(
-        policy: Arc<AddressPolicy>,
-        lookup: Arc<dyn Lookup>,
-        clock: SharedClock,
-    ) -> Result<Self, reqwest::Error> {
-        let lookup = Arc::new(Coalesced::new(lookup));
-        let resolver = Arc::new(GuardedResolver::new(lookup, policy.clone()));
-        let http = builder(resolver.clone()).build().or_else(|error| {
-            tracing::warn!(error = %Chain(&error), "webhook.no_ca_certificates");
-            builder(resolver).tls_certs_only([]).build()
-        })?;
-        Ok(Self { http, policy, clock })
+    /// A client that finds names by `lookup` and leaves by `egress`.
+    pub fn new(egress: Egress, lookup: Arc<dyn Lookup>, clock: SharedClock) -> Self {
+        let http = Client::builder(TokioExecutor::new())
+            .http1_max_buf_size(MAX_READ_AHEAD)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .retry_canceled_requests(true)
+            .build(Connector::new(lookup, egress));
+        Self { http, clock }
     }
 
     async fn exchange(&self, endpoint: &Endpoint, message: &Message, began: DateTime<Utc>) -> Answer {
-        if let Err(blocked) = self.policy.check_literal(&endpoint.url) {
-            return Answer::failed(FailureClass::BlockedTarget, blocked.to_string());
-        }
-        let headers = match headers(endpoint, message, began) {
-            Ok(headers) => headers,
+        let progress = Progress::within(endpoint.timeout.get());
+        let request = match request(endpoint, message, began, progress.clone()) {
+            Ok(request) => request,
             Err(error) => return Answer::failed(FailureClass::Protocol, Chain(&error).to_string()),
         };
-        let deadline = Instant::now() + endpoint.timeout.get();
-        let request = self.http.post(endpoint.url.clone()).headers(headers).body(message.body.clone());
-        match timeout_at(deadline, request.send()).await {
-            Err(_) => Answer::failed(FailureClass::Timeout, "no answer in time".into()),
+        let deadline = progress.deadline();
+        let answer = progress.clone().run(self.http.request(request));
+        match timeout_at(deadline, answer).await {
+            Err(_) => {
+                let (class, error) = progress.phase().out_of_time();
+                Answer::failed(class, error.into())
+            }
             Ok(Err(error)) => {
-                let (class, error) = classify(error, endpoint.url.scheme() == "https");
+                let (class, error) = classify(&error);
                 Answer::failed(class, error)
             }
             Ok(Ok(response)) => self.answer(response, deadline, endpoint).await,
         }
     }
 
-    async fn answer(&self, response: Response, deadline: Instant, endpoint: &Endpoint) -> Answer {
+    async fn answer(&self, response: Response<Incoming>, deadline: Instant, endpoint: &Endpoint) -> Answer {
         let status = response.status();
         let headers = response.headers().clone();
-        let body = read(response, deadline).await;
+        let body = read(response.into_body(), deadline).await;
         let (outcome, error) = judge(status, &body, &endpoint.ack);
         Answer {
             outcome,
@@ -112,19 +117,6 @@ impl SendWebhook for WebhookClient {
     }
 }
 
-fn builder(resolver: Arc<GuardedResolver>) -> ClientBuilder {
-    Client::builder()
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(retry::never())
-        .no_proxy()
-        .dns_resolver(resolver)
-        .pool_max_idle_per_host(MAX_IDLE)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tcp_nodelay(true)
-}
-
 /// What an exchange brought, without its times.
 struct Answer {
     outcome: Outcome,
@@ -143,23 +135,26 @@ impl Answer {
 
 /// Reads the answer's body until its end, [`MAX_BODY_BYTES`] or the deadline. What is left unread
 /// closes the connection.
-async fn read(mut response: Response, deadline: Instant) -> Body {
+async fn read(mut body: Incoming, deadline: Instant) -> Body {
     let mut read = Vec::new();
     loop {
-        match timeout_at(deadline, response.chunk()).await {
-            Ok(Ok(None)) => return Body::Whole(read),
-            Ok(Ok(Some(chunk))) if read.len() + chunk.len() > MAX_BODY_BYTES => {
-                read.extend_from_slice(&chunk[..MAX_BODY_BYTES - read.len()]);
-                return Body::Cut(read);
-            }
-            Ok(Ok(Some(chunk))) => read.extend_from_slice(&chunk),
-            Ok(Err(_)) => {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Body::Whole(read),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => {
                 return Body::Broken(read, FailureClass::Body, "the answer's body broke off".into());
             }
             Err(_) => {
                 let error = "the answer's body did not end in time".into();
                 return Body::Broken(read, FailureClass::Timeout, error);
             }
+        };
+        // Trailers say nothing to us.
+        let Ok(chunk) = frame.into_data() else { continue };
+        let room = MAX_BODY_BYTES - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Body::Cut(read);
         }
     }
 }

@@ -3,46 +3,84 @@
 use std::error::Error;
 use std::io;
 
+use hyper::StatusCode;
+
 use crate::domain::FailureClass;
 
 use super::address_policy::Blocked;
-use super::resolver::Unresolved;
+use super::progress::Phase;
 
-/// The class of a failed exchange, and a text for people. The text has no URL in it: that may
-/// hold a subscriber's token.
-pub fn classify(error: reqwest::Error, https: bool) -> (FailureClass, String) {
-    let error = error.without_url();
-    let class = class_of(&error, https);
-    (class, explain(class, &error))
+/// An error of whatever kind.
+pub type AnyError = Box<dyn Error + Send + Sync>;
+
+/// Why no connection was made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// See [`Blocked`].
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    /// The name has no address, or its name servers don't say.
+    #[error("the host's name can't be resolved")]
+    Unresolved(#[source] AnyError),
+    /// None of the addresses answers.
+    #[error("no connection")]
+    Unreachable(#[source] AnyError),
+    /// The egress proxy answered that none of the addresses does.
+    #[error("no connection: the egress proxy answered {0}")]
+    UnreachableByProxy(StatusCode),
+    /// The egress proxy can't be reached, or what it speaks is no HTTP.
+    #[error("the egress proxy can't be used")]
+    ProxyDown(#[source] AnyError),
+    /// The egress proxy does not want to.
+    #[error("the egress proxy refused: it answered {0}")]
+    ProxyRefused(StatusCode),
+    /// The other side speaks no TLS, or is not who it should be.
+    #[error("the TLS handshake failed")]
+    Tls(#[source] AnyError),
+    /// The attempt's time ended in this phase.
+    #[error("out of time")]
+    OutOfTime(Phase),
 }
 
-fn class_of(error: &reqwest::Error, https: bool) -> FailureClass {
-    if find::<Blocked>(error).is_some() {
-        FailureClass::BlockedTarget
-    } else if find::<Unresolved>(error).is_some() {
-        FailureClass::Dns
-    } else if error.is_timeout() {
-        FailureClass::Timeout
-    } else if error.is_connect() {
-        // The operating system's own errors are about the connection; what else fails between
-        // connecting and the request is the handshake.
-        let handshake = https && find::<io::Error>(error).is_some_and(|e| e.raw_os_error().is_none());
-        if handshake { FailureClass::Tls } else { FailureClass::Connect }
-    } else {
-        FailureClass::Protocol
+impl ConnectError {
+    fn class(&self) -> FailureClass {
+        match self {
+            Self::Blocked(_) => FailureClass::BlockedTarget,
+            Self::Unresolved(_) => FailureClass::Dns,
+            Self::Unreachable(_) | Self::UnreachableByProxy(_) => FailureClass::Connect,
+            Self::ProxyDown(_) | Self::ProxyRefused(_) => FailureClass::Proxy,
+            Self::Tls(_) => FailureClass::Tls,
+            Self::OutOfTime(phase) => phase.out_of_time().0,
+        }
+    }
+
+    fn explain(&self) -> String {
+        match self {
+            Self::OutOfTime(phase) => phase.out_of_time().1.into(),
+            Self::Blocked(_) | Self::UnreachableByProxy(_) | Self::ProxyRefused(_) => self.to_string(),
+            Self::Unresolved(_) | Self::Unreachable(_) | Self::ProxyDown(_) | Self::Tls(_) => {
+                format!("{self}: {}", innermost(self))
+            }
+        }
     }
 }
 
-fn explain(class: FailureClass, error: &reqwest::Error) -> String {
-    let cause = innermost(error);
-    match class {
-        FailureClass::BlockedTarget => cause,
-        FailureClass::Dns => format!("the host's name can't be resolved: {cause}"),
-        FailureClass::Connect => format!("no connection: {cause}"),
-        FailureClass::Tls => format!("the TLS handshake failed: {cause}"),
-        FailureClass::Timeout => "no answer in time".into(),
-        _ => format!("no HTTP answer: {cause}"),
+/// The class of an exchange that brought no answer, and a text for people. The text has no URL in
+/// it: that may hold a subscriber's token.
+pub fn classify(error: &(dyn Error + 'static)) -> (FailureClass, String) {
+    if let Some(error) = find::<ConnectError>(error) {
+        return (error.class(), error.explain());
     }
+    if chain(error).any(is_tls) {
+        // In TLS 1.3 the other side may refuse after the handshake has ended for us.
+        return (FailureClass::Tls, format!("TLS failed: {}", innermost(error)));
+    }
+    (FailureClass::Protocol, format!("no HTTP answer: {}", innermost(error)))
+}
+
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -1,6 +1,6 @@
 //! What an answer means for the notification.
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
 use serde_json::Value;
 
 use crate::domain::{AckRule, FailureClass, Outcome};

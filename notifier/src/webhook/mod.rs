@@ -2,13 +2,23 @@
 
 pub mod address_policy;
 mod client;
-mod coalesced;
+mod connector;
+pub mod dns;
 mod failure;
 mod judge;
+pub mod lookup;
+pub mod networks;
+mod progress;
+mod proxy;
 mod request;
-pub mod resolver;
 mod retry_after;
+mod socket;
+mod system_lookup;
+pub mod tls;
 
 pub use address_policy::{AddressPolicy, Blocked};
 pub use client::{SendWebhook, WebhookClient};
-pub use resolver::SystemLookup;
+pub use connector::Egress;
+pub use lookup::Lookup;
+pub use proxy::{EgressProxy, NotAProxy};
+pub use system_lookup::SystemLookup;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, RETRY_AFTER};
 
 /// How long the receiver asks to be left alone, counted from `now`: seconds or an HTTP date, heeded
 /// with 429 and 503 only. What can't be read asks for nothing.

@@ -198,6 +198,10 @@ fn bad_fields() -> Vec<(&'static str, Value, &'static str)> {
         "https://u:p@a.example/",
         "http://a.example/#x",
         "javascript:alert(1)",
+        "https://a\"b.example/",
+        "https://{shop}.example/",
+        "https://a`b/",
+        "https://shop..example/",
     ];
     cases.extend(urls.map(|url| ("url", json!(url), "url")));
     cases.push(("url", json!(format!("https://a.example/{}", long(2048))), "url"));

@@ -13,12 +13,14 @@ use notifier::domain::{Delivery, Exchange, FailureClass, NewEvent, NotificationI
 use notifier::store::sqlite::SqliteStore;
 use notifier::store::{AdmitNone, Store, Want};
 use notifier::usecases::replay::RunReplays;
+use notifier::webhook::{AddressPolicy, Egress};
 use notifier::{Parts, Service};
 use runtime::background::Worker;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, manual_sources};
 use runtime::trace::Spans;
 use runtime::{Clock, Secret, Shutdown, Sources};
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -74,12 +76,13 @@ impl Harness {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
         let (sources, clock) = manual_sources(7);
         let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
+        let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().expect("a network")]);
         let parts = Parts {
             keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
             store: store.clone(),
             broker: Arc::new(NoBroker),
             sources: sources.clone(),
-            allow_private_targets: vec!["127.0.0.0/8".parse().expect("a network")],
+            egress: Egress::direct(policy, Arc::new(RootCertStore::empty())),
             max_in_flight: 8,
             spans: Spans::off(),
         };

@@ -107,8 +107,13 @@ async fn a_test_sends_a_signed_event_and_answers_with_the_attempt() {
 #[tokio::test]
 async fn an_address_that_must_not_be_reached_is_refused_when_the_connection_is_made() {
     let harness = Harness::new().await;
-    let urls =
-        ["http://10.0.0.1/", "http://169.254.169.254/latest", "http://[fe80::1]/", "http://0x0a000001/"];
+    let urls = [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest",
+        "http://[fe80::1]/",
+        "http://0x0a000001/",
+        "http://1.1.1.1/without-tls",
+    ];
     for (number, url) in urls.into_iter().enumerate() {
         let body = json!({ "name": format!("inside-{number}"), "url": url, "event_types": ["*"] });
         let made = harness.post(SHOP, "/v1/subscriptions", body).await.answered(201);

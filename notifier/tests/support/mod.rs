@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub mod memory;
+pub mod name_server;
+pub mod names;
 pub mod receiver;
 pub mod rig;
 
@@ -10,9 +12,10 @@ use std::sync::Arc;
 use messaging::Ladder;
 use messaging::webhook::WebhookSecret;
 use notifier::domain::{AckRule, Endpoint, Message, RequestTimeout, SigningSecret, SubscriptionId};
-use notifier::webhook::{AddressPolicy, SystemLookup, WebhookClient};
+use notifier::webhook::{AddressPolicy, Egress, Lookup, SystemLookup, WebhookClient};
 use runtime::duration::HumanDuration;
 use runtime::testing::{ManualClock, SeededEntropy};
+use rustls::RootCertStore;
 use uuid::Uuid;
 
 /// A signing secret.
@@ -44,7 +47,16 @@ pub fn message() -> Message {
 
 /// A client that reaches the loopback besides the public internet.
 pub fn client(clock: &ManualClock) -> WebhookClient {
-    let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network"));
-    let policy = Arc::new(AddressPolicy::allowing(loopback.into()));
-    WebhookClient::new(policy, Arc::new(SystemLookup), Arc::new(clock.clone())).expect("a client")
+    client_with(clock, egress(&["127.0.0.0/8", "::1/128"]), Arc::new(SystemLookup::default()))
+}
+
+/// A client with this way out and this look-up.
+pub fn client_with(clock: &ManualClock, egress: Egress, lookup: Arc<dyn Lookup>) -> WebhookClient {
+    WebhookClient::new(egress, lookup, Arc::new(clock.clone()))
+}
+
+/// Straight to the public internet and to these networks; trusts no certificate.
+pub fn egress(allowed: &[&str]) -> Egress {
+    let allowed = allowed.iter().map(|network| network.parse().expect("a network")).collect();
+    Egress::direct(AddressPolicy::allowing(allowed), Arc::new(RootCertStore::empty()))
 }

@@ -67,8 +67,13 @@ pub struct Receiver {
 impl Receiver {
     /// Does each of `acts` for one request; the last one for all that follow.
     pub async fn start(acts: Vec<Act>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        Self::bind(([127, 0, 0, 1], 0).into(), acts).await.expect("a free port")
+    }
+
+    /// The same on this address.
+    pub async fn bind(address: SocketAddr, acts: Vec<Act>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let seen = Arc::new(Seen { acts: Mutex::new(acts), ..Seen::default() });
         let shared = seen.clone();
         tokio::spawn(async move {
@@ -77,7 +82,12 @@ impl Receiver {
                 tokio::spawn(serve(stream, shared.clone()));
             }
         });
-        Self { address, seen }
+        Ok(Self { address, seen })
+    }
+
+    /// From now on it does each of these.
+    pub fn now(&self, acts: Vec<Act>) {
+        *self.seen.acts.lock().expect("unpoisoned") = acts;
     }
 
     /// Its URL.

@@ -1,0 +1,234 @@
+//! Makes connections, and only to addresses that the policy permits.
+//!
+//! Here the name is looked up, its addresses are judged, and one of the judged addresses is
+//! connected to: nothing looks the name up again in between, so rebinding it gains nothing. A
+//! kept-alive connection goes on to where it was judged to go.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+use url::Host;
+
+use super::address_policy::{AddressPolicy, Transport, canonical, contains};
+use super::failure::{AnyError, ConnectError};
+use super::lookup::Lookup;
+use super::progress::{Phase, Progress};
+use super::proxy::EgressProxy;
+use super::socket::Socket;
+use super::tls;
+
+/// The most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// How webhooks leave this machine.
+#[derive(Debug, Clone)]
+pub struct Egress {
+    policy: AddressPolicy,
+    roots: Arc<RootCertStore>,
+    proxy: Option<EgressProxy>,
+    proxy_bypass: Vec<IpNet>,
+}
+
+impl Egress {
+    /// Straight to the addresses that `policy` permits, with `roots` to vouch for receivers.
+    pub fn direct(policy: AddressPolicy, roots: Arc<RootCertStore>) -> Self {
+        Self { policy, roots, proxy: None, proxy_bypass: Vec::new() }
+    }
+
+    /// The same by way of `proxy`, but for the addresses in the networks of `bypass`.
+    #[must_use]
+    pub fn through(self, proxy: EgressProxy, bypass: Vec<IpNet>) -> Self {
+        let proxy_bypass = bypass.into_iter().map(canonical).collect();
+        Self { proxy: Some(proxy), proxy_bypass, ..self }
+    }
+}
+
+/// Connects the HTTP client, as a service from a URL's scheme and authority to a socket.
+#[derive(Clone)]
+pub struct Connector {
+    lookup: Arc<dyn Lookup>,
+    egress: Arc<Egress>,
+    tls: TlsConnector,
+}
+
+impl Connector {
+    /// Finds names by `lookup` and leaves by `egress`.
+    pub fn new(lookup: Arc<dyn Lookup>, egress: Egress) -> Self {
+        let tls = tls::connector(egress.roots.clone());
+        Self { lookup, egress: Arc::new(egress), tls }
+    }
+
+    async fn connect(&self, target: &Target, progress: &Progress) -> Result<Box<dyn Socket>, ConnectError> {
+        progress.enter(Phase::Resolving);
+        let found = self.addresses(&target.host).await.map_err(ConnectError::Unresolved)?;
+        let permitted = self.egress.policy.permitted(found, target.transport)?;
+        let socket = self.reach(permitted, target.port, progress).await?;
+        let socket = match target.transport {
+            Transport::Plain => socket,
+            Transport::Tls => {
+                progress.enter(Phase::Handshaking);
+                self.handshake(target, socket).await?
+            }
+        };
+        progress.enter(Phase::Exchanging);
+        Ok(socket)
+    }
+
+    /// The addresses that `host` stands for, at least one.
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, AnyError> {
+        let mut found = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.lookup.lookup(host).await?,
+        };
+        found.truncate(MAX_ADDRESSES);
+        if found.is_empty() { Err("the name has no address".into()) } else { Ok(found) }
+    }
+
+    async fn reach(
+        &self,
+        permitted: Vec<IpAddr>,
+        port: u16,
+        progress: &Progress,
+    ) -> Result<Box<dyn Socket>, ConnectError> {
+        let targets = |addresses: Vec<IpAddr>| addresses.into_iter().map(|ip| (ip, port).into()).collect();
+        let Some(proxy) = &self.egress.proxy else {
+            return direct(targets(permitted), progress).await;
+        };
+        let (near, far): (Vec<_>, Vec<_>) =
+            permitted.into_iter().partition(|address| contains(&self.egress.proxy_bypass, *address));
+        if near.is_empty() {
+            self.tunnel(proxy, targets(far), progress).await
+        } else {
+            direct(targets(near), progress).await
+        }
+    }
+
+    /// A tunnel to the first of `targets` that the proxy can reach.
+    async fn tunnel(
+        &self,
+        proxy: &EgressProxy,
+        targets: Vec<SocketAddr>,
+        progress: &Progress,
+    ) -> Result<Box<dyn Socket>, ConnectError> {
+        progress.enter(Phase::Tunnelling);
+        let found = match proxy.host() {
+            Host::Ipv4(address) => Ok(vec![(*address).into()]),
+            Host::Ipv6(address) => Ok(vec![(*address).into()]),
+            Host::Domain(name) => self.addresses(name).await,
+        };
+        let found = found.map_err(ConnectError::ProxyDown)?;
+        let proxies: Vec<SocketAddr> = found.into_iter().map(|ip| (ip, proxy.port()).into()).collect();
+        let mut outcome = Err(ConnectError::Unresolved("the name has no address".into()));
+        for target in targets {
+            let socket = tcp(proxies.clone(), progress.deadline()).await.map_err(ConnectError::ProxyDown)?;
+            outcome = proxy.tunnel(socket, target).await;
+            if !matches!(outcome, Err(ConnectError::UnreachableByProxy(_))) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn handshake(
+        &self,
+        target: &Target,
+        socket: Box<dyn Socket>,
+    ) -> Result<Box<dyn Socket>, ConnectError> {
+        let name =
+            ServerName::try_from(target.host.clone()).map_err(|error| ConnectError::Tls(error.into()))?;
+        match self.tls.connect(name, socket).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(ConnectError::Tls(error.into())),
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Socket>>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (this, progress) = (self.clone(), Progress::current());
+        Box::pin(async move {
+            let target = Target::of(&uri);
+            // The client finishes what it has begun when the attempt has found another connection
+            // meanwhile, so the limit must be kept here too.
+            match timeout_at(progress.deadline(), this.connect(&target, &progress)).await {
+                Ok(socket) => socket.map(TokioIo::new),
+                Err(_) => Err(ConnectError::OutOfTime(progress.phase())),
+            }
+        })
+    }
+}
+
+/// What a URL asks to be connected with.
+struct Target {
+    /// A name, or an address without brackets.
+    host: String,
+    port: u16,
+    transport: Transport,
+}
+
+impl Target {
+    fn of(uri: &Uri) -> Self {
+        let transport = if uri.scheme_str() == Some("https") { Transport::Tls } else { Transport::Plain };
+        let usual = if transport == Transport::Tls { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(usual), transport }
+    }
+}
+
+async fn direct(targets: Vec<SocketAddr>, progress: &Progress) -> Result<Box<dyn Socket>, ConnectError> {
+    progress.enter(Phase::Connecting);
+    let stream = tcp(targets, progress.deadline()).await.map_err(ConnectError::Unreachable)?;
+    Ok(Box::new(stream))
+}
+
+/// A connection to the first of `targets` that answers, IPv4 and IPv6 at once where there are both
+/// (RFC 8305); none may take more than its share of the time.
+async fn tcp(targets: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, AnyError> {
+    let mut connector = HttpConnector::new_with_resolver(Judged(targets));
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now())));
+    // The connector asks for the addresses of this name and gets the judged ones.
+    let stream = connector.call(Uri::from_static("http://judged")).await?;
+    Ok(stream.into_inner())
+}
+
+/// Answers every name with the addresses that have been judged.
+#[derive(Clone)]
+struct Judged(Vec<SocketAddr>);
+
+impl Service<Name> for Judged {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}
