@@ -25,7 +25,7 @@ use runtime::http::Page;
 use runtime::validation::Invalid;
 use uuid::Uuid;
 
-pub use secrets::{MissingKey, Resealed, SecretPlace, SecretStore};
+pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::{Refused, StateName};
@@ -145,7 +145,7 @@ pub struct SubscriptionFilter {
     pub name: Option<String>,
 }
 
-/// Subscriptions, and what their webhooks are signed with.
+/// Subscriptions.
 #[async_trait]
 pub trait SubscriptionStore: Send + Sync + 'static {
     /// Keeps a new subscription with its first signing key.
@@ -177,17 +177,6 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     /// Deletes a subscription: its name is free again, what was not final is cancelled (see
     /// [`UpkeepStore::move_cancelled`]). Whether it was there.
     async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool>;
-
-    /// Makes `key` the newest; those before it are signed with until `overlap_until`, or until the
-    /// end they had when that is earlier. Whether the subscription was there.
-    async fn rotate_secret(
-        &self,
-        id: SubscriptionId,
-        owner: Option<&str>,
-        key: &SigningKey,
-        overlap_until: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> StoreResult<bool>;
 }
 
 /// Which notifications a list shows.

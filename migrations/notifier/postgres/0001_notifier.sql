@@ -22,6 +22,8 @@ CREATE TABLE subscription_secrets (
     -- The key of SECRET_KEYS that the secret is encrypted under; without one it is plain text.
     key_id text,
     secret bytea NOT NULL,
+    -- What receivers verify with, where the secret is a private key.
+    public_key text,
     expires_at timestamptz,
     PRIMARY KEY (subscription_id, ordinal)
 );

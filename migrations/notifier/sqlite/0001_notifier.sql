@@ -23,6 +23,8 @@ CREATE TABLE subscription_secrets (
     -- The key of SECRET_KEYS that the secret is encrypted under; without one it is plain text.
     key_id TEXT,
     secret BLOB NOT NULL,
+    -- What receivers verify with, where the secret is a private key.
+    public_key TEXT,
     expires_at INTEGER,
     PRIMARY KEY (subscription_id, ordinal)
 ) STRICT, WITHOUT ROWID;

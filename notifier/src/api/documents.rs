@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use messaging::webhook::SigningKey;
 use runtime::duration::HumanDuration;
 use runtime::http::Timestamp;
 use serde::Serialize;
@@ -11,11 +10,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::signing_documents::PublicKeyDocument;
 use crate::domain::attempt::FailureClass;
 use crate::domain::event::data_of;
 use crate::domain::notification::StateName;
 use crate::domain::{
-    AckRule, Attempt, Audit, NewEvent, Notification, NotificationState, Replay, Schedule, Subscription,
+    AckRule, Attempt, Audit, NewEvent, Notification, NotificationState, Replay, Schedule, Signing,
+    Subscription,
 };
 use crate::store::NotificationDetail;
 
@@ -52,6 +53,14 @@ pub struct SubscriptionDocument {
     pub rate_limit: Option<u32>,
     /// Headers sent with every webhook.
     pub headers: BTreeMap<String, String>,
+    /// How webhooks are signed: `v1` (a shared secret) or `v1a` (a key pair).
+    #[schema(example = "v1")]
+    pub signature: &'static str,
+    /// What to verify with, for `v1a`.
+    #[schema(example = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")]
+    pub public_key: Option<String>,
+    /// All public keys that are signed with now, newest first: more than one during a rotation.
+    pub public_keys: Vec<PublicKeyDocument>,
     /// `active`, `paused` or `disabled`.
     #[schema(example = "active")]
     pub state: &'static str,
@@ -63,8 +72,9 @@ pub struct SubscriptionDocument {
     pub updated_at: DateTime<Utc>,
 }
 
-impl From<&Subscription> for SubscriptionDocument {
-    fn from(subscription: &Subscription) -> Self {
+impl SubscriptionDocument {
+    /// What is shown of `subscription`, signed as `signing` tells.
+    pub fn new(subscription: &Subscription, signing: &Signing) -> Self {
         let draft = subscription.definition.draft().clone();
         Self {
             id: subscription.id.0,
@@ -79,28 +89,14 @@ impl From<&Subscription> for SubscriptionDocument {
             max_in_flight: draft.max_in_flight,
             rate_limit: draft.rate_limit,
             headers: draft.headers,
+            signature: signing.scheme.as_str(),
+            public_key: signing.public_key().map(|key| key.to_string()),
+            public_keys: signing.public_keys.iter().map(Into::into).collect(),
             state: subscription.state.as_str(),
             disabled_reason: subscription.state.disabled_reason().map(str::to_owned),
             created_at: subscription.created_at,
             updated_at: subscription.updated_at,
         }
-    }
-}
-
-/// A subscription with its newest secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreatedSubscription {
-    #[serde(flatten)]
-    subscription: SubscriptionDocument,
-    /// What webhooks are signed with; shown here and never again.
-    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
-    secret: String,
-}
-
-impl CreatedSubscription {
-    /// The answer to the making of `subscription`.
-    pub fn new(subscription: &Subscription, key: &SigningKey) -> Self {
-        Self { subscription: subscription.into(), secret: key.expose().expose().to_owned() }
     }
 }
 

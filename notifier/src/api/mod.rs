@@ -4,6 +4,7 @@ mod documents;
 mod notification_actions;
 mod notifications;
 mod replays;
+mod signing_documents;
 mod subscription_actions;
 mod subscriptions;
 

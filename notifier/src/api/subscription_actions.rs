@@ -1,8 +1,8 @@
-//! Rotating a subscription's secret, and testing its endpoint.
+//! Rotating what a subscription's webhooks are signed with, and testing its endpoint.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use messaging::webhook::Scheme;
 use runtime::Problem;
 use runtime::duration::HumanDuration;
 use runtime::http::described::{BodyProblems, KeyedProblems};
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::documents::AttemptDocument;
+use super::signing_documents::RotatedSecret;
 use super::{State, no_subscription};
 use crate::domain::SubscriptionId;
 use crate::usecases::subscribe::{self, overlap};
@@ -24,23 +25,14 @@ use crate::usecases::test_subscription::TestError;
 pub struct RotateSecret {
     /// How long the secret before is signed with beside the new one, 0s to 168h; 24h if absent
     overlap: Option<HumanDuration>,
+    /// `v1` or `v1a`; as before if absent
+    #[schema(value_type = Option<String>, example = "v1a")]
+    signature: Option<Scheme>,
 }
 
-/// The new secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RotatedSecret {
-    /// The subscription.
-    id: Uuid,
-    /// What webhooks are signed with from now on; shown here and never again.
-    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
-    secret: String,
-    /// Until when the secret before is signed with as well.
-    overlap_until: DateTime<Utc>,
-}
-
-/// Rotate the secret
+/// Rotate the secret or key pair
 ///
-/// During the overlap every webhook carries a signature for each live secret, five at the most.
+/// During the overlap every webhook carries a signature for each live key, five at the most.
 #[utoipa::path(
     post,
     path = "/v1/subscriptions/{id}/rotate-secret",
@@ -49,7 +41,7 @@ pub struct RotatedSecret {
     params(("id" = Uuid, Path, description = "The subscription")),
     request_body = Option<RotateSecret>,
     responses(
-        (status = 200, description = "The new secret", body = RotatedSecret),
+        (status = 200, description = "The new key", body = RotatedSecret),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
         BodyProblems,
@@ -64,11 +56,10 @@ pub async fn rotate_secret(
     let tools = &state.tools;
     let overlap = overlap(request.overlap.unwrap_or(HumanDuration(Duration::from_hours(24))))?;
     let (subscription, owner) = (SubscriptionId(id), caller.merchant());
+    let (store, scheme) = (&*tools.store, request.signature);
     let rotated =
-        subscribe::rotate_secret(&*tools.store, &tools.sources, subscription, owner, overlap).await?;
-    let rotated = rotated.ok_or_else(no_subscription)?;
-    let secret = rotated.key.expose().expose().to_owned();
-    Ok(Json(RotatedSecret { id, secret, overlap_until: rotated.overlap_until }))
+        subscribe::rotate_secret(store, &tools.sources, subscription, owner, scheme, overlap).await?;
+    Ok(Json(RotatedSecret::new(id, &rotated.ok_or_else(no_subscription)?)))
 }
 
 /// Nothing to choose.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use messaging::webhook::Scheme;
 use runtime::Problem;
 use runtime::duration::HumanDuration;
 use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
@@ -14,11 +15,13 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::documents::{CreatedSubscription, SubscriptionDocument};
+use super::documents::SubscriptionDocument;
+use super::signing_documents::CreatedSubscription;
 use super::{State, narrowed, no_subscription};
 use crate::domain::subscription::{Draft, Patch};
-use crate::domain::{AckRule, Schedule, SubscriptionId, SubscriptionState};
+use crate::domain::{AckRule, Schedule, Subscription, SubscriptionId, SubscriptionState};
 use crate::store::{PatchRefused, SubscriptionFilter};
+use crate::usecases::Tools;
 use crate::usecases::subscribe::{SubscribeError, subscribe};
 
 /// A new subscription.
@@ -50,6 +53,9 @@ pub struct CreateSubscription {
     rate_limit: Option<u32>,
     /// Up to 20 headers to send with every webhook
     headers: Option<BTreeMap<String, String>>,
+    /// How webhooks are signed: `v1` (a shared secret, if absent) or `v1a` (a key pair)
+    #[schema(value_type = Option<String>, example = "v1")]
+    signature: Option<Scheme>,
     /// Whose it is, with the operator key; absent: the operator's, which hears of every event
     merchant: Option<String>,
 }
@@ -78,7 +84,7 @@ impl CreateSubscription {
     security(("key" = [])),
     request_body = CreateSubscription,
     responses(
-        (status = 201, description = "Made; the secret is shown here and never again", body = CreatedSubscription),
+        (status = 201, description = "Made; a secret is shown here and never again", body = CreatedSubscription),
         (status = 403, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
@@ -92,7 +98,8 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let merchant = owner(&caller, request.merchant.take())?;
     let tools = &state.tools;
-    let made = subscribe(&*tools.store, &tools.sources, merchant, request.draft()).await;
+    let scheme = request.signature.unwrap_or_default();
+    let made = subscribe(&*tools.store, &tools.sources, merchant, request.draft(), scheme).await;
     let (subscription, key) = made.map_err(|error| match error {
         SubscribeError::Invalid(invalid) => invalid.into(),
         SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
@@ -138,7 +145,12 @@ pub async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<Json<SubscriptionDocument>, Problem> {
     let found = state.tools.store.subscription(SubscriptionId(id), caller.merchant()).await?;
-    found.as_ref().map(|found| Json(found.into())).ok_or_else(no_subscription)
+    Ok(Json(document(&state.tools, &found.ok_or_else(no_subscription)?).await?))
+}
+
+async fn document(tools: &Tools, subscription: &Subscription) -> Result<SubscriptionDocument, Problem> {
+    let mut signing = tools.store.signing(&[subscription.id], tools.sources.clock.now()).await?;
+    Ok(SubscriptionDocument::new(subscription, &signing.remove(&subscription.id).unwrap_or_default()))
 }
 
 /// Which subscriptions, and which page of them.
@@ -178,8 +190,13 @@ pub async fn list(
     let page = Page::parse(query.limit, query.cursor.as_deref())?;
     let filter = SubscriptionFilter { merchant: narrowed(&caller, query.merchant)?, name: query.name };
     let rows = state.tools.store.subscriptions(&filter, page).await?;
+    let ids: Vec<_> = rows.iter().map(|subscription| subscription.id).collect();
+    let mut signing = state.tools.store.signing(&ids, state.tools.sources.clock.now()).await?;
     let list = List::new(rows, page, |subscription| subscription.id.0);
-    Ok(Json(list.map(|subscription| SubscriptionDocument::from(&subscription))))
+    Ok(Json(list.map(|subscription| {
+        let signing = signing.remove(&subscription.id).unwrap_or_default();
+        SubscriptionDocument::new(&subscription, &signing)
+    })))
 }
 
 /// What is to change; what is absent stays. `null` is allowed for `description` and `rate_limit`,
@@ -287,7 +304,7 @@ pub async fn patch(
         PatchRefused::NameTaken(taken) => Problem::conflict(taken.to_string()),
     })?;
     tools.schedule.look_now();
-    Ok(Json((&subscription).into()))
+    Ok(Json(document(tools, &subscription).await?))
 }
 
 /// Delete a subscription

@@ -12,6 +12,7 @@ pub mod notification;
 pub mod pattern;
 pub mod replay;
 pub mod schedule;
+pub mod signing;
 pub mod subscription;
 pub mod webhook_url;
 
@@ -27,4 +28,5 @@ pub use notification::{Notification, NotificationId, NotificationState};
 pub use pattern::EventPattern;
 pub use replay::{Replay, ReplayFilter};
 pub use schedule::Schedule;
+pub use signing::Signing;
 pub use subscription::{Subscription, SubscriptionId, SubscriptionState};

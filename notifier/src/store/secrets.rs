@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use messaging::webhook::SigningKey;
+use chrono::{DateTime, Utc};
+use messaging::webhook::{PublicKey, Scheme, SigningKey};
 use runtime::Vault;
 use runtime::database::StoreResult;
 use runtime::vault::{Sealed, Unreadable};
 use uuid::Uuid;
 
 use super::rows::{StoredTime, optional, readable};
-use crate::domain::{SigningSecret, SubscriptionId};
+use crate::domain::signing::LivePublicKey;
+use crate::domain::{Signing, SigningSecret, SubscriptionId};
 
 /// The most signing keys a subscription has at once; a rotation beyond it drops the oldest.
 pub(super) const MAX_SECRETS: i64 = 5;
@@ -57,9 +59,44 @@ pub struct Resealed {
     pub last: Option<SecretPlace>,
 }
 
-/// How secrets are kept.
+/// How a secret is to be rotated.
+pub struct Rotation<'a> {
+    /// The new key's scheme; `None`: that of the newest there is.
+    pub scheme: Option<Scheme>,
+    /// Makes the new key.
+    pub fresh: &'a (dyn Fn(Scheme) -> SigningKey + Send + Sync),
+    /// Until when the keys before are signed with, or until the end they had when that is earlier.
+    pub overlap_until: DateTime<Utc>,
+    /// The present.
+    pub now: DateTime<Utc>,
+}
+
+impl Rotation<'_> {
+    /// The new key; `asymmetric`: whether the newest there is is a private key.
+    pub(super) fn key(&self, asymmetric: bool) -> SigningKey {
+        let present = if asymmetric { Scheme::V1a } else { Scheme::V1 };
+        (self.fresh)(self.scheme.unwrap_or(present))
+    }
+}
+
+/// What webhooks are signed with, and how it is kept.
 #[async_trait]
 pub trait SecretStore: Send + Sync + 'static {
+    /// How each of `subscriptions` is signed at `now`, as far as everyone may know it.
+    async fn signing(
+        &self,
+        subscriptions: &[SubscriptionId],
+        now: DateTime<Utc>,
+    ) -> StoreResult<HashMap<SubscriptionId, Signing>>;
+
+    /// Gives a subscription a new key. `None`: it is not there.
+    async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        rotation: &Rotation<'_>,
+    ) -> StoreResult<Option<SigningKey>>;
+
     /// Which keys secrets are encrypted under that the vault does not have.
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>>;
 
@@ -94,6 +131,39 @@ impl SealedRow {
         let place = self.place();
         Some(place.seal(&self.open(vault).ok()?, vault))
     }
+}
+
+/// A key as far as everyone may know it. Of each subscription the newest comes first.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct PublicRow<Time> {
+    subscription_id: Uuid,
+    public_key: Option<String>,
+    expires_at: Option<Time>,
+}
+
+/// The columns of a [`PublicRow`].
+pub(super) const PUBLIC_COLUMNS: &str =
+    "SELECT subscription_id, public_key, expires_at FROM subscription_secrets";
+
+/// How the subscriptions of `rows` are signed at `now`.
+pub(super) fn signing<Time: StoredTime>(
+    rows: Vec<PublicRow<Time>>,
+    now: DateTime<Utc>,
+) -> StoreResult<HashMap<SubscriptionId, Signing>> {
+    let mut all = HashMap::<SubscriptionId, Signing>::new();
+    for PublicRow { subscription_id, public_key, expires_at } in rows {
+        let expires_at = readable(optional(expires_at).ok(), "secret of subscription", subscription_id)?;
+        let key: Option<PublicKey> = match public_key {
+            Some(text) => Some(readable(text.parse().ok(), "public key of subscription", subscription_id)?),
+            None => None,
+        };
+        let scheme = if key.is_some() { Scheme::V1a } else { Scheme::V1 };
+        let entry = all.entry(SubscriptionId(subscription_id));
+        let signing = entry.or_insert(Signing { scheme, public_keys: Vec::new() });
+        let live = key.filter(|_| expires_at.is_none_or(|end| now < end));
+        signing.public_keys.extend(live.map(|key| LivePublicKey { key, expires_at }));
+    }
+    Ok(all)
 }
 
 /// A secret as the directory reads it.

@@ -11,7 +11,7 @@ use runtime::validation::Invalid;
 
 use crate::domain::subscription::Draft;
 use crate::domain::{Subscription, SubscriptionId, SubscriptionState};
-use crate::store::{NameTaken, SubscriptionStore};
+use crate::store::{NameTaken, Rotation, SecretStore, SubscriptionStore};
 
 /// The longest time that an old secret may be signed with beside the new one.
 const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
@@ -30,13 +30,14 @@ pub enum SubscribeError {
     Store(#[from] StoreError),
 }
 
-/// Makes a subscription of `merchant` (`None`: the operator's own) with a fresh secret, which is
-/// answered in full here alone.
+/// Makes a subscription of `merchant` (`None`: the operator's own) with a fresh key for `scheme`; a
+/// secret is answered in full here alone.
 pub async fn subscribe(
     store: &(impl SubscriptionStore + ?Sized),
     sources: &Sources,
     merchant: Option<String>,
     draft: Draft,
+    scheme: Scheme,
 ) -> Result<(Subscription, SigningKey), SubscribeError> {
     let definition = draft.check()?;
     let now = sources.clock.now();
@@ -48,7 +49,7 @@ pub async fn subscribe(
         created_at: now,
         updated_at: now,
     };
-    let key = SigningKey::generate(Scheme::V1, &*sources.entropy);
+    let key = SigningKey::generate(scheme, &*sources.entropy);
     store.create(&subscription, &key).await??;
     Ok((subscription, key))
 }
@@ -62,20 +63,21 @@ pub struct Rotated {
     pub overlap_until: DateTime<Utc>,
 }
 
-/// Gives a subscription a fresh secret; the one before is signed with beside it for `overlap`.
-/// `None`: it is not there, or not the owner's.
+/// Gives a subscription a fresh key, for `scheme` or else for that of the newest; the ones before are
+/// signed with beside it for `overlap`. `None`: it is not there, or not the owner's.
 pub async fn rotate_secret(
-    store: &(impl SubscriptionStore + ?Sized),
+    store: &(impl SecretStore + ?Sized),
     sources: &Sources,
     id: SubscriptionId,
     owner: Option<&str>,
+    scheme: Option<Scheme>,
     overlap: TimeDelta,
 ) -> StoreResult<Option<Rotated>> {
     let now = sources.clock.now();
-    let key = SigningKey::generate(Scheme::V1, &*sources.entropy);
-    let rotated = Rotated { key, overlap_until: now + overlap };
-    let there = store.rotate_secret(id, owner, &rotated.key, rotated.overlap_until, now).await?;
-    Ok(there.then_some(rotated))
+    let fresh = |scheme| SigningKey::generate(scheme, &*sources.entropy);
+    let rotation = Rotation { scheme, fresh: &fresh, overlap_until: now + overlap, now };
+    let key = store.rotate_secret(id, owner, &rotation).await?;
+    Ok(key.map(|key| Rotated { key, overlap_until: rotation.overlap_until }))
 }
 
 /// The overlap that was asked for: up to seven days.

@@ -249,6 +249,13 @@ async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     for overlap in [json!("169h"), json!("soon"), json!(24), json!("-1h")] {
         harness.post(SHOP, &rotate, json!({ "overlap": overlap })).await.refused(422, Some("overlap"));
     }
+    for signature in [json!("v2"), json!("V1A"), json!(1), json!("")] {
+        harness.post(SHOP, &rotate, json!({ "signature": signature })).await.refused(422, Some("signature"));
+        let wish = json!({ "name": "x", "url": "https://shop.example/", "event_types": ["*"], "signature": signature });
+        harness.post(SHOP, "/v1/subscriptions", wish).await.refused(422, Some("signature"));
+    }
+    // A scheme is changed by rotating.
+    harness.patch(SHOP, &subscription, json!({ "signature": "v1a" })).await.refused(422, Some("signature"));
     let id = subscription.rsplit('/').next().expect("an id");
     for (name, value) in [
         ("state", json!("delivering")),

@@ -5,4 +5,5 @@ mod harness;
 mod isolation;
 mod metrics;
 mod notifications;
+mod signatures;
 mod subscriptions;

@@ -17,6 +17,7 @@ macro_rules! suite {
         store::cases!($shelf, secrets,
             a_rotated_secret_signs_beside_the_new_one_until_its_very_end
             no_more_than_five_secrets_are_live_and_the_oldest_goes_first
+            a_rotation_may_change_the_scheme_and_public_keys_show_as_long_as_they_sign
             a_secret_is_kept_encrypted_and_signs_all_the_same
             what_is_in_plain_text_or_under_an_older_key_is_encrypted_under_the_first
             a_key_that_is_missing_is_named_with_how_many_subscriptions_need_it

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use messaging::webhook::SigningKey;
-use notifier::domain::SubscriptionId;
+use messaging::webhook::{Scheme, SigningKey};
+use notifier::domain::{Signing, SubscriptionId};
 use notifier::secrets::require_keys;
 use notifier::store::{MissingKey, SecretPlace};
 use notifier::usecases::reseal_secrets::ResealSecrets;
@@ -14,8 +14,8 @@ use super::shelf::{NEW, OLD, Shelf};
 use super::world::World;
 
 async fn rotate(world: &World, id: SubscriptionId, seed: u64, until: DateTime<Utc>) {
-    let rotated = world.store.rotate_secret(id, None, &World::key(seed), until, world.now()).await;
-    assert!(rotated.expect("a store"));
+    let rotated = world.rotate(id, None, None, seed, until).await;
+    assert_eq!(rotated, Some(World::key(seed)));
 }
 
 /// What is signed with at `at`.
@@ -72,6 +72,32 @@ pub async fn no_more_than_five_secrets_are_live_and_the_oldest_goes_first(shelf:
     assert_eq!(live(&world, id, world.now()).await, keys(&[5, 4, 3, 2, 1]));
     rotate(&world, id, 6, end).await;
     assert_eq!(live(&world, id, world.now()).await, keys(&[6, 5, 4, 3, 2]));
+}
+
+pub async fn a_rotation_may_change_the_scheme_and_public_keys_show_as_long_as_they_sign(shelf: Shelf) {
+    let world = shelf.world(&[NEW]).await;
+    let (id, other) = (world.subscribe("orders", None).await, world.subscribe("other", None).await);
+    let signing = async |at| {
+        let mut all = world.store.signing(&[id, other], at).await.expect("a store");
+        assert_eq!(all.remove(&other), Some(Signing::default()));
+        let Signing { scheme, public_keys } = all.remove(&id).expect("it is signed");
+        (scheme, public_keys.into_iter().map(|live| (live.key, live.expires_at)).collect::<Vec<_>>())
+    };
+    assert_eq!(signing(world.now()).await, (Scheme::V1, vec![]));
+    let (now, end) = (world.now(), world.now() + Duration::from_hours(24));
+    let pair = world.rotate(id, None, Scheme::V1a, 2, end).await.expect("it is there");
+    let public = pair.public_key().expect("a pair");
+    assert_eq!(signing(now).await, (Scheme::V1a, vec![(public, None)]));
+    assert_eq!(live(&world, id, now).await, [pair.clone(), World::key(1)]);
+    // As before, where nothing else is asked for.
+    let next = world.rotate(id, None, None, 3, end).await.expect("it is there");
+    let keys = vec![(next.public_key().expect("a pair"), None), (public, Some(end))];
+    assert_eq!(signing(end - TimeDelta::microseconds(1)).await, (Scheme::V1a, keys.clone()));
+    assert_eq!(signing(end).await, (Scheme::V1a, keys[..1].to_vec()));
+    let back = world.rotate(id, None, Scheme::V1, 4, end).await.expect("it is there");
+    assert_eq!(signing(now).await, (Scheme::V1, vec![(keys[0].0, Some(end)), keys[1]]));
+    assert_eq!(live(&world, id, end).await, [back]);
+    assert!(shelf.kept().await.iter().all(|kept| !kept.contains("whsk_")));
 }
 
 pub async fn a_secret_is_kept_encrypted_and_signs_all_the_same(shelf: Shelf) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use messaging::webhook::Scheme;
 use notifier::domain::audit::Action;
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
@@ -69,8 +70,7 @@ pub async fn another_merchants_subscription_is_not_there(world: World) {
         assert_eq!(find(&world, id, bank).await, None);
         assert_eq!(rename(&world, id, "mine", bank).await, None);
         assert!(!world.store.delete(id, bank, world.now()).await.expect("a store"));
-        let rotated = world.store.rotate_secret(id, bank, &World::key(2), world.now(), world.now()).await;
-        assert!(!rotated.expect("a store"));
+        assert_eq!(world.rotate(id, bank, Scheme::V1, 2, world.now()).await, None);
     }
     assert!(find(&world, id, Some("shop")).await.is_some());
     assert!(find(&world, operators, None).await.is_some());

@@ -15,7 +15,7 @@ use notifier::domain::{
     SubscriptionId, SubscriptionState,
 };
 use notifier::store::{
-    Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Store, Want,
+    Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation, Store, Want,
 };
 use runtime::http::Page;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
@@ -70,9 +70,23 @@ impl World {
         }
     }
 
-    /// A signing key, always the same for the same `seed`.
+    /// A signing key for `v1`, always the same for the same `seed`.
     pub fn key(seed: u64) -> SigningKey {
         SigningKey::generate(Scheme::V1, &SeededEntropy::new(seed))
+    }
+
+    /// Rotates to a key made of `seed`; the new key.
+    pub async fn rotate(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        scheme: impl Into<Option<Scheme>>,
+        seed: u64,
+        overlap_until: DateTime<Utc>,
+    ) -> Option<SigningKey> {
+        let fresh = |scheme| SigningKey::generate(scheme, &SeededEntropy::new(seed));
+        let rotation = Rotation { scheme: scheme.into(), fresh: &fresh, overlap_until, now: self.now() };
+        self.store.rotate_secret(id, owner, &rotation).await.expect("a store")
     }
 
     pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {

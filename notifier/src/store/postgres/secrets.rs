@@ -1,19 +1,53 @@
 //! Signing keys, sealed.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::StoreResult;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::PostgresStore;
-use crate::domain::SubscriptionId;
-use crate::store::secrets::{KEYS_IN_USE, MAX_SECRETS, SealedRow, missing};
-use crate::store::{MissingKey, Resealed, SecretPlace, SecretStore};
+use super::subscriptions::find;
+use super::{PostgresStore, bump_version};
+use crate::domain::{Signing, SubscriptionId};
+use crate::store::secrets::{
+    KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
+};
+use crate::store::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 #[async_trait]
 impl SecretStore for PostgresStore {
+    async fn signing(
+        &self,
+        subscriptions: &[SubscriptionId],
+        now: DateTime<Utc>,
+    ) -> StoreResult<HashMap<SubscriptionId, Signing>> {
+        let ids: Vec<_> = subscriptions.iter().map(|id| id.0).collect();
+        let mut query = QueryBuilder::<Postgres>::new(PUBLIC_COLUMNS);
+        query.push(" WHERE subscription_id = ANY(").push_bind(ids);
+        query.push(") ORDER BY subscription_id, ordinal DESC");
+        let rows: Vec<PublicRow<DateTime<Utc>>> = query.build_query_as().fetch_all(&self.pool).await?;
+        signing(rows, now)
+    }
+
+    async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        rotation: &Rotation<'_>,
+    ) -> StoreResult<Option<SigningKey>> {
+        let mut transaction = self.pool.begin().await?;
+        bump_version(&mut transaction).await?;
+        if find(&mut transaction, id, owner).await?.is_none() {
+            return Ok(None);
+        }
+        let key = rotate(&mut transaction, id, rotation, &self.vault).await?;
+        transaction.commit().await?;
+        Ok(Some(key))
+    }
+
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>> {
         let counts = sqlx::query_as(KEYS_IN_USE).fetch_all(&self.pool).await?;
         Ok(missing(counts, &self.vault))
@@ -74,44 +108,51 @@ pub(super) async fn insert(
     .await?;
     let sealed = SecretPlace { subscription, ordinal }.seal(key, vault);
     sqlx::query(
-        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret, public_key)
+         VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(subscription.0)
     .bind(ordinal)
     .bind(sealed.key_id)
     .bind(sealed.bytes)
+    .bind(key.public_key().map(|key| key.to_string()))
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Makes `key` the newest; the others end at `overlap_until` or before, and those that have ended or
-/// are too many go.
-pub(super) async fn rotate(
+/// Makes a new key; those before it end, and the ones that have ended or are too many go.
+async fn rotate(
     connection: &mut PgConnection,
     subscription: SubscriptionId,
-    key: &SigningKey,
+    rotation: &Rotation<'_>,
     vault: &Vault,
-    overlap_until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+) -> StoreResult<SigningKey> {
+    let newest: Option<bool> = sqlx::query_scalar(
+        "SELECT public_key IS NOT NULL FROM subscription_secrets WHERE subscription_id = $1
+         ORDER BY ordinal DESC LIMIT 1",
+    )
+    .bind(subscription.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let key = rotation.key(newest.unwrap_or_default());
     // Postgres' LEAST passes over NULL.
     sqlx::query(
         "UPDATE subscription_secrets SET expires_at = LEAST(expires_at, $2) WHERE subscription_id = $1",
     )
     .bind(subscription.0)
-    .bind(overlap_until)
+    .bind(rotation.overlap_until)
     .execute(&mut *connection)
     .await?;
-    insert(connection, subscription, key, vault).await?;
+    insert(connection, subscription, &key, vault).await?;
     sqlx::query(
         "DELETE FROM subscription_secrets WHERE subscription_id = $1 AND (expires_at <= $2 OR ordinal <=
              (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = $1) - $3)",
     )
     .bind(subscription.0)
-    .bind(now)
+    .bind(rotation.now)
     .bind(MAX_SECRETS)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(key)
 }

@@ -124,27 +124,9 @@ impl SubscriptionStore for PostgresStore {
         transaction.commit().await?;
         Ok(true)
     }
-
-    async fn rotate_secret(
-        &self,
-        id: SubscriptionId,
-        owner: Option<&str>,
-        key: &SigningKey,
-        overlap_until: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> StoreResult<bool> {
-        let mut transaction = self.pool.begin().await?;
-        bump_version(&mut transaction).await?;
-        if find(&mut transaction, id, owner).await?.is_none() {
-            return Ok(false);
-        }
-        secrets::rotate(&mut transaction, id, key, &self.vault, overlap_until, now).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
 }
 
-async fn find(
+pub(super) async fn find(
     connection: &mut PgConnection,
     id: SubscriptionId,
     owner: Option<&str>,

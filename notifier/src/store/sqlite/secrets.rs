@@ -1,19 +1,56 @@
 //! Signing keys, sealed.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::StoreResult;
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::SqliteStore;
-use crate::domain::SubscriptionId;
-use crate::store::secrets::{KEYS_IN_USE, MAX_SECRETS, SealedRow, missing};
-use crate::store::{MissingKey, Resealed, SecretPlace, SecretStore};
+use super::subscriptions::find;
+use super::{SqliteStore, bump_version};
+use crate::domain::{Signing, SubscriptionId};
+use crate::store::secrets::{
+    KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
+};
+use crate::store::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 #[async_trait]
 impl SecretStore for SqliteStore {
+    async fn signing(
+        &self,
+        subscriptions: &[SubscriptionId],
+        now: DateTime<Utc>,
+    ) -> StoreResult<HashMap<SubscriptionId, Signing>> {
+        let mut query = QueryBuilder::<Sqlite>::new(PUBLIC_COLUMNS);
+        query.push(" WHERE subscription_id IN (");
+        let mut ids = query.separated(", ");
+        for id in subscriptions {
+            ids.push_bind(id.0);
+        }
+        query.push(") ORDER BY subscription_id, ordinal DESC");
+        let rows: Vec<PublicRow<i64>> = query.build_query_as().fetch_all(&self.db.reader).await?;
+        signing(rows, now)
+    }
+
+    async fn rotate_secret(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        rotation: &Rotation<'_>,
+    ) -> StoreResult<Option<SigningKey>> {
+        let mut transaction = self.begin().await?;
+        bump_version(&mut transaction).await?;
+        if find(&mut transaction, id, owner).await?.is_none() {
+            return Ok(None);
+        }
+        let key = rotate(&mut transaction, id, rotation, &self.vault).await?;
+        transaction.commit().await?;
+        Ok(Some(key))
+    }
+
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>> {
         let counts = sqlx::query_as(KEYS_IN_USE).fetch_all(&self.db.reader).await?;
         Ok(missing(counts, &self.vault))
@@ -70,43 +107,50 @@ pub(super) async fn insert(
     .await?;
     let sealed = SecretPlace { subscription, ordinal }.seal(key, vault);
     sqlx::query(
-        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret, public_key)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )
     .bind(subscription.0)
     .bind(ordinal)
     .bind(sealed.key_id)
     .bind(sealed.bytes)
+    .bind(key.public_key().map(|key| key.to_string()))
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Makes `key` the newest; the others end at `overlap_until` or before, and those that have ended or
-/// are too many go.
-pub(super) async fn rotate(
+/// Makes a new key; those before it end, and the ones that have ended or are too many go.
+async fn rotate(
     connection: &mut SqliteConnection,
     subscription: SubscriptionId,
-    key: &SigningKey,
+    rotation: &Rotation<'_>,
     vault: &Vault,
-    overlap_until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
+) -> StoreResult<SigningKey> {
+    let newest: Option<bool> = sqlx::query_scalar(
+        "SELECT public_key IS NOT NULL FROM subscription_secrets WHERE subscription_id = ?1
+         ORDER BY ordinal DESC LIMIT 1",
+    )
+    .bind(subscription.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let key = rotation.key(newest.unwrap_or_default());
     sqlx::query(
         "UPDATE subscription_secrets SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE subscription_id = ?1",
     )
     .bind(subscription.0)
-    .bind(overlap_until.timestamp_micros())
+    .bind(rotation.overlap_until.timestamp_micros())
     .execute(&mut *connection)
     .await?;
-    insert(connection, subscription, key, vault).await?;
+    insert(connection, subscription, &key, vault).await?;
     sqlx::query(
         "DELETE FROM subscription_secrets WHERE subscription_id = ?1 AND (expires_at <= ?2 OR ordinal <=
              (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = ?1) - ?3)",
     )
     .bind(subscription.0)
-    .bind(now.timestamp_micros())
+    .bind(rotation.now.timestamp_micros())
     .bind(MAX_SECRETS)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(key)
 }
