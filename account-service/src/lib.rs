@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use messaging::Broker;
 use messaging::broker::RECHARGE_RESULTS;
 use messaging::consumer::Intake;
 use messaging::webhook::WebhookSecret;
+use messaging::{Broker, Ladder};
 use prometheus::Registry;
 use runtime::background::{self, Worker};
 use runtime::http::{Check, Readiness, Shell, serve};
@@ -50,13 +50,21 @@ pub struct Parts {
     /// What the webhook receiver verifies with; `None` turns it off.
     pub webhook_secrets: Option<Vec<WebhookSecret>>,
     /// Where the queue of results is; `None` leaves it alone.
-    pub queue: Option<Arc<dyn Broker>>,
+    pub queue: Option<ResultQueue>,
     /// The merchant whose recharges are credited here.
     pub merchant: String,
     /// Time and fresh ids.
     pub sources: Sources,
     /// Where spans go.
     pub spans: Spans,
+}
+
+/// The queue of results, for a service that takes them from it.
+pub struct ResultQueue {
+    /// Who has it.
+    pub broker: Arc<dyn Broker>,
+    /// How long to wait before each further try at what can't be credited yet.
+    pub ladder: Ladder,
 }
 
 /// A service that is ready to be served.
@@ -86,14 +94,16 @@ impl Parts {
     }
 
     fn intake(&self, post: &PostResults) -> Option<Box<dyn Worker>> {
-        let broker = self.queue.clone()?;
+        let ResultQueue { broker, ladder } = self.queue.as_ref()?;
         let handler = CreditFromQueue {
             read: ReadResults { merchant: self.merchant.clone() },
             post: post.clone(),
             metrics: post.metrics.clone(),
         };
-        let intake = Intake::new("results.intake", broker, RECHARGE_RESULTS, handler);
-        Some(Box::new(intake.with_spans(self.spans.clone(), self.sources.clock.clone())))
+        let intake = Intake::new("results.intake", broker.clone(), RECHARGE_RESULTS, handler)
+            .with_ladder(ladder.clone())
+            .with_spans(self.spans.clone(), self.sources.clock.clone());
+        Some(Box::new(intake))
     }
 
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
@@ -128,7 +138,7 @@ impl Parts {
     fn readiness(&self) -> Readiness {
         let readiness = Readiness::new().with("database", Arc::new(Database(self.store.clone())));
         match &self.queue {
-            Some(broker) => readiness.with("broker", Arc::new(Queue(broker.clone()))),
+            Some(queue) => readiness.with("broker", Arc::new(Queue(queue.broker.clone()))),
             None => readiness,
         }
     }

@@ -1,7 +1,7 @@
 //! The account-service process.
 
 use account_service::pay_service::HttpPayService;
-use account_service::{Parts, Settings, run, store};
+use account_service::{Parts, ResultQueue, Settings, run, store};
 use anyhow::Context;
 use runtime::http::healthcheck::ask_readyz;
 use runtime::settings::{Action, load_or_exit};
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         Some(url) => {
             let open = || messaging::broker::open(url, "account-service", &sources);
             let Some(broker) = until_open("broker", &shutdown, open).await else { return Ok(()) };
-            Some(broker)
+            Some(ResultQueue { broker, ladder: settings.queue_ladder })
         }
     };
     tracing::info!(listen = %listener.local_addr()?, database = %settings.database_url, "account_service.started");

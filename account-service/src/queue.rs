@@ -1,16 +1,21 @@
 //! Results from the queue itself (scheme 1), credited whole batches at a time.
 
+use std::slice;
+
 use async_trait::async_trait;
 use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict as Settled};
 use runtime::background::RoundError;
+use runtime::database::{StoreError, StoreResult};
+use runtime::problem::Chain;
 
 use crate::domain::{Arrival, CreditSource, Verdict};
 use crate::metrics::Metrics;
 use crate::use_cases::{PostResults, ReadResults, Told};
 
-/// Credits what the queue tells. What can't be credited goes to the dead-letter queue with its
-/// reason; other merchants' results are done at once.
+/// Credits what the queue tells. What can't be credited yet climbs the ladder; what never can be,
+/// or can't be read, goes to the dead-letter queue with its reason; other merchants' results are
+/// done at once.
 pub struct CreditFromQueue {
     /// Tells our results from others'.
     pub read: ReadResults,
@@ -37,6 +42,35 @@ impl CreditFromQueue {
             }
         }
     }
+
+    /// Posts a batch. An outage fails it as a whole and is no message's fault. Where the database
+    /// stumbles over the batch while it is up, the one that it stumbles over must not hold the
+    /// others back.
+    async fn post(&self, arrivals: &[Arrival]) -> StoreResult<Vec<Settled>> {
+        match self.post.post(arrivals).await {
+            Ok(verdicts) => Ok(verdicts.into_iter().map(settle).collect()),
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            Err(error) if arrivals.len() == 1 => Err(error),
+            Err(error) => self.post_each(arrivals, error).await,
+        }
+    }
+
+    /// Posts results one by one. Where not one succeeds it is the database's fault, not theirs.
+    async fn post_each(&self, arrivals: &[Arrival], stumbled: StoreError) -> StoreResult<Vec<Settled>> {
+        let mut settled = Vec::with_capacity(arrivals.len());
+        let mut posted = 0;
+        for arrival in arrivals {
+            match self.post.post(slice::from_ref(arrival)).await {
+                Ok(verdicts) => {
+                    posted += 1;
+                    settled.extend(verdicts.into_iter().map(settle));
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => settled.push(Settled::Retry(Chain(&error).to_string())),
+            }
+        }
+        if posted == 0 { Err(stumbled) } else { Ok(settled) }
+    }
 }
 
 #[async_trait]
@@ -55,13 +89,18 @@ impl HandleEvents for CreditFromQueue {
             }
         }
         if !arrivals.is_empty() {
-            let verdicts = self.post.post(&arrivals).await?;
-            for (place, verdict) in places.into_iter().zip(verdicts) {
-                if let Verdict::Refused(refusal) = verdict {
-                    settled[place] = Settled::DeadLetter(refusal.to_string());
-                }
+            for (place, verdict) in places.into_iter().zip(self.post(&arrivals).await?) {
+                settled[place] = verdict;
             }
         }
         Ok(settled)
+    }
+}
+
+fn settle(verdict: Verdict) -> Settled {
+    match verdict {
+        Verdict::Credited(_) | Verdict::Already(_) | Verdict::Noted => Settled::Done,
+        Verdict::Refused(refusal) if refusal.may_pass() => Settled::Retry(refusal.to_string()),
+        Verdict::Refused(refusal) => Settled::DeadLetter(refusal.to_string()),
     }
 }

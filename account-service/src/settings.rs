@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
+use messaging::Ladder;
 use messaging::broker::BrokerUrl;
 use messaging::webhook::{NotASecret, WebhookSecret};
 use runtime::Secret;
@@ -46,6 +47,9 @@ pub struct Settings {
     /// `amqp://…`, `amqps://…` or `sqlite://FILE`; for INTAKE queue or both
     #[arg(long, env = "BROKER_URL", hide_env_values = true)]
     pub broker_url: Option<BrokerUrl>,
+    /// How long to wait before each further try at a result of the queue that can't be credited yet: `standard`, `wechatpay`, `alipay`, or 1 to 20 steps of 1s to 24h such as `1m,5m,10m`
+    #[arg(long, env = "QUEUE_LADDER", default_value = "standard")]
+    pub queue_ladder: Ladder,
     /// The merchant whose recharges are credited here
     #[arg(long, env = "MERCHANT", default_value = "account-service", value_parser = merchant)]
     pub merchant: String,
@@ -169,6 +173,7 @@ mod tests {
         assert_eq!(settings.listen.port(), 8083);
         assert_eq!(settings.webhook_secrets().expect("valid").map(|secrets| secrets.len()), Some(1));
         assert_eq!(settings.queue_broker().expect("not needed"), None);
+        assert_eq!(settings.queue_ladder, Ladder::default());
         assert!(settings.pay_service_key().is_ok());
     }
 
@@ -176,6 +181,13 @@ mod tests {
     fn a_rotation_s_secrets_are_separated_by_commas() {
         let settings = with(&["--webhook-secret", &format!("{SECRET},{SECRET}")]).expect("valid");
         assert_eq!(settings.webhook_secrets().expect("valid").map(|secrets| secrets.len()), Some(2));
+    }
+
+    #[test]
+    fn a_ladder_is_a_preset_or_its_steps() {
+        let ladder = |text| with(&["--queue-ladder", text]).expect("valid").queue_ladder;
+        assert_eq!(ladder("alipay").steps().len(), 7);
+        assert_eq!(ladder("1s,2s,1m").steps().len(), 3);
     }
 
     #[test]
@@ -202,6 +214,8 @@ mod tests {
             ("--database-url", "mysql://x"),
             ("--database-max-connections", "0"),
             ("--broker-url", "kafka://x"),
+            ("--queue-ladder", "1ms"),
+            ("--queue-ladder", "soon"),
             ("--merchant", "two words"),
         ] {
             let message = load::<Settings>(["account-service", flag, value].map(OsString::from).into());

@@ -1,5 +1,6 @@
 //! The intake: takes events from a queue in batches, hands them to a service, and acknowledges
-//! them only after the service has committed everything they cause (law 3).
+//! them only after the service has committed everything they cause (law 3). What failed climbs a
+//! ladder and comes again; what is past its end is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use runtime::SharedClock;
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::duration::HumanDuration;
 use runtime::trace::{Span, Spans};
 
 use crate::broker::{Broker, Consumer, Delivery, Queue, Settlement};
 use crate::event::Event;
+use crate::ladder::Ladder;
 use crate::spans;
 
 /// How many messages one round takes at most.
@@ -30,6 +33,9 @@ const WAIT: Duration = Duration::from_millis(250);
 pub enum Verdict {
     /// Everything it causes is committed.
     Done,
+    /// It can't be handled yet: it comes again after the ladder's next step; without a further step
+    /// it is given up.
+    Retry(String),
     /// It can never be handled: it goes to the dead-letter queue with this reason.
     DeadLetter(String),
 }
@@ -38,8 +44,9 @@ pub enum Verdict {
 #[async_trait]
 pub trait HandleEvents: Send {
     /// Handles a batch and commits everything it causes before it returns; one verdict per event,
-    /// in their order. On an error nothing is acknowledged: every event of the batch comes again,
-    /// and events that were committed already must be recognised then.
+    /// in their order. On an error, such as an outage of the database, nothing is acknowledged and
+    /// no step of a ladder is spent: every event of the batch comes again, and events that were
+    /// committed already must be recognised then.
     async fn handle(&mut self, events: Vec<Event>) -> Result<Vec<Verdict>, RoundError>;
 }
 
@@ -50,6 +57,7 @@ pub struct Intake<H> {
     broker: Arc<dyn Broker>,
     queue: Queue,
     handler: H,
+    ladder: Option<Ladder>,
     max_batch: usize,
     prefetch: u16,
     linger: Duration,
@@ -69,13 +77,14 @@ struct Miscounted {
 }
 
 impl<H: HandleEvents> Intake<H> {
-    /// An intake of `queue` for `handler`, called `name` in logs.
+    /// An intake of `queue` for `handler`, called `name` in logs. It has no ladder.
     pub fn new(name: &'static str, broker: Arc<dyn Broker>, queue: Queue, handler: H) -> Self {
         Self {
             name,
             broker,
             queue,
             handler,
+            ladder: None,
             max_batch: MAX_BATCH,
             prefetch: PREFETCH,
             linger: LINGER,
@@ -84,6 +93,13 @@ impl<H: HandleEvents> Intake<H> {
             consumer: None,
             traced: None,
         }
+    }
+
+    /// The same intake with a ladder for what can't be handled yet.
+    #[must_use]
+    pub fn with_ladder(mut self, ladder: Ladder) -> Self {
+        self.ladder = Some(ladder);
+        self
     }
 
     /// The same intake with batches of at most `max`, twice as many out unsettled.
@@ -116,20 +132,42 @@ impl<H: HandleEvents> Intake<H> {
         if deliveries.is_empty() {
             return Ok(());
         }
-        let Batch { tags, events, mut settlements } = Batch::read(deliveries);
+        let Batch { places, events, mut settlements } = Batch::read(deliveries);
         if !events.is_empty() {
             let verdicts = self.handle(events).await?;
-            if verdicts.len() != tags.len() {
-                return Err(Miscounted { verdicts: verdicts.len(), events: tags.len() }.into());
+            if verdicts.len() != places.len() {
+                return Err(Miscounted { verdicts: verdicts.len(), events: places.len() }.into());
             }
-            settlements.extend(tags.into_iter().zip(verdicts.into_iter().map(Settlement::from)));
+            let ladder = self.ladder.as_ref();
+            settlements.extend(places.iter().zip(verdicts).map(|(place, verdict)| {
+                let settlement = settlement(verdict, place.failed.saturating_add(1), ladder);
+                (place.tag, settlement)
+            }));
         }
         for (_, settlement) in &settlements {
-            if let Settlement::DeadLetter { reason } = settlement {
+            self.log(settlement);
+        }
+        Ok(consumer.settle(settlements).await?)
+    }
+
+    fn log(&self, settlement: &Settlement) {
+        match settlement {
+            Settlement::Ack | Settlement::Requeue => {}
+            Settlement::Retry { step, reason } => {
+                tracing::info!(queue = self.queue.name, %step, reason, "message.retry_scheduled");
+            }
+            Settlement::DeadLetter { reason } => {
                 tracing::warn!(queue = self.queue.name, reason, "message.dead_lettered");
             }
         }
-        Ok(consumer.settle(settlements).await?)
+    }
+
+    /// Everything is declared anew for each consumer, so that a queue that was deleted is made again.
+    async fn consumer(&mut self) -> Result<Box<dyn Consumer>, RoundError> {
+        if let Some(ladder) = &self.ladder {
+            self.broker.declare_steps(self.queue, ladder.steps()).await?;
+        }
+        Ok(self.broker.consume(self.queue, self.prefetch).await?)
     }
 }
 
@@ -151,12 +189,15 @@ impl<H: HandleEvents> Intake<H> {
     }
 }
 
-impl From<Verdict> for Settlement {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Done => Self::Ack,
-            Verdict::DeadLetter(reason) => Self::DeadLetter { reason },
-        }
+/// What becomes of a message that has failed `failed` times when `verdict` says that it has again.
+fn settlement(verdict: Verdict, failed: u32, ladder: Option<&Ladder>) -> Settlement {
+    match verdict {
+        Verdict::Done => Settlement::Ack,
+        Verdict::Retry(reason) => match ladder.and_then(|ladder| ladder.wait_after(failed)) {
+            Some(step) => Settlement::Retry { step: HumanDuration(step), reason },
+            None => Settlement::DeadLetter { reason },
+        },
+        Verdict::DeadLetter(reason) => Settlement::DeadLetter { reason },
     }
 }
 
@@ -171,7 +212,7 @@ impl<H: HandleEvents> Worker for Intake<H> {
         // everything unsettled is handed out again.
         let mut consumer = match self.consumer.take() {
             Some(consumer) => consumer,
-            None => self.broker.consume(self.queue, self.prefetch).await?,
+            None => self.consumer().await?,
         };
         self.round(consumer.as_mut()).await?;
         self.consumer = Some(consumer);
@@ -179,12 +220,19 @@ impl<H: HandleEvents> Worker for Intake<H> {
     }
 }
 
-/// Deliveries told apart: events with their tags, and what is no event with its settlement.
+/// Deliveries told apart: events with their places, and what is no event with its settlement.
 #[derive(Default)]
 struct Batch {
-    tags: Vec<u64>,
+    places: Vec<Place>,
     events: Vec<Event>,
     settlements: Vec<(u64, Settlement)>,
+}
+
+/// The message that held an event.
+struct Place {
+    tag: u64,
+    /// How many attempts at it have failed before this one.
+    failed: u32,
 }
 
 impl Batch {
@@ -193,7 +241,7 @@ impl Batch {
         for delivery in deliveries {
             match Event::parse(&delivery.body) {
                 Ok(event) => {
-                    batch.tags.push(delivery.tag);
+                    batch.places.push(Place { tag: delivery.tag, failed: delivery.history.attempts });
                     batch.events.push(event);
                 }
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! The ladder: how long to wait before each repetition, as pure functions.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -93,6 +94,24 @@ impl Ladder {
     }
 }
 
+/// A preset's name, or steps separated by commas or spaces: `1m,5m,10m`.
+impl FromStr for Ladder {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.trim() {
+            "standard" => return Ok(Self::preset(Preset::Standard)),
+            "wechatpay" => return Ok(Self::preset(Preset::Wechatpay)),
+            "alipay" => return Ok(Self::preset(Preset::Alipay)),
+            _ => {}
+        }
+        let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+        let wrong = "must be `standard`, `wechatpay`, `alipay` or steps such as `1m,5m,10m`";
+        let steps = words.map(str::parse).collect::<Result<_, _>>();
+        Self::new(steps.map_err(|_| Invalid::field("ladder", wrong))?)
+    }
+}
+
 impl Default for Ladder {
     fn default() -> Self {
         Self::preset(Preset::Standard)
@@ -131,6 +150,20 @@ mod tests {
         let total = |preset| Ladder::preset(preset).steps().iter().map(|s| s.0.as_secs()).sum::<u64>();
         assert_eq!(total(Preset::Wechatpay), 24 * 3600 + 4 * 60);
         assert_eq!(total(Preset::Alipay), 24 * 3600 + 24 * 60);
+    }
+
+    #[test]
+    fn a_ladder_is_written_as_a_preset_or_as_its_steps() {
+        for (text, steps) in
+            [("standard", 8), ("wechatpay", 15), (" alipay ", 7), ("1s,2s, 1m", 3), ("5m 1h", 2)]
+        {
+            let ladder: Ladder = text.parse().expect(text);
+            assert_eq!(ladder.steps().len(), steps, "{text}");
+        }
+        for text in ["", "Standard", "soon", "1s;2s", "1ms", "25h"] {
+            let refused = text.parse::<Ladder>().expect_err(text);
+            assert!(refused.to_string().contains("ladder"), "{refused}");
+        }
     }
 
     #[test]

@@ -6,14 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use messaging::broker::{Broker, BrokerError, REASON_HEADER, RabbitMq, RabbitMqOptions, Settlement};
+use messaging::broker::{
+    ATTEMPTS_HEADER, Broker, BrokerError, FIRST_PUBLISHED_HEADER, REASON_HEADER, RabbitMq, RabbitMqOptions,
+    Settlement,
+};
+use runtime::duration::HumanDuration;
+use runtime::http::Page;
 use runtime::testing::required_variable;
 use runtime::{Secret, Sources};
-use support::broker::{Bench, Capabilities, queues};
+use support::broker::{Bench, Capabilities, STEPS, queues};
 use support::proxy::Proxy;
 use support::{GLIMPSE, LINGER, PATIENCE, bodies, event, events, receive};
 
@@ -33,7 +39,8 @@ impl Own {
     async fn finish(self) {
         let channel = self.channel().await;
         for queue in [self.bench.queue, self.bench.all] {
-            for name in [queue.name.to_owned(), queue.dead()] {
+            let steps = STEPS.map(|step| queue.retry(step));
+            for name in [queue.name.to_owned(), queue.dead()].into_iter().chain(steps) {
                 channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("deleted");
             }
         }
@@ -54,10 +61,15 @@ impl Own {
 
     /// Publishes what is no event of ours straight into the queue.
     async fn post(&self, body: &[u8], properties: BasicProperties) {
+        self.post_to(self.bench.queue.name, body, properties).await;
+    }
+
+    async fn post_to(&self, queue: &str, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions::default();
-        let queue = self.bench.queue.name.into();
         let channel = self.channel().await;
-        channel.basic_publish("".into(), queue, options, body, properties).await.expect("published");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let published = channel.basic_publish("".into(), queue.into(), options, body, properties).await;
+        published.expect("published").await.expect("confirmed");
     }
 }
 
@@ -73,13 +85,16 @@ async fn fresh() -> Own {
     let sources = Sources::system();
     let exchange = format!("test.{}", sources.ids.next());
     let options = RabbitMqOptions { exchange: exchange.clone(), answer_timeout: ANSWER_TIMEOUT };
-    let broker = || Arc::new(RabbitMq::with_options(&Secret::new(through.as_str()), "test", options.clone()));
+    let broker = || {
+        Arc::new(RabbitMq::with_options(&Secret::new(through.as_str()), "test", &sources, options.clone()))
+    };
     let (queue, all) = queues(&sources);
     let bench = Bench {
         broker: broker(),
         elsewhere: broker(),
         capabilities: Capabilities { returns_in_order: false },
         sources,
+        clock: None,
         queue,
         all,
     };
@@ -220,16 +235,61 @@ async fn a_dead_letter_is_an_ordinary_message_with_its_headers_and_the_reason() 
     let reason = "not a CloudEvents 1.0 JSON event".to_owned();
     consumer.settle(vec![(foreign[0].tag, Settlement::DeadLetter { reason })]).await.expect("settled");
     let dead = own.get(&own.bench.queue.dead()).await;
-    let headers = dead.properties.headers().clone().expect("headers");
-    let header = |name: &str| match headers.inner().get(name) {
-        Some(AMQPValue::LongString(text)) => text.to_string(),
-        other => panic!("{name}: {other:?}"),
-    };
+    let header = |name| text_header(&dead, name);
     assert_eq!(dead.data, b"no event");
     assert_eq!(header("tenant"), "a");
     assert_eq!(header(REASON_HEADER), "not a CloudEvents 1.0 JSON event");
     assert!(dead.properties.expiration().is_none(), "a dead letter does not expire");
     own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_waits_in_the_queue_of_its_step_with_its_headers() {
+    let own = fresh().await;
+    let Bench { broker, queue, .. } = &own.bench;
+    let step = HumanDuration(Duration::from_secs(90));
+    broker.declare_steps(*queue, &[step, step]).await.expect("declared");
+    let mut consumer = broker.consume(*queue, 10).await.expect("a consumer");
+    own.post(b"{}", BasicProperties::default().with_timestamp(1_767_225_600)).await;
+    let delivery = receive(consumer.as_mut(), 1).await;
+    let reason = "there is no such account".to_owned();
+    consumer.settle(vec![(delivery[0].tag, Settlement::Retry { step, reason })]).await.expect("settled");
+    let name = format!("{}.retry.90s", queue.name);
+    let waiting = own.get(&name).await;
+    assert_eq!(waiting.data, b"{}");
+    assert_eq!(text_header(&waiting, FIRST_PUBLISHED_HEADER), "2026-01-01T00:00:00.000000Z");
+    assert_eq!(text_header(&waiting, REASON_HEADER), "there is no such account");
+    let headers = waiting.properties.headers().clone().expect("headers");
+    assert_eq!(headers.inner().get(ATTEMPTS_HEADER), Some(&AMQPValue::LongLongInt(1)));
+    own.channel().await.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    own.finish().await;
+}
+
+/// More than are taken at once, and none of them with an id.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_put_among_the_dead_letters_is_listed_and_requeued_too() {
+    let own = fresh().await;
+    let Bench { broker, queue, .. } = &own.bench;
+    let dead = broker.dead_letters(*queue).await.expect("there");
+    for number in 0..120 {
+        let body = format!("letter {number}");
+        own.post_to(&queue.dead(), body.as_bytes(), BasicProperties::default()).await;
+    }
+    let page = Page { limit: 200, after: None };
+    let all = dead.list(page).await.expect("listed");
+    assert_eq!(all.len(), 120);
+    assert!(dead.requeue(all[60].id).await.expect("requeued"));
+    assert_eq!(own.get(queue.name).await.data, &all[60].body[..]);
+    assert_eq!(dead.list(page).await.expect("listed").len(), 119);
+    own.get(&queue.dead()).await; // They are there for everybody.
+    own.finish().await;
+}
+
+fn text_header(message: &lapin::message::Delivery, name: &str) -> String {
+    match message.properties.headers().as_ref().expect("headers").inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,7 @@ async fn fresh() -> Own {
         elsewhere: open(&elsewhere).await,
         capabilities: Capabilities { returns_in_order: true },
         sources,
+        clock: Some(clock.clone()),
         queue,
         all,
     };

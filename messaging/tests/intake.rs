@@ -4,19 +4,22 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::broker::{Broker, NOTIFIER_EVENTS, SqliteBroker};
+use messaging::broker::{Broker, DeadLetter, NOTIFIER_EVENTS, SqliteBroker};
 use messaging::{Event, HandleEvents, Intake, Verdict};
 use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::open_sqlite;
-use runtime::testing::manual_sources;
+use runtime::http::Page;
+use runtime::testing::{ManualClock, manual_sources};
 use support::{GLIMPSE, LINGER, PATIENCE, event, events, receive};
 
 struct Bench {
     broker: Arc<dyn Broker>,
     sources: Sources,
+    clock: ManualClock,
     file: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -24,10 +27,10 @@ struct Bench {
 async fn bench() -> Bench {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("broker.db");
-    let (sources, _) = manual_sources(3);
+    let (sources, clock) = manual_sources(3);
     let broker = Arc::new(SqliteBroker::open(&file, &sources).await.expect("opens"));
     broker.declare(NOTIFIER_EVENTS).await.expect("declared");
-    Bench { broker, sources, file, _folder: folder }
+    Bench { broker, sources, clock, file, _folder: folder }
 }
 
 impl Bench {
@@ -57,10 +60,15 @@ impl Bench {
         consumer.receive(10, GLIMPSE, LINGER).await.expect("answers").is_empty()
     }
 
-    async fn dead(&self, count: usize) -> Vec<(Vec<u8>, String)> {
-        let mut consumer = self.broker.consume_dead(NOTIFIER_EVENTS, 10).await.expect("a consumer");
-        let letters = receive(consumer.as_mut(), count).await;
-        letters.into_iter().map(|dead| (dead.body.to_vec(), dead.reason.expect("a reason"))).collect()
+    async fn letters(&self) -> Vec<DeadLetter> {
+        let dead = self.broker.dead_letters(NOTIFIER_EVENTS).await.expect("there");
+        dead.list(Page { limit: 10, after: None }).await.expect("listed")
+    }
+
+    /// What was given up, and why, in that order.
+    async fn dead(&self) -> Vec<(Vec<u8>, String)> {
+        let letters = self.letters().await.into_iter().rev();
+        letters.map(|dead| (dead.body.to_vec(), dead.history.reason.expect("a reason"))).collect()
     }
 }
 
@@ -170,7 +178,7 @@ async fn what_is_no_event_is_given_up_with_the_reason_and_stops_nothing() {
     drop(intake);
     assert_eq!(*seen.lock().expect("sound"), [["1"]]);
     assert!(bench.is_empty().await);
-    let dead = bench.dead(3).await;
+    let dead = bench.dead().await;
     assert_eq!(dead[0].0, b"hello");
     assert!(dead[0].1.contains("not a CloudEvents 1.0 JSON event"), "{}", dead[0].1);
     assert!(dead[2].1.contains("larger than 256 KiB"), "{}", dead[2].1);
@@ -192,7 +200,7 @@ async fn a_handler_may_give_up_single_events() {
     intake.run_once().await.expect("a round");
     drop(intake);
     assert!(bench.is_empty().await);
-    assert_eq!(bench.dead(1).await, [(sent[1].to_json(), "its id can't be a header".to_owned())]);
+    assert_eq!(bench.dead().await, [(sent[1].to_json(), "its id can't be a header".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,4 +220,74 @@ async fn a_round_without_messages_ends_by_itself() {
     let bench = bench().await;
     let mut intake = bench.intake(Handler::content());
     assert_eq!(intake.run_once().await.expect("a round"), Progress::More);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_t_be_handled_yet_climbs_the_ladder_and_is_given_up_at_its_end() {
+    let bench = bench().await;
+    let sent = events(&bench.sources, "recharge.succeeded", 2);
+    bench.publish(&sent).await;
+    let mut attempts = 0;
+    let handler = Handler::new(move |events| {
+        let verdict = |event: &Event| match event.subject.as_deref() {
+            Some("1") => {
+                attempts += 1;
+                Verdict::Retry(format!("attempt {attempts}"))
+            }
+            _ => Verdict::Done,
+        };
+        Ok(events.iter().map(verdict).collect())
+    });
+    let seen = handler.seen.clone();
+    let ladder = "1s,30s,1s".parse().expect("a ladder");
+    let mut intake = bench.intake(handler).with_ladder(ladder);
+    let rounds = || seen.lock().expect("sound").len();
+    rounds_until(&mut intake, || rounds() == 1).await;
+    for (climbed, step) in [(2, 1), (3, 30), (4, 1)] {
+        intake.run_once().await.expect("a round");
+        assert_eq!(rounds(), climbed - 1, "not before its step has passed");
+        bench.clock.advance(Duration::from_secs(step));
+        rounds_until(&mut intake, || rounds() == climbed).await;
+    }
+    let letters = bench.letters().await;
+    assert_eq!((letters.len(), &letters[0].body[..]), (1, &sent[1].to_json()[..]));
+    assert_eq!(letters[0].history.reason.as_deref(), Some("attempt 4"));
+    assert_eq!(letters[0].history.attempts, 4);
+    drop(intake);
+    assert!(bench.is_empty().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_handler_spends_no_step() {
+    let bench = bench().await;
+    bench.publish(&[event(&bench.sources, "recharge.succeeded", 1)]).await;
+    let mut answers = [Err("down"), Err("down"), Ok(()), Err("down"), Ok(())].into_iter();
+    let handler = Handler::new(move |events| match answers.next().expect("no more rounds") {
+        Ok(()) => Ok(vec![Verdict::Retry("no account".into()); events.len()]),
+        Err(error) => Err(error.into()),
+    });
+    let seen = handler.seen.clone();
+    let mut intake = bench.intake(handler).with_ladder("1s".parse().expect("a ladder"));
+    for heard in 1..=5 {
+        let rounds = async {
+            while seen.lock().expect("sound").len() < heard {
+                // A round in which the handler fails fails; the loop would back off.
+                let _ = intake.run_once().await;
+                bench.clock.advance(Duration::from_secs(1));
+            }
+        };
+        tokio::time::timeout(PATIENCE, rounds).await.expect("the event comes again in time");
+        assert_eq!(bench.letters().await.len(), usize::from(heard == 5));
+    }
+    assert_eq!(bench.letters().await[0].history.attempts, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_ladder_what_can_t_be_handled_yet_is_given_up() {
+    let bench = bench().await;
+    let sent = event(&bench.sources, "recharge.succeeded", 1);
+    bench.publish(std::slice::from_ref(&sent)).await;
+    let mut intake = bench.intake(Handler::new(|_| Ok(vec![Verdict::Retry("not yet".into())])));
+    intake.run_once().await.expect("a round");
+    assert_eq!(bench.dead().await, [(sent.to_json(), "not yet".to_owned())]);
 }

@@ -41,6 +41,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the same result may be credited at another time: accounts are opened and change,
+    /// what was recorded before stays.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::UnknownAccount | Self::CurrencyMismatch(_) | Self::Overflow => true,
+            Self::ContradictsRequest(_) | Self::ContradictsCredit => false,
+        }
+    }
+
     /// The exception that is kept of it.
     pub fn kind(&self) -> ExceptionKind {
         match self {

@@ -49,7 +49,11 @@ macro_rules! run_suite {
                            the_receiver_is_off_where_results_come_from_the_queue_alone;
             queue: a_batch_from_the_queue_is_credited_and_others_results_are_passed_over,
                    a_message_is_settled_only_after_the_commit,
-                   what_can_t_be_credited_is_dead_lettered_and_stops_nothing;
+                   what_can_never_be_credited_is_given_up_at_once_and_stops_nothing,
+                   what_can_t_be_credited_yet_climbs_and_is_credited_when_its_account_is_there,
+                   what_is_not_credited_by_the_end_of_the_ladder_is_given_up_with_its_reason,
+                   a_result_that_the_database_stumbles_over_holds_no_other_back,
+                   both_roads_race_and_each_result_is_credited_once;
             recharges: a_recharge_is_asked_for_and_credited_by_its_notification,
                        a_failing_pay_service_leaves_the_request_unknown,
                        a_notification_settles_a_request_whose_answer_was_lost,

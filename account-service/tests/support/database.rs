@@ -95,10 +95,16 @@ impl Database {
 
     /// Makes every `event` (such as `UPDATE`) on `table` fail after it was done, until mended.
     pub async fn break_table(&self, event: &str, table: &str) {
+        self.break_rows(event, table, "true").await;
+    }
+
+    /// The same for rows of which `condition` holds.
+    pub async fn break_rows(&self, event: &str, table: &str, condition: &str) {
         match self {
             Self::Sqlite(..) => {
                 self.execute(&format!(
-                    "CREATE TRIGGER broken AFTER {event} ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
+                    "CREATE TRIGGER broken AFTER {event} ON {table} WHEN {condition}
+                     BEGIN SELECT RAISE(ABORT, 'broken'); END"
                 ))
                 .await;
             }
@@ -106,7 +112,8 @@ impl Database {
                 self.execute(&format!(
                     "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
                          AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
-                     CREATE TRIGGER broken AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"
+                     CREATE TRIGGER broken AFTER {event} ON {table} FOR EACH ROW WHEN ({condition})
+                         EXECUTE FUNCTION broken()"
                 ))
                 .await;
             }

@@ -2,13 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use account_service::Parts;
 use account_service::pay_service::PayService;
 use account_service::store::Store;
+use account_service::{Parts, ResultQueue};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
-use messaging::Broker;
 use messaging::webhook::WebhookSecret;
 use runtime::background::Worker;
 use runtime::keys::Keyring;
@@ -62,7 +61,7 @@ impl World {
     pub async fn with(
         database: Database,
         pay_service: Arc<dyn PayService>,
-        queue: Option<Arc<dyn Broker>>,
+        queue: Option<ResultQueue>,
     ) -> Self {
         Self::assemble(database, pay_service, queue, true).await
     }
@@ -70,7 +69,7 @@ impl World {
     async fn assemble(
         database: Database,
         pay_service: Arc<dyn PayService>,
-        queue: Option<Arc<dyn Broker>>,
+        queue: Option<ResultQueue>,
         webhook: bool,
     ) -> Self {
         let store = database.store().await;

@@ -1,7 +1,6 @@
 //! Another program that puts messages on the broker.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
@@ -9,9 +8,10 @@ use messaging::broker::{Broker, BrokerUrl, EXCHANGE, NOTIFIER_EVENTS, Queue};
 use messaging::event::Event;
 use runtime::Sources;
 use runtime::database::open_sqlite;
+use runtime::http::Page;
 
 use super::footing::{Footing, Kind};
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, eventually};
 
 /// Publishes what the services did not publish.
 pub struct Publisher {
@@ -55,21 +55,21 @@ impl Publisher {
     }
 
     /// Waits until `count` messages are in the dead-letter queue of `queue`; returns the body of
-    /// each and the reason it was given up for. They stay there.
+    /// each and the reason it was given up for, in the order they came. They stay there.
     pub async fn dead_letters(&self, queue: Queue, count: usize) -> Vec<(Vec<u8>, String)> {
-        let mut consumer =
-            self.broker.consume_dead(queue, 100).await.expect("the dead-letter queue is there");
-        let mut found = Vec::new();
-        let all = async {
-            while found.len() < count {
-                let wait = Duration::from_secs(1);
-                let batch = consumer.receive(count, wait, Duration::ZERO).await.expect("the broker answers");
-                found.extend(batch.into_iter().map(|m| (m.body.to_vec(), m.reason.unwrap_or_default())));
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, all).await;
-        assert!(waited.is_ok(), "{} of {count} messages were dead-lettered", found.len());
-        found
+        let page = Page { limit: 200, after: None };
+        let what = format!("{count} messages are dead-lettered from {}", queue.name);
+        let mut letters = eventually(&what, PATIENCE, async || {
+            let dead = self.broker.dead_letters(queue).await.expect("the dead-letter queue is there");
+            let letters = dead.list(page).await.expect("the broker answers");
+            (letters.len() >= count).then_some(letters)
+        })
+        .await;
+        letters.reverse();
+        letters
+            .into_iter()
+            .map(|dead| (dead.body.to_vec(), dead.history.reason.unwrap_or_default()))
+            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A broker behind a narrow trait: publish with confirms, receive in batches, settle.
 
+mod dead_letter;
 mod rabbitmq;
 mod sqlite;
 mod topic;
@@ -10,10 +11,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use runtime::Sources;
+use runtime::duration::HumanDuration;
 
 use crate::event::Event;
 
+pub use dead_letter::{DeadLetter, DeadLetters};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use sqlite::SqliteBroker;
 pub use url::{BrokerUrl, UnknownScheme};
@@ -35,6 +39,11 @@ impl Queue {
     pub fn dead(&self) -> String {
         format!("{}.dead", self.name)
     }
+
+    /// The name of the queue in which its messages wait for `step`; equal steps share one.
+    pub fn retry(&self, step: HumanDuration) -> String {
+        format!("{}.retry.{step}", self.name)
+    }
 }
 
 /// Everything the notifier rings subscribers about.
@@ -42,8 +51,16 @@ pub const NOTIFIER_EVENTS: Queue = Queue { name: "notifier.events", binding: "#"
 /// Recharge results for an account-service that takes them from the queue itself (scheme 1).
 pub const RECHARGE_RESULTS: Queue = Queue { name: "account.recharge-results", binding: "recharge.*" };
 
-/// The header that says why a message was given up.
+/// The header that says when a message was first published, in RFC 3339; kept on every step.
+pub const FIRST_PUBLISHED_HEADER: &str = "ringback-first-published-at";
+/// The header that counts the attempts at a message that have failed.
+pub const ATTEMPTS_HEADER: &str = "ringback-attempts";
+/// The header that says why the last attempt failed: of a dead letter, why it was given up.
 pub const REASON_HEADER: &str = "ringback-reason";
+/// The header that names a dead letter.
+pub const DEAD_LETTER_ID_HEADER: &str = "ringback-dead-letter-id";
+/// The header that says when a message was given up, in RFC 3339.
+pub const DEAD_LETTERED_HEADER: &str = "ringback-dead-lettered-at";
 
 /// Why the broker could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +97,7 @@ pub async fn open(
     sources: &Sources,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(match url {
-        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url, application)),
+        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url, application, sources)),
         BrokerUrl::Sqlite(file) => Arc::new(SqliteBroker::open(file, sources).await?),
     })
 }
@@ -94,7 +111,18 @@ pub struct Delivery {
     pub body: Bytes,
     /// Whether it was handed out before and came back unsettled.
     pub redelivered: bool,
-    /// Why it was given up, on a message of a dead-letter queue.
+    /// What happened to it before.
+    pub history: History,
+}
+
+/// What a message has been through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// When it was first published, where that is known.
+    pub first_published_at: Option<DateTime<Utc>>,
+    /// How many attempts at it have failed.
+    pub attempts: u32,
+    /// Why the last one failed.
     pub reason: Option<String>,
 }
 
@@ -103,9 +131,17 @@ pub struct Delivery {
 pub enum Settlement {
     /// Everything it causes is committed: forget it (law 3).
     Ack,
-    /// Hand it out again.
+    /// Hand it out again; nobody has tried it.
     Requeue,
-    /// Move it to the dead-letter queue with the reason in [`REASON_HEADER`].
+    /// The attempt failed: hand it out again when `step` has passed. Its queue for that step must
+    /// have been declared by [`Broker::declare_steps`].
+    Retry {
+        /// How long it waits.
+        step: HumanDuration,
+        /// Why the attempt failed.
+        reason: String,
+    },
+    /// The attempt failed for good: move it to the dead-letter queue with the reason.
     DeadLetter {
         /// Why it was given up.
         reason: String,
@@ -118,6 +154,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Makes `queue`, its binding and its dead-letter queue if they are missing.
     async fn declare(&self, queue: Queue) -> Result<(), BrokerError>;
 
+    /// Makes the queues in which messages of `queue` wait for each of `steps`, if they are missing.
+    async fn declare_steps(&self, queue: Queue, steps: &[HumanDuration]) -> Result<(), BrokerError>;
+
     /// Publishes `events`, pipelined; each answer is `Ok` only when the broker has confirmed that
     /// message as stored in every queue that takes it. One answer per event, in their order.
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>>;
@@ -125,8 +164,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Starts taking messages from `queue`, declaring it first; at most `prefetch` are out unsettled.
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
 
-    /// Starts taking messages from the dead-letter queue of `queue`.
-    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
+    /// The dead-letter queue of `queue`, to look into; declared first.
+    async fn dead_letters(&self, queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError>;
 
     /// A sign of life, for readiness.
     async fn check(&self) -> Result<(), BrokerError>;
@@ -145,6 +184,7 @@ pub trait Consumer: Send {
         linger: Duration,
     ) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// Settles deliveries by tag. Dead-lettering is confirmed before the original is forgotten.
+    /// Settles deliveries by tag. A message that moves to another queue is confirmed there before
+    /// the original is forgotten (law 3).
     async fn settle(&mut self, settlements: Vec<(u64, Settlement)>) -> Result<(), BrokerError>;
 }

@@ -1,11 +1,14 @@
 //! The suite every broker passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use messaging::broker::{Broker, BrokerError, Queue, Settlement};
 use messaging::event::MAX_EVENT_BYTES;
 use runtime::Sources;
+use runtime::testing::ManualClock;
 
+pub use super::moves::*;
 use super::{GLIMPSE, LINGER, PATIENCE, bodies, event, events, published, receive};
 
 /// Where brokers may differ.
@@ -23,6 +26,8 @@ pub struct Bench {
     pub elsewhere: Arc<dyn Broker>,
     pub capabilities: Capabilities,
     pub sources: Sources,
+    /// Where steps pass by it; elsewhere they take their time.
+    pub clock: Option<ManualClock>,
     /// Takes all recharges.
     pub queue: Queue,
     /// Takes everything.
@@ -36,7 +41,18 @@ pub fn queues(sources: &Sources) -> (Queue, Queue) {
 }
 
 impl Bench {
-    async fn publish_all(&self, kind: &str, count: usize) -> Vec<Vec<u8>> {
+    /// Lets `time` pass for the broker, as far as that is for us to say.
+    pub fn pass(&self, time: Duration) {
+        if let Some(clock) = &self.clock {
+            clock.advance(time);
+        }
+    }
+
+    pub fn has_its_own_clock(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    pub async fn publish_all(&self, kind: &str, count: usize) -> Vec<Vec<u8>> {
         let events = events(&self.sources, kind, count);
         for answer in self.broker.publish(&events).await {
             answer.expect("confirmed");
@@ -50,7 +66,7 @@ pub async fn messages_arrive_in_order_and_byte_for_byte(bench: &Bench) {
     let sent = bench.publish_all("recharge.succeeded", 300).await;
     let deliveries = receive(consumer.as_mut(), 300).await;
     assert_eq!(bodies(&deliveries), sent);
-    assert!(deliveries.iter().all(|delivery| !delivery.redelivered && delivery.reason.is_none()));
+    assert!(deliveries.iter().all(|delivery| !delivery.redelivered && delivery.history.reason.is_none()));
 }
 
 pub async fn a_confirmed_message_is_stored_before_anybody_consumes(bench: &Bench) {
@@ -158,25 +174,6 @@ pub async fn a_message_may_come_back_any_number_of_times(bench: &Bench) {
     assert_eq!(bodies(&receive(consumer.as_mut(), 1).await), sent);
 }
 
-pub async fn a_dead_letter_keeps_its_body_and_tells_the_reason(bench: &Bench) {
-    let mut consumer = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
-    let sent = bench.publish_all("recharge.succeeded", 2).await;
-    let deliveries = receive(consumer.as_mut(), 2).await;
-    let reason = "specversion must be \"1.0\"".to_owned();
-    let settlements = vec![
-        (deliveries[0].tag, Settlement::DeadLetter { reason: reason.clone() }),
-        (deliveries[1].tag, Settlement::Ack),
-    ];
-    consumer.settle(settlements).await.expect("settled");
-    drop(consumer);
-    let mut dead = bench.broker.consume_dead(bench.queue, 10).await.expect("a consumer");
-    let given_up = receive(dead.as_mut(), 1).await;
-    assert_eq!(bodies(&given_up), sent[..1]);
-    assert_eq!(given_up[0].reason.as_deref(), Some(reason.as_str()));
-    let mut again = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
-    assert!(again.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
-}
-
 pub async fn no_more_than_the_prefetch_is_out_unsettled(bench: &Bench) {
     let mut consumer = bench.broker.consume(bench.queue, 3).await.expect("a consumer");
     bench.publish_all("recharge.succeeded", 5).await;
@@ -263,7 +260,14 @@ macro_rules! broker_suite {
             what_is_settled_never_comes_again
             a_requeued_message_is_handed_out_again_and_says_so
             a_message_may_come_back_any_number_of_times
-            a_dead_letter_keeps_its_body_and_tells_the_reason
+            a_retried_message_comes_again_after_its_step_and_tells_what_happened
+            equal_steps_follow_each_other_as_often_as_asked
+            a_message_whose_step_has_no_queue_is_not_lost
+            a_dead_letter_keeps_its_body_and_tells_what_happened
+            dead_letters_are_listed_newest_first_and_stay_where_they_are
+            a_dead_letter_is_found_by_its_id
+            a_requeued_dead_letter_is_a_fresh_message
+            those_who_look_at_once_each_see_every_dead_letter
             no_more_than_the_prefetch_is_out_unsettled
             a_batch_is_no_larger_than_asked
             messages_within_the_linger_share_a_batch

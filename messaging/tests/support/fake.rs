@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use messaging::broker::{BrokerError, Queue};
+use messaging::broker::{BrokerError, DeadLetters, Queue};
 use messaging::{Broker, Consumer, Event};
+use runtime::duration::HumanDuration;
 use tokio::sync::Semaphore;
 
 type Answer = Result<(), BrokerError>;
@@ -65,6 +66,10 @@ impl Broker for FakeBroker {
         Ok(())
     }
 
+    async fn declare_steps(&self, _queue: Queue, _steps: &[HumanDuration]) -> Answer {
+        Ok(())
+    }
+
     async fn publish(&self, events: &[Event]) -> Vec<Answer> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).extend(events.iter().cloned());
         self.arrived.add_permits(1);
@@ -77,7 +82,7 @@ impl Broker for FakeBroker {
         Err(down())
     }
 
-    async fn consume_dead(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+    async fn dead_letters(&self, _queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
         Err(down())
     }
 

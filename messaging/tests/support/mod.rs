@@ -1,9 +1,10 @@
 //! What the suites share: events, and patience with a deadline.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 
 pub mod broker;
 pub mod fake;
+pub mod moves;
 pub mod outbox;
 pub mod proxy;
 

@@ -20,10 +20,18 @@ CREATE TABLE messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     queue TEXT NOT NULL REFERENCES queues (name),
     body BLOB NOT NULL,
-    reason TEXT,
+    published_at INTEGER NOT NULL, -- for the first time
+    attempts INTEGER NOT NULL DEFAULT 0, -- that failed
+    reason TEXT, -- of the last failure
+    returns_to TEXT REFERENCES queues (name), -- at due_at; of a message that waits for its next attempt
+    due_at INTEGER,
+    dead_letter_id BLOB, -- of a message in a dead-letter queue
+    dead_lettered_at INTEGER,
     handed_out INTEGER NOT NULL DEFAULT 0,
     consumer BLOB,
-    published_at INTEGER NOT NULL
+    CHECK ((returns_to IS NULL) = (due_at IS NULL))
 ) STRICT;
 CREATE INDEX messages_ready ON messages (queue, id) WHERE consumer IS NULL;
 CREATE INDEX messages_out ON messages (consumer) WHERE consumer IS NOT NULL;
+CREATE UNIQUE INDEX messages_dead ON messages (queue, dead_letter_id) WHERE dead_letter_id IS NOT NULL;
+CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;

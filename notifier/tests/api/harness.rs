@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use messaging::broker::{BrokerError, Queue};
+use messaging::broker::{BrokerError, DeadLetters, Queue};
 use messaging::{Broker, Consumer, Event};
 use notifier::domain::{Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, SubscriptionId};
 use notifier::store::sqlite::SqliteStore;
@@ -16,6 +16,7 @@ use notifier::usecases::replay::RunReplays;
 use notifier::webhook::{AddressPolicy, Egress};
 use notifier::{Parts, Service};
 use runtime::background::Worker;
+use runtime::duration::HumanDuration;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, manual_sources};
 use runtime::trace::Spans;
@@ -199,6 +200,10 @@ impl Broker for NoBroker {
         Err(BrokerError::unavailable("there is none"))
     }
 
+    async fn declare_steps(&self, _: Queue, _: &[HumanDuration]) -> Result<(), BrokerError> {
+        Err(BrokerError::unavailable("there is none"))
+    }
+
     async fn publish(&self, _: &[Event]) -> Vec<Result<(), BrokerError>> {
         Vec::new()
     }
@@ -207,7 +212,7 @@ impl Broker for NoBroker {
         Err(BrokerError::unavailable("there is none"))
     }
 
-    async fn consume_dead(&self, _: Queue, _: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+    async fn dead_letters(&self, _: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
         Err(BrokerError::unavailable("there is none"))
     }
 

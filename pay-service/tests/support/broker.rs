@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use messaging::broker::{BrokerError, Queue};
+use messaging::broker::{BrokerError, DeadLetters, Queue};
 use messaging::{Broker, Consumer, Event};
+use runtime::duration::HumanDuration;
 
 #[derive(Default)]
 pub struct TestBroker {
@@ -37,6 +38,10 @@ impl Broker for TestBroker {
         self.answer()
     }
 
+    async fn declare_steps(&self, _queue: Queue, _steps: &[HumanDuration]) -> Result<(), BrokerError> {
+        self.answer()
+    }
+
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
         if self.answer().is_ok() {
             self.published.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(events);
@@ -48,7 +53,7 @@ impl Broker for TestBroker {
         Err(BrokerError::Refused)
     }
 
-    async fn consume_dead(&self, _queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+    async fn dead_letters(&self, _queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
         Err(BrokerError::Refused)
     }
 

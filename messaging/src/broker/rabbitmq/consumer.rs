@@ -6,30 +6,68 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::{BasicProperties, Channel};
+use runtime::Sources;
+use runtime::duration::HumanDuration;
 use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
 
-use super::dead_letter::{dead_letter, reason};
 use super::link::Link;
-use super::publisher::Publisher;
-use crate::broker::{BrokerError, Consumer, Delivery, Settlement};
+use super::publisher::{Letter, Publisher};
+use super::{moving, trace};
+use crate::broker::{BrokerError, Consumer, Delivery, History, Queue, Settlement};
 
 pub(super) struct RabbitConsumer {
     link: Arc<Link>,
     channel: Channel,
     messages: lapin::Consumer,
-    queue: String,
+    queue: Queue,
     publisher: Arc<Publisher>,
+    sources: Sources,
     /// What is out unsettled.
     held: BTreeMap<u64, Held>,
 }
 
-/// What dead-lettering needs of a message.
+/// What moving a message to another queue needs of it.
 struct Held {
     properties: BasicProperties,
+    history: History,
     body: Bytes,
+}
+
+/// A message that leaves for another queue, and why.
+struct Move {
+    tag: u64,
+    to: To,
+    reason: String,
+}
+
+enum To {
+    Step(HumanDuration),
+    Dead(Uuid),
+}
+
+impl Held {
+    /// The letter for `queue`, another attempt having failed `now`.
+    fn letter(&self, queue: Queue, to: &Move, now: DateTime<Utc>, frame_max: usize) -> Letter {
+        let history = History {
+            first_published_at: self.history.first_published_at.or(Some(now)),
+            attempts: self.history.attempts.saturating_add(1),
+            reason: Some(to.reason.clone()),
+        };
+        let mut headers = trace::headers(self.properties.headers().as_ref(), &history, frame_max);
+        let queue = match to.to {
+            To::Step(step) => queue.retry(step),
+            To::Dead(id) => {
+                trace::name_dead_letter(&mut headers, id, now);
+                queue.dead()
+            }
+        };
+        moving::letter(&queue, &self.properties, headers, self.body.to_vec())
+    }
 }
 
 impl RabbitConsumer {
@@ -37,10 +75,11 @@ impl RabbitConsumer {
         link: Arc<Link>,
         channel: Channel,
         messages: lapin::Consumer,
-        queue: String,
+        queue: Queue,
         publisher: Arc<Publisher>,
+        sources: Sources,
     ) -> Self {
-        Self { link, channel, messages, queue, publisher, held: BTreeMap::new() }
+        Self { link, channel, messages, queue, publisher, sources, held: BTreeMap::new() }
     }
 
     /// Takes a message in. The stream ends when the server cancels the consumer (the queue was
@@ -52,26 +91,21 @@ impl RabbitConsumer {
         let message = next.ok_or_else(|| BrokerError::unavailable("the broker cancelled the consumer"))??;
         let tag = message.delivery_tag;
         let body = Bytes::from(message.data);
-        let delivery = Delivery {
-            tag,
-            body: body.clone(),
-            redelivered: message.redelivered,
-            reason: reason(&message.properties),
-        };
-        self.held.insert(tag, Held { properties: message.properties, body });
+        let history = trace::history(&message.properties);
+        let (redelivered, known) = (message.redelivered, history.clone());
+        let delivery = Delivery { tag, body: body.clone(), redelivered, history };
+        self.held.insert(tag, Held { properties: message.properties, history: known, body });
         Ok(delivery)
     }
 
-    /// Publishes the given-up messages to the dead-letter queue and waits for the confirms.
-    async fn bury(&self, given_up: &[(u64, String)]) -> Result<(), BrokerError> {
-        if given_up.is_empty() {
+    /// Publishes messages to the queues they leave for and waits for the confirms (law 3).
+    async fn move_on(&self, leaving: &[Move]) -> Result<(), BrokerError> {
+        if leaving.is_empty() {
             return Ok(());
         }
-        let frame_max = self.publisher.frame_max().await?;
-        let queue = format!("{}.dead", self.queue);
-        let letters = given_up.iter().filter_map(|(tag, reason)| {
-            let Held { properties, body } = self.held.get(tag)?;
-            Some(Ok(dead_letter(&queue, properties, body, reason, frame_max)))
+        let (frame_max, now) = (self.publisher.frame_max().await?, self.sources.clock.now());
+        let letters = leaving.iter().filter_map(|leaving| {
+            Some(Ok(self.held.get(&leaving.tag)?.letter(self.queue, leaving, now, frame_max)))
         });
         self.publisher.publish(letters.collect()).await.into_iter().collect()
     }
@@ -125,16 +159,19 @@ impl Consumer for RabbitConsumer {
     }
 
     async fn settle(&mut self, settlements: Vec<(u64, Settlement)>) -> Result<(), BrokerError> {
-        let (mut acked, mut requeued, mut given_up) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let (mut acked, mut requeued, mut leaving) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (tag, settlement) in settlements.into_iter().filter(|(tag, _)| self.held.contains_key(tag)) {
             match settlement {
                 Settlement::Ack => drop(acked.insert(tag)),
                 Settlement::Requeue => requeued.push(tag),
-                Settlement::DeadLetter { reason } => given_up.push((tag, reason)),
+                Settlement::Retry { step, reason } => leaving.push(Move { tag, to: To::Step(step), reason }),
+                Settlement::DeadLetter { reason } => {
+                    leaving.push(Move { tag, to: To::Dead(self.sources.ids.next()), reason });
+                }
             }
         }
-        self.bury(&given_up).await?;
-        acked.extend(given_up.into_iter().map(|(tag, _)| tag));
+        self.move_on(&leaving).await?;
+        acked.extend(leaving.into_iter().map(|leaving| leaving.tag));
         let link = self.link.clone();
         link.bounded(async {
             self.ack(acked).await?;

@@ -7,10 +7,12 @@
 //! the confirm of that very message on that very channel.
 
 mod consumer;
-mod dead_letter;
+mod dead_letters;
 mod link;
+mod moving;
 mod publisher;
 mod topology;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +20,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use runtime::Secret;
+use runtime::duration::HumanDuration;
+use runtime::{Secret, Sources};
+use tokio::sync::Mutex;
 
 use self::consumer::RabbitConsumer;
+use self::dead_letters::RabbitDeadLetters;
 use self::link::Line;
 use self::publisher::{Letter, Publisher};
 use self::topology::Topology;
-use super::{Broker, BrokerError, Consumer, EXCHANGE, Queue};
+use super::{Broker, BrokerError, Consumer, DeadLetters, EXCHANGE, Queue};
 use crate::event::Event;
 
 /// What tests set in their own way; production has the default.
@@ -47,48 +52,31 @@ pub struct RabbitMq {
     consuming: Line,
     publisher: Arc<Publisher>,
     topology: Arc<Topology>,
+    sources: Sources,
+    /// Keeps looks into dead-letter queues apart.
+    turn: Arc<Mutex<()>>,
 }
 
 impl RabbitMq {
     /// The broker at `url` (`amqp://…` or `amqps://…`); `application` names its connections.
-    pub fn new(url: &Secret, application: &str) -> Self {
-        Self::with_options(url, application, RabbitMqOptions::default())
+    pub fn new(url: &Secret, application: &str, sources: &Sources) -> Self {
+        Self::with_options(url, application, sources, RabbitMqOptions::default())
     }
 
     /// The same with options of its own.
-    pub fn with_options(url: &Secret, application: &str, options: RabbitMqOptions) -> Self {
+    pub fn with_options(
+        url: &Secret,
+        application: &str,
+        sources: &Sources,
+        options: RabbitMqOptions,
+    ) -> Self {
         let topology = Arc::new(Topology::new(options.exchange));
         let line = |purpose: &str| {
             Line::new(url.clone(), format!("{application}: {purpose}"), options.answer_timeout)
         };
         let (consuming, publishing) = (line("consuming"), line("publishing"));
-        Self { consuming, publisher: Arc::new(Publisher::new(publishing, topology.clone())), topology }
-    }
-
-    async fn consumer(
-        &self,
-        queue: Queue,
-        name: String,
-        prefetch: u16,
-    ) -> Result<Box<dyn Consumer>, BrokerError> {
-        let link = self.consuming.link().await?;
-        link.bounded(async {
-            self.topology.declare(&link, queue).await?;
-            let channel = link.channel().await?;
-            channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
-            let messages = channel
-                .basic_consume(
-                    ShortString::from(name.as_str()),
-                    ShortString::default(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await?;
-            let publisher = self.publisher.clone();
-            let consumer = RabbitConsumer::new(link.clone(), channel, messages, name, publisher);
-            Ok(Box::new(consumer) as Box<dyn Consumer>)
-        })
-        .await
+        let publisher = Arc::new(Publisher::new(publishing, topology.clone()));
+        Self { consuming, publisher, topology, sources: sources.clone(), turn: Arc::default() }
     }
 }
 
@@ -99,17 +87,41 @@ impl Broker for RabbitMq {
         link.bounded(self.topology.declare(&link, queue)).await
     }
 
+    async fn declare_steps(&self, queue: Queue, steps: &[HumanDuration]) -> Result<(), BrokerError> {
+        let link = self.consuming.link().await?;
+        for step in steps {
+            link.bounded(self.topology.declare_step(&link, queue, *step)).await?;
+        }
+        Ok(())
+    }
+
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
-        let exchange = self.topology.exchange();
-        self.publisher.publish(events.iter().map(|event| Letter::event(event, exchange)).collect()).await
+        let (exchange, headers) = (self.topology.exchange(), trace::first(self.sources.clock.now()));
+        let letters = events.iter().map(|event| Letter::event(event, exchange, headers.clone()));
+        self.publisher.publish(letters.collect()).await
     }
 
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.consumer(queue, queue.name.to_owned(), prefetch).await
+        let link = self.consuming.link().await?;
+        link.bounded(async {
+            self.topology.declare(&link, queue).await?;
+            let channel = link.channel().await?;
+            channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
+            let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+            let consuming = channel.basic_consume(queue.name.into(), tag, options, FieldTable::default());
+            let messages = consuming.await?;
+            let (publisher, sources) = (self.publisher.clone(), self.sources.clone());
+            let consumer = RabbitConsumer::new(link.clone(), channel, messages, queue, publisher, sources);
+            Ok(Box::new(consumer) as Box<dyn Consumer>)
+        })
+        .await
     }
 
-    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.consumer(queue, queue.dead(), prefetch).await
+    async fn dead_letters(&self, queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
+        let link = self.consuming.link().await?;
+        link.bounded(self.topology.declare(&link, queue)).await?;
+        let (publisher, turn) = (self.publisher.clone(), self.turn.clone());
+        Ok(Box::new(RabbitDeadLetters::new(link, publisher, queue, turn)))
     }
 
     async fn check(&self) -> Result<(), BrokerError> {

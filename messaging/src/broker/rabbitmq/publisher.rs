@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use futures_util::poll;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout_at};
 
@@ -51,13 +51,14 @@ enum Step<'a> {
 
 impl Letter {
     /// The message of `event`; refused when no receiver would take it.
-    pub(super) fn event(event: &Event, exchange: &str) -> Result<Self, BrokerError> {
+    pub(super) fn event(event: &Event, exchange: &str, headers: FieldTable) -> Result<Self, BrokerError> {
         let body = event.to_json();
         if body.len() > MAX_EVENT_BYTES {
             return Err(BrokerError::TooLarge);
         }
         let short = |text: &str| ShortString::try_new(text.to_owned()).map_err(|_| BrokerError::Refused);
         let properties = BasicProperties::default()
+            .with_headers(headers)
             .with_content_type(CONTENT_TYPE.into())
             .with_delivery_mode(PERSISTENT)
             .with_message_id(short(&event.id)?)

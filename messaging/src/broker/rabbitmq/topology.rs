@@ -6,6 +6,7 @@ use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use runtime::duration::HumanDuration;
 
 use super::link::Link;
 use crate::broker::{BrokerError, Queue};
@@ -45,6 +46,27 @@ impl Topology {
         Ok(bound.await?)
     }
 
+    /// Declares the queue in which messages of `queue` wait for `step`. Nobody consumes it: when the
+    /// step has passed, its messages are dead-lettered back to `queue` through the default exchange.
+    /// At least once, which asks for `reject-publish`, since nothing may be lost between two steps
+    /// (<https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>; 3.10 and newer).
+    pub(super) async fn declare_step(
+        &self,
+        link: &Link,
+        queue: Queue,
+        step: HumanDuration,
+    ) -> Result<(), BrokerError> {
+        let text = |value: &str| AMQPValue::LongString(LongString::from(value));
+        let milliseconds = i64::try_from(step.0.as_millis()).unwrap_or(i64::MAX);
+        let mut arguments = quorum(Some(DELIVERY_LIMIT));
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(milliseconds));
+        arguments.insert("x-dead-letter-exchange".into(), text(""));
+        arguments.insert("x-dead-letter-routing-key".into(), text(queue.name));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        try_queue(link, &queue.retry(step), arguments).await.map_err(conflict)
+    }
+
     /// Declares the exchange: topic, durable.
     pub(super) async fn declare_exchange(&self, link: &Link) -> Result<(), BrokerError> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -62,25 +84,30 @@ impl Topology {
     /// A queue that was made without one is taken as it is.
     async fn queue(&self, link: &Link, name: &str) -> Result<(), BrokerError> {
         if !self.plain.load(Ordering::Relaxed) {
-            match try_queue(link, name, Some(DELIVERY_LIMIT)).await {
+            match try_queue(link, name, quorum(Some(DELIVERY_LIMIT))).await {
                 Err(error) if is_precondition_failed(&error) => {}
                 answer => return Ok(answer?),
             }
         }
-        try_queue(link, name, None).await.map_err(conflict)?;
+        try_queue(link, name, quorum(None)).await.map_err(conflict)?;
         self.plain.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// On a channel of its own, since a refusal closes the channel.
-async fn try_queue(link: &Link, name: &str, limit: Option<i32>) -> Result<(), lapin::Error> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+/// What makes a queue a quorum queue.
+fn quorum(delivery_limit: Option<i32>) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from("quorum")));
-    if let Some(limit) = limit {
+    if let Some(limit) = delivery_limit {
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(limit));
     }
+    arguments
+}
+
+/// On a channel of its own, since a refusal closes the channel.
+async fn try_queue(link: &Link, name: &str, arguments: FieldTable) -> Result<(), lapin::Error> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let channel = link.channel().await?;
     channel.queue_declare(ShortString::from(name), options, arguments).await.map(drop)
 }

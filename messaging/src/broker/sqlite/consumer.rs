@@ -8,7 +8,7 @@ use runtime::problem::Chain;
 use tokio::time::{Instant, timeout_at};
 
 use super::presence::Seat;
-use super::store::Settled;
+use super::settling::Settled;
 use super::{POLL, Shared};
 use crate::broker::{BrokerError, Consumer, Delivery, Settlement};
 
@@ -32,13 +32,17 @@ impl SqliteConsumer {
         loop {
             let mut woken = std::pin::pin!(wake.notified());
             woken.as_mut().enable();
-            let (ready, unseen) = self.shared.store.look(&self.queue, limit).await?;
-            if unseen {
+            let sight = self.shared.store.look(&self.queue, limit).await?;
+            if sight.unseen {
                 self.shared.store.bury_the_dead(&self.seat.living()).await?;
                 continue;
             }
-            if ready > 0 || Instant::now() >= deadline {
-                return Ok(ready);
+            if sight.due {
+                self.shared.store.return_due().await?;
+                continue;
+            }
+            if sight.ready > 0 || Instant::now() >= deadline {
+                return Ok(sight.ready);
             }
             // Woken or not: look again.
             let _ = timeout_at(deadline.min(Instant::now() + POLL), woken).await;
@@ -80,15 +84,12 @@ impl Consumer for SqliteConsumer {
 
     async fn settle(&mut self, settlements: Vec<(u64, Settlement)>) -> Result<(), BrokerError> {
         let asked = settlements.len();
-        let settled = settlements.into_iter().fold(Settled::default(), sort_in);
+        let settled = Settled::sort(settlements, &self.shared.ids);
         let requeued = !settled.requeued.is_empty();
         let held = self.shared.store.settle(self.seat.id, &settled).await?;
         self.holds(self.held.saturating_sub(asked));
         if requeued {
             self.shared.wake(&self.queue).notify_waiters();
-        }
-        if !settled.dead.is_empty() {
-            self.shared.wake(&format!("{}.dead", self.queue)).notify_waiters();
         }
         if held == asked as u64 {
             Ok(())
@@ -96,16 +97,6 @@ impl Consumer for SqliteConsumer {
             Err(BrokerError::unavailable("some of the messages are no longer this consumer's"))
         }
     }
-}
-
-fn sort_in(mut settled: Settled, (tag, settlement): (u64, Settlement)) -> Settled {
-    let id = i64::try_from(tag).unwrap_or_default();
-    match settlement {
-        Settlement::Ack => settled.acked.push(id),
-        Settlement::Requeue => settled.requeued.push(id),
-        Settlement::DeadLetter { reason } => settled.dead.push((id, reason)),
-    }
-    settled
 }
 
 /// Dropping can't wait, so a task gives the messages back; if there is no runtime to run it any

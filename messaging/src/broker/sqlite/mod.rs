@@ -6,7 +6,9 @@
 //! polls next gives its messages back. A consumer that is dropped gives them back at once.
 
 mod consumer;
+mod dead_letters;
 mod presence;
+mod settling;
 mod store;
 
 use std::collections::HashMap;
@@ -15,14 +17,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runtime::Sources;
 use runtime::database::open_sqlite;
+use runtime::duration::HumanDuration;
+use runtime::{Ids, Sources};
 use tokio::sync::Notify;
 
 use self::consumer::SqliteConsumer;
+use self::dead_letters::SqliteDeadLetters;
 use self::presence::Presence;
 use self::store::Store;
-use super::{Broker, BrokerError, Consumer, Queue, topic};
+use super::{Broker, BrokerError, Consumer, DeadLetters, Queue, topic};
 use crate::event::{Event, MAX_EVENT_BYTES};
 
 /// How long a consumer that holds messages may go unseen before it counts as dead.
@@ -34,12 +38,12 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct SqliteBroker {
     shared: Arc<Shared>,
     presence: Presence,
-    sources: Sources,
 }
 
 /// What the broker shares with its consumers.
 struct Shared {
     store: Store,
+    ids: Arc<Ids>,
     wakes: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
@@ -57,13 +61,8 @@ impl SqliteBroker {
         let db = open_sqlite(file).await.map_err(BrokerError::unavailable)?;
         let store = Store::migrated(db, sources.clock.clone()).await?;
         let presence = Presence::spawn(store.clone());
-        let shared = Arc::new(Shared { store, wakes: Mutex::default() });
-        Ok(Self { shared, presence, sources: sources.clone() })
-    }
-
-    fn consumer(&self, queue: String, prefetch: u16) -> Box<dyn Consumer> {
-        let seat = self.presence.take_seat(self.sources.ids.next());
-        Box::new(SqliteConsumer::new(self.shared.clone(), seat, queue, prefetch))
+        let shared = Arc::new(Shared { store, ids: sources.ids.clone(), wakes: Mutex::default() });
+        Ok(Self { shared, presence })
     }
 
     /// Which queues each event goes to, by position.
@@ -110,6 +109,10 @@ impl Broker for SqliteBroker {
         self.shared.store.declare(queue).await
     }
 
+    async fn declare_steps(&self, queue: Queue, steps: &[HumanDuration]) -> Result<(), BrokerError> {
+        self.shared.store.declare_steps(queue, steps).await
+    }
+
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
         self.try_publish(events).await.unwrap_or_else(|error| {
             let message = runtime::problem::Chain(&error).to_string();
@@ -119,12 +122,13 @@ impl Broker for SqliteBroker {
 
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         self.declare(queue).await?;
-        Ok(self.consumer(queue.name.to_owned(), prefetch))
+        let seat = self.presence.take_seat(self.shared.ids.next());
+        Ok(Box::new(SqliteConsumer::new(self.shared.clone(), seat, queue.name.to_owned(), prefetch)))
     }
 
-    async fn consume_dead(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+    async fn dead_letters(&self, queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
         self.declare(queue).await?;
-        Ok(self.consumer(queue.dead(), prefetch))
+        Ok(Box::new(SqliteDeadLetters::new(self.shared.clone(), queue)))
     }
 
     async fn check(&self) -> Result<(), BrokerError> {

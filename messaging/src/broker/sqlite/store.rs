@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use runtime::SharedClock;
 use runtime::database::Sqlite;
+use runtime::duration::HumanDuration;
 use serde_json::json;
 use sqlx::migrate::Migrator;
-use sqlx::{Sqlite as Engine, Transaction};
+use sqlx::{Sqlite as Engine, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::DEAD_AFTER;
-use crate::broker::{BrokerError, Delivery, Queue};
+use crate::broker::{BrokerError, Delivery, History, Queue};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/messaging/sqlite");
+/// How many messages whose wait is over return at once.
+const RETURN_BATCH: i64 = 1000;
 /// A table of its own, so that the broker may live in a file with a service's tables.
 const MIGRATIONS_TABLE: &str = "_broker_migrations";
 
@@ -24,12 +27,15 @@ pub(super) struct Store {
     clock: SharedClock,
 }
 
-/// Settlements of one consumer, by what happens to the messages.
-#[derive(Default)]
-pub(super) struct Settled {
-    pub acked: Vec<i64>,
-    pub requeued: Vec<i64>,
-    pub dead: Vec<(i64, String)>,
+/// What a consumer finds when it looks.
+#[derive(sqlx::FromRow)]
+pub(super) struct Sight {
+    /// How many messages of its queue are ready, counted up to its limit.
+    pub ready: i64,
+    /// A consumer has gone unseen for too long.
+    pub unseen: bool,
+    /// The wait of a message of any queue is over.
+    pub due: bool,
 }
 
 impl From<sqlx::Error> for BrokerError {
@@ -49,7 +55,11 @@ impl Store {
         Ok(Self { db, clock })
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn reader(&self) -> &SqlitePool {
+        &self.db.reader
+    }
+
+    pub(super) fn now(&self) -> i64 {
         self.clock.now().timestamp_micros()
     }
 
@@ -58,7 +68,7 @@ impl Store {
         (self.clock.now() - grace).timestamp_micros()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Engine>, BrokerError> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Engine>, BrokerError> {
         Ok(self.db.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
@@ -79,6 +89,24 @@ impl Store {
             .bind(queue.binding)
             .execute(&mut *transaction)
             .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Makes the queues in which messages of `queue` wait for `steps`, as far as they are missing.
+    pub(super) async fn declare_steps(
+        &self,
+        queue: Queue,
+        steps: &[HumanDuration],
+    ) -> Result<(), BrokerError> {
+        let names: Vec<String> = steps.iter().map(|step| queue.retry(*step)).collect();
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO queues (name) SELECT DISTINCT value FROM json_each(?1) WHERE true
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(json!(names).to_string())
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 
@@ -105,17 +133,18 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// How many messages of `queue` are ready, counted up to `limit`, and whether a consumer has
-    /// gone unseen for too long. Reads only, so that polling costs next to nothing.
-    pub(super) async fn look(&self, queue: &str, limit: i64) -> Result<(i64, bool), BrokerError> {
+    /// What there is to do for a consumer of `queue`. Reads only, so that polling costs next to nothing.
+    pub(super) async fn look(&self, queue: &str, limit: i64) -> Result<Sight, BrokerError> {
         Ok(sqlx::query_as(
             "SELECT (SELECT count(*) FROM
-                       (SELECT 1 FROM messages WHERE queue = ?1 AND consumer IS NULL LIMIT ?2)),
-                    EXISTS (SELECT 1 FROM consumers WHERE seen_at < ?3)",
+                       (SELECT 1 FROM messages WHERE queue = ?1 AND consumer IS NULL LIMIT ?2)) AS ready,
+                    EXISTS (SELECT 1 FROM consumers WHERE seen_at < ?3) AS unseen,
+                    EXISTS (SELECT 1 FROM messages WHERE due_at <= ?4) AS due",
         )
         .bind(queue)
         .bind(limit)
         .bind(self.dead_line())
+        .bind(self.now())
         .fetch_one(&self.db.reader)
         .await?)
     }
@@ -129,12 +158,12 @@ impl Store {
     ) -> Result<Vec<Delivery>, BrokerError> {
         let mut transaction = self.begin().await?;
         see(&mut transaction, &[consumer], self.now()).await?;
-        let mut rows: Vec<(i64, Vec<u8>, Option<String>, i64)> = sqlx::query_as(
+        let mut rows: Vec<Taken> = sqlx::query_as(
             "UPDATE messages SET consumer = ?1, handed_out = handed_out + 1
              WHERE id IN (
                  SELECT id FROM messages WHERE queue = ?2 AND consumer IS NULL ORDER BY id LIMIT ?3
              )
-             RETURNING id, body, reason, handed_out",
+             RETURNING id, body, published_at, attempts, reason, handed_out",
         )
         .bind(consumer)
         .bind(queue)
@@ -142,41 +171,22 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        rows.sort_unstable_by_key(|(id, ..)| *id);
-        Ok(rows.into_iter().map(delivery).collect())
+        rows.sort_unstable_by_key(|row| row.id);
+        Ok(rows.into_iter().map(Taken::delivery).collect())
     }
 
-    /// Settles messages that `consumer` holds; answers how many it did hold.
-    pub(super) async fn settle(&self, consumer: Uuid, settled: &Settled) -> Result<u64, BrokerError> {
-        let dead: Vec<_> = settled.dead.iter().map(|(id, reason)| json!([id, reason])).collect();
+    /// Returns messages whose wait is over to their queues.
+    pub(super) async fn return_due(&self) -> Result<(), BrokerError> {
         let mut transaction = self.begin().await?;
-        let mut held = 0;
-        for (statement, list) in [
-            (
-                "DELETE FROM messages
-                 WHERE id IN (SELECT value FROM json_each(?2)) AND consumer = ?1",
-                json!(settled.acked),
-            ),
-            (
-                "UPDATE messages SET consumer = NULL
-                 WHERE id IN (SELECT value FROM json_each(?2)) AND consumer = ?1",
-                json!(settled.requeued),
-            ),
-            (
-                "UPDATE messages
-                 SET queue = queue || '.dead', consumer = NULL, handed_out = 0, reason = dead.reason
-                 FROM (SELECT value ->> 0 AS id, value ->> 1 AS reason FROM json_each(?2)) AS dead
-                 WHERE messages.id = dead.id AND consumer = ?1",
-                json!(dead),
-            ),
-        ] {
-            if list.as_array().is_some_and(|list| !list.is_empty()) {
-                let done = sqlx::query(statement).bind(consumer).bind(list.to_string());
-                held += done.execute(&mut *transaction).await?.rows_affected();
-            }
-        }
-        transaction.commit().await?;
-        Ok(held)
+        sqlx::query(
+            "UPDATE messages SET queue = returns_to, returns_to = NULL, due_at = NULL
+             WHERE id IN (SELECT id FROM messages WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2)",
+        )
+        .bind(self.now())
+        .bind(RETURN_BATCH)
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Takes leave of `consumer`: what it holds is ready again.
@@ -233,8 +243,27 @@ async fn see(
     Ok(())
 }
 
-fn delivery((id, body, reason, handed_out): (i64, Vec<u8>, Option<String>, i64)) -> Delivery {
-    Delivery { tag: id.unsigned_abs(), body: body.into(), redelivered: handed_out > 1, reason }
+/// A message that was handed out.
+#[derive(sqlx::FromRow)]
+struct Taken {
+    id: i64,
+    body: Vec<u8>,
+    published_at: i64,
+    attempts: u32,
+    reason: Option<String>,
+    handed_out: i64,
+}
+
+impl Taken {
+    fn delivery(self) -> Delivery {
+        let history = History {
+            first_published_at: DateTime::from_timestamp_micros(self.published_at),
+            attempts: self.attempts,
+            reason: self.reason,
+        };
+        let redelivered = self.handed_out > 1;
+        Delivery { tag: self.id.unsigned_abs(), body: self.body.into(), redelivered, history }
+    }
 }
 
 /// How often a consumer that holds messages is seen alive; well within [`DEAD_AFTER`].
