@@ -1,6 +1,7 @@
 //! What tests of every crate need: a clock they set, entropy they can repeat, databases of their own.
 
 pub mod collector;
+pub mod log;
 pub mod metrics;
 
 use std::sync::atomic::{AtomicU64, Ordering};

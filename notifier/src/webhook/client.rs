@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::attempt::MAX_EXCERPT_BYTES;
 use crate::domain::{Endpoint, Exchange, FailureClass, Message, Outcome};
 
-use super::connector::{Connector, Egress};
+use super::connector::Connector;
+use super::egress::Egress;
 use super::failure::classify;
 use super::judge::{Body, MAX_BODY_BYTES, excerpt, judge};
 use super::lookup::Lookup;

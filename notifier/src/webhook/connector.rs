@@ -4,27 +4,25 @@
 //! connected to: nothing looks the name up again in between, so rebinding it gains nothing. A
 //! kept-alive connection goes on to where it was judged to go.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use hyper::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
-use rustls::RootCertStore;
+use runtime::problem::Chain;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 use url::Host;
 
-use super::address_policy::{AddressPolicy, Transport, canonical, contains};
+use super::address_policy::{Transport, contains};
+use super::dial::tcp;
+use super::egress::Egress;
 use super::failure::{AnyError, ConnectError};
 use super::lookup::Lookup;
 use super::progress::{Phase, Progress};
@@ -35,48 +33,27 @@ use super::tls;
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// How webhooks leave this machine.
-#[derive(Debug, Clone)]
-pub struct Egress {
-    policy: AddressPolicy,
-    roots: Arc<RootCertStore>,
-    proxy: Option<EgressProxy>,
-    proxy_bypass: Vec<IpNet>,
-}
-
-impl Egress {
-    /// Straight to the addresses that `policy` permits, with `roots` to vouch for receivers.
-    pub fn direct(policy: AddressPolicy, roots: Arc<RootCertStore>) -> Self {
-        Self { policy, roots, proxy: None, proxy_bypass: Vec::new() }
-    }
-
-    /// The same by way of `proxy`, but for the addresses in the networks of `bypass`.
-    #[must_use]
-    pub fn through(self, proxy: EgressProxy, bypass: Vec<IpNet>) -> Self {
-        let proxy_bypass = bypass.into_iter().map(canonical).collect();
-        Self { proxy: Some(proxy), proxy_bypass, ..self }
-    }
-}
-
 /// Connects the HTTP client, as a service from a URL's scheme and authority to a socket.
 #[derive(Clone)]
 pub struct Connector {
     lookup: Arc<dyn Lookup>,
     egress: Arc<Egress>,
     tls: TlsConnector,
+    proxy_fails: Arc<AtomicBool>,
 }
 
 impl Connector {
     /// Finds names by `lookup` and leaves by `egress`.
     pub fn new(lookup: Arc<dyn Lookup>, egress: Egress) -> Self {
         let tls = tls::connector(egress.roots.clone());
-        Self { lookup, egress: Arc::new(egress), tls }
+        Self { lookup, egress: Arc::new(egress), tls, proxy_fails: Arc::default() }
     }
 
     async fn connect(&self, target: &Target, progress: &Progress) -> Result<Box<dyn Socket>, ConnectError> {
         progress.enter(Phase::Resolving);
         let found = self.addresses(&target.host).await.map_err(ConnectError::Unresolved)?;
-        let permitted = self.egress.policy.permitted(found, target.transport)?;
+        let mut permitted = self.egress.policy.permitted(found, target.transport)?;
+        permitted.truncate(MAX_ADDRESSES);
         let socket = self.reach(permitted, target.port, progress).await?;
         let socket = match target.transport {
             Transport::Plain => socket,
@@ -91,11 +68,10 @@ impl Connector {
 
     /// The addresses that `host` stands for, at least one.
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, AnyError> {
-        let mut found = match host.parse() {
+        let found = match host.parse() {
             Ok(address) => vec![address],
             Err(_) => self.lookup.lookup(host).await?,
         };
-        found.truncate(MAX_ADDRESSES);
         if found.is_empty() { Err("the name has no address".into()) } else { Ok(found) }
     }
 
@@ -125,23 +101,43 @@ impl Connector {
         targets: Vec<SocketAddr>,
         progress: &Progress,
     ) -> Result<Box<dyn Socket>, ConnectError> {
-        progress.enter(Phase::Tunnelling);
-        let found = match proxy.host() {
-            Host::Ipv4(address) => Ok(vec![(*address).into()]),
-            Host::Ipv6(address) => Ok(vec![(*address).into()]),
-            Host::Domain(name) => self.addresses(name).await,
-        };
-        let found = found.map_err(ConnectError::ProxyDown)?;
-        let proxies: Vec<SocketAddr> = found.into_iter().map(|ip| (ip, proxy.port()).into()).collect();
         let mut outcome = Err(ConnectError::Unresolved("the name has no address".into()));
         for target in targets {
-            let socket = tcp(proxies.clone(), progress.deadline()).await.map_err(ConnectError::ProxyDown)?;
+            progress.enter(Phase::ReachingProxy);
+            let socket = self.proxy_socket(proxy, progress).await.map_err(ConnectError::ProxyDown)?;
+            progress.enter(Phase::Tunnelling);
             outcome = proxy.tunnel(socket, target).await;
+            if matches!(outcome, Ok(_) | Err(ConnectError::UnreachableByProxy(_))) {
+                self.note_proxy_success();
+            }
             if !matches!(outcome, Err(ConnectError::UnreachableByProxy(_))) {
                 break;
             }
         }
         outcome
+    }
+
+    async fn proxy_socket(&self, proxy: &EgressProxy, progress: &Progress) -> Result<TcpStream, AnyError> {
+        let found = match proxy.host() {
+            Host::Ipv4(address) => vec![(*address).into()],
+            Host::Ipv6(address) => vec![(*address).into()],
+            Host::Domain(name) => self.addresses(name).await?,
+        };
+        let proxies = found.into_iter().map(|ip| (ip, proxy.port()).into()).collect();
+        tcp(proxies, progress.deadline()).await
+    }
+
+    /// Whoever operates this hears of it once, however many attempts meet it.
+    fn note_proxy_failure(&self, error: &ConnectError) {
+        if error.is_of_proxy() && !self.proxy_fails.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = %Chain(error), "egress_proxy.failed");
+        }
+    }
+
+    fn note_proxy_success(&self) {
+        if self.proxy_fails.swap(false, Ordering::Relaxed) {
+            tracing::info!("egress_proxy.recovered");
+        }
     }
 
     async fn handshake(
@@ -173,10 +169,9 @@ impl Service<Uri> for Connector {
             let target = Target::of(&uri);
             // The client finishes what it has begun when the attempt has found another connection
             // meanwhile, so the limit must be kept here too.
-            match timeout_at(progress.deadline(), this.connect(&target, &progress)).await {
-                Ok(socket) => socket.map(TokioIo::new),
-                Err(_) => Err(ConnectError::OutOfTime(progress.phase())),
-            }
+            let connecting = timeout_at(progress.deadline(), this.connect(&target, &progress));
+            let outcome = connecting.await.unwrap_or_else(|_| Err(ConnectError::OutOfTime(progress.phase())));
+            outcome.map(TokioIo::new).inspect_err(|error| this.note_proxy_failure(error))
         })
     }
 }
@@ -202,33 +197,4 @@ async fn direct(targets: Vec<SocketAddr>, progress: &Progress) -> Result<Box<dyn
     progress.enter(Phase::Connecting);
     let stream = tcp(targets, progress.deadline()).await.map_err(ConnectError::Unreachable)?;
     Ok(Box::new(stream))
-}
-
-/// A connection to the first of `targets` that answers, IPv4 and IPv6 at once where there are both
-/// (RFC 8305); none may take more than its share of the time.
-async fn tcp(targets: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, AnyError> {
-    let mut connector = HttpConnector::new_with_resolver(Judged(targets));
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now())));
-    // The connector asks for the addresses of this name and gets the judged ones.
-    let stream = connector.call(Uri::from_static("http://judged")).await?;
-    Ok(stream.into_inner())
-}
-
-/// Answers every name with the addresses that have been judged.
-#[derive(Clone)]
-struct Judged(Vec<SocketAddr>);
-
-impl Service<Name> for Judged {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        ready(Ok(self.0.clone().into_iter()))
-    }
 }

@@ -43,6 +43,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the egress proxy itself does not work, whoever the receiver is.
+    pub fn is_of_proxy(&self) -> bool {
+        matches!(self, Self::ProxyDown(_) | Self::OutOfTime(Phase::ReachingProxy))
+    }
+
     fn class(&self) -> FailureClass {
         match self {
             Self::Blocked(_) => FailureClass::BlockedTarget,

@@ -3,7 +3,9 @@
 pub mod address_policy;
 mod client;
 mod connector;
+mod dial;
 pub mod dns;
+mod egress;
 mod failure;
 mod judge;
 pub mod lookup;
@@ -18,7 +20,7 @@ pub mod tls;
 
 pub use address_policy::{AddressPolicy, Blocked};
 pub use client::{SendWebhook, WebhookClient};
-pub use connector::Egress;
+pub use egress::Egress;
 pub use lookup::Lookup;
 pub use proxy::{EgressProxy, NotAProxy};
 pub use system_lookup::SystemLookup;

@@ -24,15 +24,23 @@ pub enum Phase {
     Resolving,
     /// A connection is being made.
     Connecting,
-    /// The egress proxy is asked for a tunnel.
+    /// The egress proxy is connected to.
+    ReachingProxy,
+    /// The egress proxy connects to the receiver.
     Tunnelling,
     /// The TLS handshake.
     Handshaking,
 }
 
 impl Phase {
-    const ALL: [Self; 5] =
-        [Self::Exchanging, Self::Resolving, Self::Connecting, Self::Tunnelling, Self::Handshaking];
+    const ALL: [Self; 6] = [
+        Self::Exchanging,
+        Self::Resolving,
+        Self::Connecting,
+        Self::ReachingProxy,
+        Self::Tunnelling,
+        Self::Handshaking,
+    ];
 
     /// The failure of an attempt whose time ended in this phase.
     pub fn out_of_time(self) -> (FailureClass, &'static str) {
@@ -40,7 +48,8 @@ impl Phase {
             Self::Exchanging => (FailureClass::Timeout, "no answer in time"),
             Self::Resolving => (FailureClass::Dns, "the host's name was not resolved in time"),
             Self::Connecting => (FailureClass::Connect, "no connection in time"),
-            Self::Tunnelling => (FailureClass::Proxy, "the egress proxy made no connection in time"),
+            Self::ReachingProxy => (FailureClass::Proxy, "the egress proxy was not reached in time"),
+            Self::Tunnelling => (FailureClass::Connect, "the egress proxy made no connection in time"),
             Self::Handshaking => (FailureClass::Tls, "the TLS handshake did not end in time"),
         }
     }

@@ -128,3 +128,36 @@ impl EgressProxy {
         request
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_a_place_that_speaks_http_and_its_password_is_not_printed() {
+        for text in [
+            "",
+            "proxy:3128",
+            "https://proxy:3128",
+            "socks5://proxy:1080",
+            "http://",
+            "http://proxy:0x10",
+            "http://proxy/path",
+            "http://proxy/?a=b",
+            "http://proxy/#a",
+            "http://a:%ff@proxy",
+        ] {
+            assert_eq!(text.parse::<EgressProxy>(), Err(NotAProxy), "{text}");
+        }
+        for (text, printed) in [
+            ("http://proxy:3128", "http://proxy:3128"),
+            ("http://us:hush@proxy.internal:3128/", "http://proxy.internal:3128"),
+            ("http://us:hush@proxy", "http://proxy:80"),
+            ("http://[fd00::1]:3128", "http://[fd00::1]:3128"),
+            ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+        ] {
+            let proxy: EgressProxy = text.parse().expect(text);
+            assert_eq!(format!("{proxy} {proxy:?}"), format!("{printed} {printed}"));
+        }
+    }
+}

@@ -1,9 +1,11 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod certificates;
 pub mod memory;
 pub mod name_server;
 pub mod names;
+pub mod proxy;
 pub mod receiver;
 pub mod rig;
 

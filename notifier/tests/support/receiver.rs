@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
 /// What the receiver does with one request, once it has read it.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ impl Request {
 struct Seen {
     acts: Mutex<Vec<Act>>,
     requests: Mutex<Vec<Request>>,
+    server_names: Mutex<Vec<String>>,
     connections: AtomicUsize,
     arrived: Notify,
 }
@@ -72,6 +74,15 @@ impl Receiver {
 
     /// The same on this address.
     pub async fn bind(address: SocketAddr, acts: Vec<Act>) -> std::io::Result<Self> {
+        Self::listen(address, None, acts).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(tls: TlsAcceptor, acts: Vec<Act>) -> Self {
+        Self::listen(([127, 0, 0, 1], 0).into(), Some(tls), acts).await.expect("a free port")
+    }
+
+    async fn listen(address: SocketAddr, tls: Option<TlsAcceptor>, acts: Vec<Act>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Seen { acts: Mutex::new(acts), ..Seen::default() });
@@ -79,10 +90,15 @@ impl Receiver {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 shared.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, shared.clone()));
+                tokio::spawn(welcome(stream, tls.clone(), shared.clone()));
             }
         });
         Ok(Self { address, seen })
+    }
+
+    /// The names that TLS clients asked for.
+    pub fn server_names(&self) -> Vec<String> {
+        self.seen.server_names.lock().expect("unpoisoned").clone()
     }
 
     /// From now on it does each of these.
@@ -122,7 +138,15 @@ impl Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
+async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, seen: Arc<Seen>) {
+    let Some(tls) = tls else { return serve(stream, seen).await };
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
+    seen.server_names.lock().expect("unpoisoned").push(name);
+    serve(stream, seen).await;
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>) {
     while let Some(request) = read(&mut stream).await {
         let act = {
             let mut acts = seen.acts.lock().expect("unpoisoned");
@@ -137,7 +161,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
 }
 
 /// An error ends the connection.
-async fn perform(act: Act, stream: &mut TcpStream) -> std::io::Result<()> {
+async fn perform(act: Act, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<()> {
     let closed = std::io::ErrorKind::ConnectionAborted.into();
     match act {
         Act::Write(bytes) => stream.write_all(&bytes).await,
@@ -156,7 +180,7 @@ async fn perform(act: Act, stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Request> {
+async fn read(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Option<Request> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -2,10 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use runtime::testing::log::Log;
 use serde_json::{Value, json};
 
 use crate::support::harness::{Answer, Harness, OPERATOR, OTHER, SHOP, new_order, post, with_key};
-use crate::support::log::Log;
 
 /// Sends each request and holds the answer to what every refusal must be.
 async fn refuse(service: &Harness, cases: Vec<(&str, Request<Body>, u16)>) -> Vec<Answer> {

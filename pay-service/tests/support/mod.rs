@@ -2,7 +2,6 @@
 
 pub mod broker;
 pub mod harness;
-pub mod log;
 
 use std::time::Duration;
 
