@@ -34,7 +34,7 @@ use crate::pay_service::PayService;
 use crate::queue::CreditFromQueue;
 pub use crate::settings::Settings;
 use crate::store::Store;
-use crate::use_cases::{PostResults, Posting, ReadResults, Reconcile, RequestRecharge};
+use crate::use_cases::{DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, RequestRecharge};
 
 /// How long the intake rests when its queue is empty; the queue itself waits for messages.
 const INTAKE_POLL: Duration = Duration::from_millis(100);
@@ -110,6 +110,11 @@ impl Parts {
         let clock = self.sources.clock.clone();
         let app = App {
             clock: clock.clone(),
+            dead_letters: DeadLetterQueue {
+                broker: self.queue.map(|queue| queue.broker),
+                store: self.store.clone(),
+                sources: self.sources.clone(),
+            },
             read_results: ReadResults { merchant: self.merchant.clone() },
             request_recharge: RequestRecharge {
                 store: self.store.clone(),

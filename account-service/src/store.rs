@@ -3,6 +3,7 @@
 mod exception_row;
 mod named;
 mod postgres;
+mod requeue_store;
 mod rows;
 mod sqlite;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use self::named::Named;
 pub use self::postgres::PostgresStore;
+pub use self::requeue_store::RequeueStore;
 pub use self::sqlite::SqliteStore;
 use crate::domain::{
     Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
@@ -25,7 +27,7 @@ use crate::domain::{
 
 /// Where accounts, credits and requests are kept.
 #[async_trait]
-pub trait Store: ExceptionStore {
+pub trait Store: ExceptionStore + RequeueStore {
     /// Opens an account, unless its number is taken.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened>;
 

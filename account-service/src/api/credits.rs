@@ -3,23 +3,16 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use runtime::http::described::{KeyedProblems, QueryProblems};
-use runtime::http::{Json, List, Page, Path, Query};
+use runtime::http::{Json, List, Path, Query};
 use runtime::problem::Problem;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
+use super::page::PageQuery;
 use super::{AppState, account_no, no_such_account};
 use crate::domain::Credit;
-
-/// Which page of the list.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PageQuery {
-    cursor: Option<String>,
-    limit: Option<u16>,
-}
 
 /// One credit.
 #[derive(Serialize, ToSchema)]
@@ -61,11 +54,7 @@ impl From<Credit> for CreditView {
 
 /// List an account's credits, newest first
 #[utoipa::path(get, path = "/v1/accounts/{account_no}/credits", tag = "accounts", security(("key" = [])),
-    params(
-        ("account_no" = String, Path, description = "The account's number"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "How many items at most; 50 when left out"),
-    ),
+    params(("account_no" = String, Path, description = "The account's number"), PageQuery),
     responses(
         (status = 200, description = "One page of credits", body = List<CreditView>),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),
@@ -78,7 +67,7 @@ pub(super) async fn list(
     Path(path): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<List<CreditView>>, Problem> {
-    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let page = query.page()?;
     let account_no = account_no(path)?;
     app.store.account(&account_no).await?.ok_or_else(no_such_account)?;
     let credits = app.store.credits(&account_no, page).await?;

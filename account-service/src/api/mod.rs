@@ -4,8 +4,10 @@ mod access;
 mod accounts;
 mod audit;
 mod credits;
+mod dead_letters;
 mod exceptions;
 mod notifications;
+mod page;
 mod payresult;
 mod recharges;
 
@@ -23,7 +25,7 @@ use utoipa_axum::routes;
 use crate::domain::AccountNo;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::use_cases::{Posting, ReadResults, Reconcile, RequestRecharge};
+use crate::use_cases::{DeadLetterQueue, Posting, ReadResults, Reconcile, RequestRecharge};
 
 /// What the endpoints work with.
 pub(crate) struct App {
@@ -35,6 +37,7 @@ pub(crate) struct App {
     pub read_results: ReadResults,
     pub request_recharge: RequestRecharge,
     pub reconcile: Reconcile,
+    pub dead_letters: DeadLetterQueue,
     /// `None` when results come from the queue alone.
     pub webhook_secrets: Option<Vec<WebhookSecret>>,
 }
@@ -48,6 +51,7 @@ type AppState = axum::extract::State<Arc<App>>;
     tags(
         (name = "accounts", description = "Accounts, their credits, and recharges asked for here"),
         (name = "results", description = "How results get in: told by webhook, or asked for"),
+        (name = "dead letters", description = "What the queue of results has given up"),
         (name = "exceptions", description = "What does not fit, for a person to judge"),
         (name = "books", description = "Whether the books are right"),
     )
@@ -64,6 +68,10 @@ pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(notifications::receive))
         .routes(routes!(payresult::show))
         .routes(routes!(audit::show))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(dead_letters::requeue))
+        .routes(routes!(dead_letters::requeues))
         .routes(routes!(exceptions::list))
         .routes(routes!(exceptions::show))
         .routes(routes!(exceptions::resolve))

@@ -11,6 +11,7 @@ mod money;
 mod recharge;
 mod recorded;
 mod request;
+mod requeue;
 mod resolve;
 mod verdict;
 
@@ -25,5 +26,6 @@ pub use ledger::{Books, Changes, Ledger};
 pub use money::{Amount, Currency};
 pub use recharge::{Recharge, Status, UnknownWord};
 pub use request::{Contradiction, Request, RequestState};
+pub use requeue::Requeue;
 pub use resolve::{Action, CantResolve, Resolve};
 pub use verdict::{Refusal, Verdict};

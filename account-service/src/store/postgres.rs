@@ -3,6 +3,7 @@
 mod audit;
 mod exceptions;
 mod posting;
+mod requeues;
 mod unknown_accounts;
 
 use anyhow::Context;

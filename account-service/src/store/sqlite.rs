@@ -3,6 +3,7 @@
 mod audit;
 mod exceptions;
 mod posting;
+mod requeues;
 
 use anyhow::Context;
 use async_trait::async_trait;

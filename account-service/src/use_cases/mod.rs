@@ -1,11 +1,13 @@
 //! What the service does, one use case a file.
 
+mod dead_letters;
 mod post_results;
 mod receive_result;
 mod reconcile;
 mod request_recharge;
 mod wrong_answers;
 
+pub use dead_letters::{DeadLetterQueue, NoLetters, ReadLetter, Wish as RequeueWish};
 pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};

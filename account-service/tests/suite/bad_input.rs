@@ -10,6 +10,7 @@ use crate::support::{as_json, open_account, paid, tx};
 
 const ACCOUNTS: &str = "/v1/accounts";
 const RECHARGES: &str = "/v1/accounts/A/recharges";
+const REQUEUE: &str = "/v1/dead-letters/0190a0b0-0000-7000-8000-000000000000/requeue";
 const RESOLVE: &str = "/v1/exceptions/0190a0b0-0000-7000-8000-000000000000/resolve";
 
 /// Bodies for `POST /v1/accounts` and `POST …/recharges`: status, and the field that is named.
@@ -51,6 +52,12 @@ fn bad_bodies() -> Vec<(&'static str, String, u16, &'static str)> {
     ];
     let long = "x".repeat(501);
     cases.extend([
+        (REQUEUE, "{".into(), 400, ""),
+        (REQUEUE, r#"{"reason":""}"#.into(), 422, "reason"),
+        (REQUEUE, r#"{"reason":"a\u0000"}"#.into(), 422, "reason"),
+        (REQUEUE, r#"{"reason":7}"#.into(), 422, "reason"),
+        (REQUEUE, r#"{"why":"x"}"#.into(), 422, "why"),
+        (REQUEUE, format!(r#"{{"reason":"{long}"}}"#), 422, "reason"),
         (RESOLVE, "{".into(), 400, ""),
         (RESOLVE, r#"{"reason":"x"}"#.into(), 422, "action"),
         (RESOLVE, r#"{"action":"dismiss"}"#.into(), 422, "reason"),
@@ -91,6 +98,11 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (403, request(Method::POST, RECHARGES, SHOP, wish())),
         (403, request(Method::POST, ACCOUNTS, SHOP, Body::from("{"))),
         (404, request(Method::POST, "/v1/accounts/nobody/recharges", OPERATOR, wish())),
+        (401, bare(Method::POST, REQUEUE, "")),
+        (403, bare(Method::POST, REQUEUE, OWN)),
+        (403, bare(Method::POST, REQUEUE, SHOP)),
+        (404, bare(Method::POST, REQUEUE, OPERATOR)),
+        (404, bare(Method::POST, "/v1/dead-letters/7/requeue", OPERATOR)),
         (401, request(Method::POST, RESOLVE, "", dismissal())),
         (403, request(Method::POST, RESOLVE, OWN, dismissal())),
         (403, request(Method::POST, RESOLVE, SHOP, dismissal())),
@@ -121,6 +133,14 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (400, Method::GET, "/v1/exceptions?limit=0"),
         (400, Method::GET, "/v1/exceptions?cursor=AAAA"),
         (400, Method::GET, "/v1/exceptions?colour=red"),
+        (405, Method::GET, REQUEUE),
+        (405, Method::POST, "/v1/dead-letters"),
+        (404, Method::GET, "/v1/dead-letters/7"),
+        (404, Method::GET, "/v1/dead-letters/0190a0b0-0000-7000-8000-000000000000"),
+        (400, Method::GET, "/v1/dead-letters?limit=0"),
+        (400, Method::GET, "/v1/dead-letters?cursor=AAAA"),
+        (400, Method::GET, "/v1/dead-letters?state=open"),
+        (400, Method::GET, "/v1/requeues?limit=201"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=0"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=201"),
         (400, Method::GET, "/v1/accounts/A/credits?limit=-1"),

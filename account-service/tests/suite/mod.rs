@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod bad_input;
+pub mod dead_letters;
 pub mod exceptions;
 pub mod ledger;
 pub mod notifications;
@@ -36,6 +37,12 @@ macro_rules! run_suite {
                         an_account_opened_meanwhile_leaves_no_exception_open,
                         whatever_a_refused_result_holds_can_be_kept,
                         exceptions_are_listed_newest_first_by_state_kind_and_tx_no;
+            dead_letters: a_dead_letter_is_listed_and_shown_with_all_that_is_known_of_it,
+                          a_requeued_dead_letter_is_a_fresh_result_and_it_is_kept_who_asked,
+                          a_letter_requeued_in_vain_tells_of_it, what_is_no_event_is_shown_as_text,
+                          only_the_operator_sees_and_requeues_dead_letters,
+                          a_service_without_a_queue_has_no_dead_letters,
+                          a_broker_that_is_down_is_told_and_nothing_is_done;
             ledger: a_batch_credits_each_account_by_its_sum, a_tx_no_credits_once_within_and_across_batches,
                     a_refused_result_holds_no_other_back, a_result_that_contradicts_its_credit_is_refused,
                     a_balance_never_overflows,

@@ -1,104 +1,14 @@
 //! Results from the queue (law 3), and the ladder of those that can't be credited yet.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use account_service::ResultQueue;
 use account_service::domain::{CreditSource, Recharge, Status};
-use messaging::broker::{DeadLetter, RECHARGE_RESULTS};
-use messaging::{Broker, Event};
-use runtime::background::Worker;
-use runtime::http::Page;
-use runtime::testing::{ManualClock, manual_sources};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::service::World;
-use crate::support::{as_json, open_account, paid, pay_service, tx};
-
-/// Two steps, the second longer.
-const LADDER: &str = "1s,5s";
-
-struct WithQueue {
-    world: World,
-    broker: Arc<dyn Broker>,
-    /// The broker's.
-    clock: ManualClock,
-    intake: Box<dyn Worker>,
-    _folder: tempfile::TempDir,
-}
-
-impl WithQueue {
-    async fn new(database: Database) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = format!("sqlite://{}", folder.path().join("broker.db").display()).parse().expect("a URL");
-        let (sources, clock) = manual_sources(3);
-        let broker = messaging::broker::open(&url, "test", &sources).await.expect("opens");
-        broker.declare(RECHARGE_RESULTS).await.expect("declares");
-        let pay_service = Arc::new(pay_service::client("http://127.0.0.1:9"));
-        let queue = ResultQueue { broker: broker.clone(), ladder: LADDER.parse().expect("a ladder") };
-        let world = World::with(database, pay_service, Some(queue)).await;
-        open_account(&*world.store, "A").await;
-        let intake = world.intake.lock().expect("no panic").take().expect("there is a queue");
-        Self { world, broker, clock, intake, _folder: folder }
-    }
-
-    async fn publish(&self, recharges: &[Recharge]) {
-        let events: Vec<Event> =
-            recharges.iter().zip(1..).map(|(recharge, number)| event(recharge, number)).collect();
-        self.publish_events(&events).await;
-    }
-
-    async fn publish_events(&self, events: &[Event]) {
-        for published in self.broker.publish(events).await {
-            published.expect("confirmed");
-        }
-    }
-
-    /// Rounds until as many results as this are credited.
-    async fn rounds_until_credits(&mut self, credits: i64) {
-        for _ in 0..100 {
-            if self.world.database.number("SELECT count(*) FROM credits").await >= credits {
-                return;
-            }
-            self.intake.run_once().await.expect("the round succeeds");
-        }
-        panic!("there are not {credits} credits after 100 rounds");
-    }
-
-    /// Rounds until as many messages as this are given up.
-    async fn rounds_until_dead(&mut self, letters: usize) -> Vec<DeadLetter> {
-        for _ in 0..100 {
-            let dead = self.dead().await;
-            if dead.len() >= letters {
-                return dead;
-            }
-            self.intake.run_once().await.expect("the round succeeds");
-        }
-        panic!("there are not {letters} dead letters after 100 rounds");
-    }
-
-    async fn dead(&self) -> Vec<DeadLetter> {
-        let dead = self.broker.dead_letters(RECHARGE_RESULTS).await.expect("there");
-        dead.list(Page { limit: 200, after: None }).await.expect("listed")
-    }
-
-    /// Whether nothing waits in the queue or is out; the intake is over with this.
-    async fn is_empty(&mut self) -> bool {
-        self.intake = Box::new(Nothing);
-        let mut consumer = self.broker.consume(RECHARGE_RESULTS, 100).await.expect("consumes");
-        let (wait, linger) = (Duration::from_millis(50), Duration::from_millis(1));
-        consumer.receive(100, wait, linger).await.expect("receives").is_empty()
-    }
-}
-
-fn event(recharge: &Recharge, number: u128) -> Event {
-    let kind = format!("recharge.{}", recharge.status.as_str());
-    let time = "2026-01-01T00:00:00Z".parse().expect("a time");
-    let event = Event::new(Uuid::from_u128(number), "/pay-service", &kind, time, &as_json(recharge));
-    event.expect("JSON").about(recharge.tx_no.to_string(), recharge.merchant.clone())
-}
+use crate::support::queue::{WithQueue, event};
+use crate::support::{as_json, open_account, paid, tx};
 
 pub async fn a_batch_from_the_queue_is_credited_and_others_results_are_passed_over(database: Database) {
     let mut queue = WithQueue::new(database).await;
@@ -210,18 +120,4 @@ pub async fn both_roads_race_and_each_result_is_credited_once(database: Database
     assert_eq!(answers, vec![200; 100]);
     assert_eq!(queue.world.database.totals().await, [1, 1000, 100, 1000, 0]);
     assert!(queue.is_empty().await && queue.dead().await.is_empty());
-}
-
-/// Put in the intake's place, so that it gives back what it holds.
-struct Nothing;
-
-#[async_trait::async_trait]
-impl Worker for Nothing {
-    fn name(&self) -> &'static str {
-        "nothing"
-    }
-
-    async fn run_once(&mut self) -> Result<runtime::background::Progress, runtime::background::RoundError> {
-        Ok(runtime::background::Progress::Idle)
-    }
 }

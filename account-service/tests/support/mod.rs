@@ -1,7 +1,9 @@
 //! What the suites need: a database to break and mend, results to post, a service to call.
 
+pub mod broken_broker;
 pub mod database;
 pub mod pay_service;
+pub mod queue;
 pub mod service;
 
 use account_service::domain::{
