@@ -3,6 +3,7 @@
 //! `owner` is the merchant a caller is confined to, or `None` for the operator, who sees all.
 //! What is not there and what the owner may not see look the same.
 
+mod audits;
 mod cache;
 mod log;
 mod notification_row;
@@ -25,6 +26,7 @@ use runtime::http::Page;
 use runtime::validation::Invalid;
 use uuid::Uuid;
 
+pub use audits::AuditStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
@@ -32,7 +34,7 @@ use crate::domain::notification::{Refused, StateName};
 use crate::domain::subscription::Patch;
 use crate::domain::{
     Attempt, Audit, Delivery, Directory, Endpoint, NewEvent, Notification, NotificationId, Replay,
-    Subscription, SubscriptionId,
+    Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -153,6 +155,7 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         &self,
         subscription: &Subscription,
         key: &SigningKey,
+        audit: &SubscriptionAudit,
     ) -> StoreResult<Result<(), NameTaken>>;
 
     /// The subscription, unless it is deleted.
@@ -165,18 +168,23 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     /// A page of subscriptions, newest first.
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>>;
 
-    /// Changes a subscription.
+    /// Changes a subscription. `audit.at` is the present.
     async fn patch(
         &self,
         id: SubscriptionId,
         owner: Option<&str>,
         patch: &Patch,
-        now: DateTime<Utc>,
+        audit: &SubscriptionAudit,
     ) -> StoreResult<Option<Result<Subscription, PatchRefused>>>;
 
     /// Deletes a subscription: its name is free again, what was not final is cancelled (see
-    /// [`UpkeepStore::move_cancelled`]). Whether it was there.
-    async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool>;
+    /// [`UpkeepStore::move_cancelled`]). `audit.at` is the present. Whether it was there.
+    async fn delete(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        audit: &SubscriptionAudit,
+    ) -> StoreResult<bool>;
 }
 
 /// Which notifications a list shows.
@@ -288,12 +296,18 @@ pub trait UpkeepStore: Send + Sync + 'static {
 
 /// Everything a notifier keeps.
 pub trait Store:
-    DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore
+    AuditStore + DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore
 {
 }
 
-impl<T: DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore> Store
-    for T
+impl<T> Store for T where
+    T: AuditStore
+        + DeliveryStore
+        + SubscriptionStore
+        + NotificationStore
+        + ReplayStore
+        + SecretStore
+        + UpkeepStore
 {
 }
 

@@ -28,6 +28,19 @@ CREATE TABLE subscription_secrets (
     PRIMARY KEY (subscription_id, ordinal)
 );
 
+-- What people did to subscriptions. Kept when the subscription is deleted.
+CREATE TABLE subscription_audits (
+    id uuid PRIMARY KEY,
+    subscription_id uuid NOT NULL REFERENCES subscriptions (id),
+    action text NOT NULL,
+    -- The names of the fields that a change named, separated by commas.
+    changed text NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    at timestamptz NOT NULL
+);
+CREATE INDEX subscription_audits_subscription ON subscription_audits (subscription_id, id);
+
 -- One row. Every change of a subscription or secret bumps it, so that processes know when what they
 -- remember is old; whoever matches events holds it, so that no change slips in between.
 CREATE TABLE subscriptions_version (

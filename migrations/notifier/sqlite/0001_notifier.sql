@@ -29,6 +29,19 @@ CREATE TABLE subscription_secrets (
     PRIMARY KEY (subscription_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 
+-- What people did to subscriptions. Kept when the subscription is deleted.
+CREATE TABLE subscription_audits (
+    id BLOB PRIMARY KEY,
+    subscription_id BLOB NOT NULL REFERENCES subscriptions (id),
+    action TEXT NOT NULL,
+    -- The names of the fields that a change named, separated by commas.
+    changed TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX subscription_audits_subscription ON subscription_audits (subscription_id, id);
+
 -- One row. Every change of a subscription or secret bumps it, so that processes know when what they
 -- remember is old; whoever matches events holds it, so that no change slips in between.
 CREATE TABLE subscriptions_version (

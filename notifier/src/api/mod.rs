@@ -6,6 +6,8 @@ mod notifications;
 mod replays;
 mod signing_documents;
 mod subscription_actions;
+mod subscription_audits;
+mod subscription_changes;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -50,9 +52,10 @@ pub fn endpoints(tools: Tools) -> (Router, Description) {
     let tests = TestSubscriptions::new(tools.clone());
     let (router, description) = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(subscriptions::create, subscriptions::list))
-        .routes(routes!(subscriptions::show, subscriptions::patch, subscriptions::delete))
+        .routes(routes!(subscriptions::show, subscription_changes::patch, subscription_changes::delete))
         .routes(routes!(subscription_actions::rotate_secret))
         .routes(routes!(subscription_actions::test))
+        .routes(routes!(subscription_audits::list))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::show))
         .routes(routes!(notification_actions::resend))

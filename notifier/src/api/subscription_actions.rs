@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::documents::AttemptDocument;
 use super::signing_documents::RotatedSecret;
 use super::{State, no_subscription};
-use crate::domain::SubscriptionId;
-use crate::usecases::subscribe::{self, overlap};
+use crate::domain::{SubscriptionAction, SubscriptionId};
+use crate::usecases::subscribe;
 use crate::usecases::test_subscription::TestError;
 
 /// How to rotate.
@@ -28,6 +28,8 @@ pub struct RotateSecret {
     /// `v1` or `v1a`; as before if absent
     #[schema(value_type = Option<String>, example = "v1a")]
     signature: Option<Scheme>,
+    /// Kept in the subscription's audit trail; up to 500 characters
+    reason: Option<String>,
 }
 
 /// Rotate the secret or key pair
@@ -54,11 +56,11 @@ pub async fn rotate_secret(
     OptionalJson(request): OptionalJson<RotateSecret>,
 ) -> Result<Json<RotatedSecret>, Problem> {
     let tools = &state.tools;
-    let overlap = overlap(request.overlap.unwrap_or(HumanDuration(Duration::from_hours(24))))?;
+    let RotateSecret { overlap, signature, reason } = request;
+    let overlap = subscribe::overlap(overlap.unwrap_or(HumanDuration(Duration::from_hours(24))))?;
+    let audit = tools.subscription_audit(SubscriptionAction::RotateSecret, &caller, reason)?;
     let (subscription, owner) = (SubscriptionId(id), caller.merchant());
-    let (store, scheme) = (&*tools.store, request.signature);
-    let rotated =
-        subscribe::rotate_secret(store, &tools.sources, subscription, owner, scheme, overlap).await?;
+    let rotated = subscribe::rotate_secret(tools, subscription, owner, signature, overlap, &audit).await?;
     Ok(Json(RotatedSecret::new(id, &rotated.ok_or_else(no_subscription)?)))
 }
 

@@ -1,4 +1,4 @@
-//! Making, reading, changing and deleting subscriptions.
+//! Making and reading subscriptions.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query};
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::documents::SubscriptionDocument;
 use super::signing_documents::CreatedSubscription;
 use super::{State, narrowed, no_subscription};
-use crate::domain::subscription::{Draft, Patch};
-use crate::domain::{AckRule, Schedule, Subscription, SubscriptionId, SubscriptionState};
-use crate::store::{PatchRefused, SubscriptionFilter};
+use crate::domain::subscription::Draft;
+use crate::domain::{AckRule, Schedule, Subscription, SubscriptionId};
+use crate::store::SubscriptionFilter;
 use crate::usecases::Tools;
 use crate::usecases::subscribe::{SubscribeError, subscribe};
 
@@ -99,7 +99,7 @@ pub async fn create(
     let merchant = owner(&caller, request.merchant.take())?;
     let tools = &state.tools;
     let scheme = request.signature.unwrap_or_default();
-    let made = subscribe(&*tools.store, &tools.sources, merchant, request.draft(), scheme).await;
+    let made = subscribe(tools, &caller, merchant, request.draft(), scheme).await;
     let (subscription, key) = made.map_err(|error| match error {
         SubscribeError::Invalid(invalid) => invalid.into(),
         SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
@@ -148,7 +148,11 @@ pub async fn show(
     Ok(Json(document(&state.tools, &found.ok_or_else(no_subscription)?).await?))
 }
 
-async fn document(tools: &Tools, subscription: &Subscription) -> Result<SubscriptionDocument, Problem> {
+/// What is shown of `subscription`.
+pub(super) async fn document(
+    tools: &Tools,
+    subscription: &Subscription,
+) -> Result<SubscriptionDocument, Problem> {
     let mut signing = tools.store.signing(&[subscription.id], tools.sources.clock.now()).await?;
     Ok(SubscriptionDocument::new(subscription, &signing.remove(&subscription.id).unwrap_or_default()))
 }
@@ -197,138 +201,4 @@ pub async fn list(
         let signing = signing.remove(&subscription.id).unwrap_or_default();
         SubscriptionDocument::new(&subscription, &signing)
     })))
-}
-
-/// What is to change; what is absent stays. `null` is allowed for `description` and `rate_limit`,
-/// which it clears.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::option_option, reason = "absent, null and a value are three different wishes")]
-pub struct PatchSubscription {
-    #[serde(default, deserialize_with = "present")]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    url: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    event_types: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
-    description: Option<Option<String>>,
-    /// Applies from the next failure on
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
-    ladder: Option<Schedule>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
-    ack: Option<AckRule>,
-    #[serde(default, deserialize_with = "present")]
-    timeout: Option<HumanDuration>,
-    #[serde(default, deserialize_with = "present")]
-    max_in_flight: Option<u32>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<u32>)]
-    rate_limit: Option<Option<u32>>,
-    /// Replaces all headers
-    #[serde(default, deserialize_with = "present")]
-    headers: Option<BTreeMap<String, String>>,
-    /// `active`, `paused` or `disabled`
-    #[serde(default, deserialize_with = "present")]
-    state: Option<WantedState>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum WantedState {
-    Active,
-    Paused,
-    Disabled,
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-impl PatchSubscription {
-    fn patch(self, caller: &Caller) -> Patch {
-        let state = self.state.map(|wanted| match wanted {
-            WantedState::Active => SubscriptionState::Active,
-            WantedState::Paused => SubscriptionState::Paused,
-            WantedState::Disabled => SubscriptionState::Disabled { reason: format!("disabled by {caller}") },
-        });
-        Patch {
-            name: self.name,
-            url: self.url,
-            event_types: self.event_types,
-            description: self.description,
-            schedule: self.ladder,
-            ack: self.ack,
-            timeout: self.timeout,
-            max_in_flight: self.max_in_flight,
-            rate_limit: self.rate_limit,
-            headers: self.headers,
-            state,
-        }
-    }
-}
-
-/// Change a subscription
-///
-/// `paused` and `disabled` hold its notifications back; `active` lets them go out.
-#[utoipa::path(
-    patch,
-    path = "/v1/subscriptions/{id}",
-    tag = "subscriptions",
-    security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
-    request_body = PatchSubscription,
-    responses(
-        (status = 200, description = "The changed subscription", body = SubscriptionDocument),
-        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
-        KeyedProblems,
-        BodyProblems,
-    )
-)]
-pub async fn patch(
-    state: State,
-    caller: Caller,
-    Path(id): Path<Uuid>,
-    Json(request): Json<PatchSubscription>,
-) -> Result<Json<SubscriptionDocument>, Problem> {
-    let tools = &state.tools;
-    let (id, patch) = (SubscriptionId(id), request.patch(&caller));
-    let patched = tools.store.patch(id, caller.merchant(), &patch, tools.sources.clock.now()).await?;
-    let subscription = patched.ok_or_else(no_subscription)?.map_err(|refused| match refused {
-        PatchRefused::Invalid(invalid) => invalid.into(),
-        PatchRefused::NameTaken(taken) => Problem::conflict(taken.to_string()),
-    })?;
-    tools.schedule.look_now();
-    Ok(Json(document(tools, &subscription).await?))
-}
-
-/// Delete a subscription
-///
-/// What was pending for it is cancelled; the log stays. Its name is free again.
-#[utoipa::path(
-    delete,
-    path = "/v1/subscriptions/{id}",
-    tag = "subscriptions",
-    security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
-    responses(
-        (status = 204, description = "Deleted"),
-        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        KeyedProblems,
-    )
-)]
-pub async fn delete(state: State, caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
-    let tools = &state.tools;
-    let now = tools.sources.clock.now();
-    let there = tools.store.delete(SubscriptionId(id), caller.merchant(), now).await?;
-    if !there {
-        return Err(no_subscription());
-    }
-    tools.upkeep.notify_one();
-    Ok(StatusCode::NO_CONTENT)
 }

@@ -14,6 +14,7 @@ pub mod replay;
 pub mod schedule;
 pub mod signing;
 pub mod subscription;
+pub mod subscription_audit;
 pub mod webhook_url;
 
 pub use ack::AckRule;
@@ -30,3 +31,4 @@ pub use replay::{Replay, ReplayFilter};
 pub use schedule::Schedule;
 pub use signing::Signing;
 pub use subscription::{Subscription, SubscriptionId, SubscriptionState};
+pub use subscription_audit::{SubscriptionAction, SubscriptionAudit};

@@ -255,6 +255,24 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// The names of the fields that it changes.
+    pub fn fields(&self) -> Vec<String> {
+        let fields = [
+            ("name", self.name.is_some()),
+            ("url", self.url.is_some()),
+            ("event_types", self.event_types.is_some()),
+            ("description", self.description.is_some()),
+            ("ladder", self.schedule.is_some()),
+            ("ack", self.ack.is_some()),
+            ("timeout", self.timeout.is_some()),
+            ("max_in_flight", self.max_in_flight.is_some()),
+            ("rate_limit", self.rate_limit.is_some()),
+            ("headers", self.headers.is_some()),
+            ("state", self.state.is_some()),
+        ];
+        fields.into_iter().filter(|(_, named)| *named).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Changes `subscription`, or refuses and leaves it as it was.
     pub fn apply(&self, subscription: &mut Subscription, now: DateTime<Utc>) -> Result<(), Invalid> {
         let mut draft = subscription.definition.draft.clone();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::signing::LivePublicKey;
-use crate::domain::{Signing, SigningSecret, SubscriptionId};
+use crate::domain::{Signing, SigningSecret, SubscriptionAudit, SubscriptionId};
 
 /// The most signing keys a subscription has at once; a rotation beyond it drops the oldest.
 pub(super) const MAX_SECRETS: i64 = 5;
@@ -67,8 +67,8 @@ pub struct Rotation<'a> {
     pub fresh: &'a (dyn Fn(Scheme) -> SigningKey + Send + Sync),
     /// Until when the keys before are signed with, or until the end they had when that is earlier.
     pub overlap_until: DateTime<Utc>,
-    /// The present.
-    pub now: DateTime<Utc>,
+    /// Who does it and why; `audit.at` is the present.
+    pub audit: &'a SubscriptionAudit,
 }
 
 impl Rotation<'_> {

@@ -13,8 +13,8 @@ use runtime::keys::Caller;
 use runtime::validation::{Invalid, text};
 use tokio::sync::Notify;
 
-use crate::domain::Audit;
 use crate::domain::audit::Action;
+use crate::domain::{Audit, SubscriptionAction, SubscriptionAudit};
 use crate::engine::Schedule;
 use crate::store::Store;
 use crate::webhook::SendWebhook;
@@ -50,6 +50,18 @@ impl Tools {
             reason,
             at: self.sources.clock.now(),
         })
+    }
+
+    /// The record of what `caller` does to a subscription now.
+    pub fn subscription_audit(
+        &self,
+        action: SubscriptionAction,
+        caller: &Caller,
+        reason: Option<String>,
+    ) -> Result<SubscriptionAudit, Invalid> {
+        check_reason(reason.as_deref())?;
+        let (id, now) = (self.sources.ids.next(), self.sources.clock.now());
+        Ok(SubscriptionAudit { reason, ..SubscriptionAudit::new(id, action, caller.to_string(), now) })
     }
 }
 

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use messaging::webhook::{Scheme, SigningKey};
-use runtime::Sources;
 use runtime::database::{StoreError, StoreResult};
 use runtime::duration::HumanDuration;
+use runtime::keys::Caller;
 use runtime::validation::Invalid;
 
+use super::Tools;
 use crate::domain::subscription::Draft;
-use crate::domain::{Subscription, SubscriptionId, SubscriptionState};
-use crate::store::{NameTaken, Rotation, SecretStore, SubscriptionStore};
+use crate::domain::{Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState};
+use crate::store::{NameTaken, Rotation};
 
 /// The longest time that an old secret may be signed with beside the new one.
 const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
@@ -33,24 +34,26 @@ pub enum SubscribeError {
 /// Makes a subscription of `merchant` (`None`: the operator's own) with a fresh key for `scheme`; a
 /// secret is answered in full here alone.
 pub async fn subscribe(
-    store: &(impl SubscriptionStore + ?Sized),
-    sources: &Sources,
+    tools: &Tools,
+    caller: &Caller,
     merchant: Option<String>,
     draft: Draft,
     scheme: Scheme,
 ) -> Result<(Subscription, SigningKey), SubscribeError> {
     let definition = draft.check()?;
-    let now = sources.clock.now();
+    let Tools { store, sources, .. } = tools;
+    let id = SubscriptionId(sources.ids.next());
+    let audit = tools.subscription_audit(SubscriptionAction::Create, caller, None)?;
     let subscription = Subscription {
-        id: SubscriptionId(sources.ids.next()),
+        id,
         merchant,
         definition,
         state: SubscriptionState::Active,
-        created_at: now,
-        updated_at: now,
+        created_at: audit.at,
+        updated_at: audit.at,
     };
     let key = SigningKey::generate(scheme, &*sources.entropy);
-    store.create(&subscription, &key).await??;
+    store.create(&subscription, &key, &audit).await??;
     Ok((subscription, key))
 }
 
@@ -66,18 +69,18 @@ pub struct Rotated {
 /// Gives a subscription a fresh key, for `scheme` or else for that of the newest; the ones before are
 /// signed with beside it for `overlap`. `None`: it is not there, or not the owner's.
 pub async fn rotate_secret(
-    store: &(impl SecretStore + ?Sized),
-    sources: &Sources,
+    tools: &Tools,
     id: SubscriptionId,
     owner: Option<&str>,
     scheme: Option<Scheme>,
     overlap: TimeDelta,
+    audit: &SubscriptionAudit,
 ) -> StoreResult<Option<Rotated>> {
-    let now = sources.clock.now();
-    let fresh = |scheme| SigningKey::generate(scheme, &*sources.entropy);
-    let rotation = Rotation { scheme, fresh: &fresh, overlap_until: now + overlap, now };
-    let key = store.rotate_secret(id, owner, &rotation).await?;
-    Ok(key.map(|key| Rotated { key, overlap_until: rotation.overlap_until }))
+    let fresh = |scheme| SigningKey::generate(scheme, &*tools.sources.entropy);
+    let overlap_until = audit.at + overlap;
+    let rotation = Rotation { scheme, fresh: &fresh, overlap_until, audit };
+    let key = tools.store.rotate_secret(id, owner, &rotation).await?;
+    Ok(key.map(|key| Rotated { key, overlap_until }))
 }
 
 /// The overlap that was asked for: up to seven days.

@@ -16,6 +16,7 @@ fn endpoints(subscription: &str, notification: &str) -> Vec<(&'static str, Strin
         ("DELETE", subscription.into(), false),
         ("POST", format!("{subscription}/rotate-secret"), true),
         ("POST", format!("{subscription}/test"), true),
+        ("GET", format!("{subscription}/audits"), false),
         ("GET", "/v1/notifications".into(), false),
         ("GET", notification.into(), false),
         ("POST", format!("{notification}/resend"), true),
@@ -80,6 +81,7 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
         ("POST", subscription.clone()),
         ("GET", format!("{subscription}/rotate-secret")),
         ("GET", format!("{subscription}/test")),
+        ("POST", format!("{subscription}/audits")),
         ("DELETE", "/v1/notifications".to_owned()),
         ("PATCH", notification.clone()),
         ("GET", format!("{notification}/resend")),
@@ -103,8 +105,9 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
 
 #[tokio::test]
 async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
-    let (harness, ..) = world().await;
-    for path in ["/v1/subscriptions", "/v1/notifications"] {
+    let (harness, subscription, _) = world().await;
+    let audits = format!("{subscription}/audits");
+    for path in ["/v1/subscriptions", "/v1/notifications", &audits] {
         for (query, field) in [
             ("limit=0", "limit"),
             ("limit=201", "limit"),
@@ -249,6 +252,13 @@ async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     for overlap in [json!("169h"), json!("soon"), json!(24), json!("-1h")] {
         harness.post(SHOP, &rotate, json!({ "overlap": overlap })).await.refused(422, Some("overlap"));
     }
+    for reason in [json!(""), json!(long(501)), json!(7)] {
+        harness.post(SHOP, &rotate, json!({ "reason": reason })).await.refused(422, Some("reason"));
+        harness.patch(SHOP, &subscription, json!({ "reason": reason })).await.refused(422, Some("reason"));
+    }
+    let delete = format!("{subscription}?reason={}", long(501));
+    harness.call(SHOP, "DELETE", &delete, None).await.refused(400, Some("reason"));
+    harness.call(SHOP, "DELETE", &format!("{subscription}?why=x"), None).await.refused(400, Some("why"));
     for signature in [json!("v2"), json!("V1A"), json!(1), json!("")] {
         harness.post(SHOP, &rotate, json!({ "signature": signature })).await.refused(422, Some("signature"));
         let wish = json!({ "name": "x", "url": "https://shop.example/", "event_types": ["*"], "signature": signature });
@@ -286,5 +296,5 @@ async fn what_needs_no_key_answers_without_one() {
     get("/readyz").await.refused(503, Some("broker"));
     let openapi = get("/openapi.json").await.answered(200);
     let paths = openapi["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 10, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 11, "{:?}", paths.keys());
 }

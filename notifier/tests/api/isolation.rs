@@ -20,6 +20,7 @@ async fn another_merchants_id_answers_404_everywhere_and_changes_nothing() {
         requests.push(("PATCH", path.clone(), Some(json!({ "name": "mine" }))));
         requests.push(("PATCH", path.clone(), Some(json!({ "url": "https://bank.example/" }))));
         requests.push(("DELETE", path.clone(), None));
+        requests.push(("GET", format!("{path}/audits"), None));
         requests.push(("POST", format!("{path}/rotate-secret"), None));
         requests.push(("POST", format!("{path}/test"), None));
         requests.push(("POST", "/v1/replays".into(), Some(json!({ "subscription_id": subscription["id"] }))));

@@ -1,5 +1,6 @@
 //! The API in this process: what it answers, whom, and what it refuses.
 
+mod audits;
 mod bad_input;
 mod harness;
 mod isolation;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use messaging::Event;
 use messaging::consumer::HandleEvents;
-use notifier::domain::{NotificationId, Subscription, SubscriptionId, SubscriptionState};
+use notifier::domain::{
+    NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
+};
 use notifier::engine::{Engine, EngineParts, Ingest};
 use notifier::store::Store;
 use prometheus::Registry;
@@ -72,7 +74,8 @@ async fn subscribe(store: &dyn Store, url: &str, clock: &ManualClock) -> Subscri
         created_at: clock.now(),
         updated_at: clock.now(),
     };
-    let made = store.create(&subscription, &secret(1).into()).await.expect("a store");
+    let audit = SubscriptionAudit::new(id(0).0, SubscriptionAction::Create, "operator", clock.now());
+    let made = store.create(&subscription, &secret(1).into(), &audit).await.expect("a store");
     made.expect("the name is free");
     subscription.id
 }

@@ -9,8 +9,8 @@ use messaging::Event;
 use messaging::webhook::{Scheme, SigningKey};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    Delivery, Endpoint, Exchange, NewEvent, NotificationId, Schedule, Subscription, SubscriptionId,
-    SubscriptionState,
+    Delivery, Endpoint, Exchange, NewEvent, NotificationId, Schedule, Subscription, SubscriptionAction,
+    SubscriptionId, SubscriptionState,
 };
 use notifier::store::{Admission, AdmitNone, Ingested, Recorded, Store, Want};
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
@@ -93,7 +93,7 @@ impl Driver {
             updated_at: self.start,
         };
         let key = SigningKey::generate(Scheme::V1, &SeededEntropy::new(1));
-        let made = self.store.create(&subscription, &key).await;
+        let made = self.store.create(&subscription, &key, &self.deed(SubscriptionAction::Create)).await;
         made.expect("a store").expect("the name is free");
         self.subscriptions.push(subscription.id);
         self.model.subscribe(vec![60_000, 300_000], 10_000);
@@ -166,7 +166,8 @@ impl Driver {
             Command::Delete { subscription } => {
                 let there = self.model.delete(*subscription);
                 let id = self.subscriptions[*subscription];
-                let deleted = self.store.delete(id, None, self.now()).await.expect("a store");
+                let deed = self.deed(SubscriptionAction::Delete);
+                let deleted = self.store.delete(id, None, &deed).await.expect("a store");
                 assert_eq!(deleted, there);
             }
             Command::Resend { pick } => self.resend(*pick).await,

@@ -3,7 +3,10 @@
 use notifier::domain::audit::{Action, Audit};
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::Patch;
-use notifier::domain::{Notification, NotificationId, Replay, ReplayFilter, SubscriptionState};
+use notifier::domain::{
+    Notification, NotificationId, Replay, ReplayFilter, SubscriptionAction, SubscriptionAudit,
+    SubscriptionState,
+};
 
 use super::command::{Filter, Wanted};
 use super::driver::Driver;
@@ -35,8 +38,14 @@ impl Driver {
 
     pub(super) async fn patch(&self, subscription: usize, patch: Patch, there: bool) {
         let id = self.subscriptions[subscription];
-        let patched = self.store.patch(id, None, &patch, self.now()).await.expect("a store");
+        let deed = self.deed(SubscriptionAction::of(&patch));
+        let patched = self.store.patch(id, None, &patch, &deed).await.expect("a store");
         assert_eq!(patched.map(|patched| patched.is_ok()), there.then_some(true));
+    }
+
+    /// What is done to a subscription now.
+    pub(super) fn deed(&self, action: SubscriptionAction) -> SubscriptionAudit {
+        SubscriptionAudit::new(self.sources.ids.next(), action, "operator", self.now())
     }
 
     fn audit(&self, action: Action) -> Audit {

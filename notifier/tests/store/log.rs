@@ -58,7 +58,7 @@ pub async fn a_resend_under_a_lease_is_refused(world: World) {
     assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Counted);
     assert!(resend().await.is_ok());
     assert_eq!(world.claim_one(subscription).await.number, 2);
-    world.store.delete(subscription, None, world.now()).await.expect("a store");
+    world.delete(subscription, None).await;
     assert_eq!(resend().await, Err(Refused::SubscriptionDeleted));
 }
 

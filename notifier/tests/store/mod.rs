@@ -1,5 +1,6 @@
 //! One suite for every store: what each backend must do, whatever its SQL.
 
+pub mod audits;
 pub mod deliveries;
 pub mod log;
 pub mod secrets;
@@ -47,6 +48,11 @@ macro_rules! suite {
             lists_page_newest_first
             a_change_reaches_the_directory
             deleting_cancels_what_was_pending
+        );
+        store::cases!($world, audits,
+            what_is_done_to_a_subscription_is_kept_in_its_order_and_outlives_it
+            what_is_refused_leaves_no_trace
+            audits_page_newest_first
         );
         store::cases!($world, log,
             pausing_holds_and_resuming_releases

@@ -6,7 +6,9 @@ use messaging::webhook::Scheme;
 use notifier::domain::audit::Action;
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
-use notifier::domain::{NotificationState, Outcome, Subscription, SubscriptionId, SubscriptionState};
+use notifier::domain::{
+    NotificationState, Outcome, Subscription, SubscriptionAction, SubscriptionId, SubscriptionState,
+};
 use notifier::store::{NameTaken, NotificationFilter, PatchRefused, Recorded, SubscriptionFilter};
 use runtime::http::Page;
 
@@ -23,7 +25,7 @@ async fn rename(
     owner: Option<&str>,
 ) -> Option<Result<Subscription, PatchRefused>> {
     let patch = Patch { name: Some(name.into()), ..Patch::default() };
-    world.store.patch(id, owner, &patch, world.now()).await.expect("a store")
+    world.store.patch(id, owner, &patch, &world.deed(SubscriptionAction::Change)).await.expect("a store")
 }
 
 pub async fn a_subscription_comes_back_as_it_was_made(world: World) {
@@ -36,7 +38,11 @@ pub async fn a_subscription_comes_back_as_it_was_made(world: World) {
         ..World::draft("orders")
     };
     let subscription = world.unsaved(draft, Some("shop"));
-    let made = world.store.create(&subscription, &World::key(1)).await.expect("a store");
+    let made = world
+        .store
+        .create(&subscription, &World::key(1), &world.deed(SubscriptionAction::Create))
+        .await
+        .expect("a store");
     made.expect("the name is free");
     assert_eq!(find(&world, subscription.id, None).await, Some(subscription.clone()));
     let directory = world.store.directory().await.expect("a store");
@@ -52,13 +58,19 @@ pub async fn a_name_is_taken_once_per_merchant_and_free_after_deletion(world: Wo
     world.subscribe("orders", None).await;
     let other = world.subscribe("other", Some("shop")).await;
     let again = world.unsaved(World::draft("orders"), Some("shop"));
-    let create = async || world.store.create(&again, &World::key(1)).await.expect("a store");
+    let create = async || {
+        world
+            .store
+            .create(&again, &World::key(1), &world.deed(SubscriptionAction::Create))
+            .await
+            .expect("a store")
+    };
     assert_eq!(create().await, Err(NameTaken));
     let renamed = rename(&world, other, "orders", None).await.expect("it is there");
     assert_eq!(renamed, Err(PatchRefused::NameTaken(NameTaken)));
     assert_eq!(find(&world, other, None).await.expect("it is there").definition.draft().name, "other");
     assert!(rename(&world, first, "orders", None).await.expect("it is there").is_ok());
-    assert!(world.store.delete(first, None, world.now()).await.expect("a store"));
+    assert!(world.delete(first, None).await);
     assert_eq!(create().await, Ok(()));
 }
 
@@ -69,7 +81,7 @@ pub async fn another_merchants_subscription_is_not_there(world: World) {
     for id in [id, operators] {
         assert_eq!(find(&world, id, bank).await, None);
         assert_eq!(rename(&world, id, "mine", bank).await, None);
-        assert!(!world.store.delete(id, bank, world.now()).await.expect("a store"));
+        assert!(!world.delete(id, bank).await);
         assert_eq!(world.rotate(id, bank, Scheme::V1, 2, world.now()).await, None);
     }
     assert!(find(&world, id, Some("shop")).await.is_some());
@@ -102,11 +114,12 @@ pub async fn a_change_reaches_the_directory(world: World) {
     world.set_state(id, SubscriptionState::Paused).await;
     assert!(!entry().await.expect("an entry").active);
     let patch = Patch { max_in_flight: Some(3), url: Some("http://new.example/".into()), ..Patch::default() };
-    let patched = world.store.patch(id, None, &patch, world.now()).await.expect("a store");
+    let patched =
+        world.store.patch(id, None, &patch, &world.deed(SubscriptionAction::Change)).await.expect("a store");
     assert!(patched.expect("it is there").is_ok());
     let endpoint = entry().await.expect("an entry").endpoint;
     assert_eq!((endpoint.max_in_flight, endpoint.url.as_str()), (3, "http://new.example/"));
-    world.store.delete(id, None, world.now()).await.expect("a store");
+    world.delete(id, None).await;
     assert!(entry().await.is_none());
 }
 
@@ -118,7 +131,7 @@ pub async fn deleting_cancels_what_was_pending(world: World) {
     let delivery = world.claim_one(id).await;
     let waiting = world.notify(id).await;
     let deleted_at = world.now();
-    assert!(world.store.delete(id, None, deleted_at).await.expect("a store"));
+    assert!(world.delete(id, None).await);
     assert_eq!(find(&world, id, None).await, None);
     world.clock.advance(Duration::from_secs(1));
     let cancelled = NotificationFilter { state: Some(StateName::Cancelled), ..Default::default() };
@@ -136,5 +149,5 @@ pub async fn deleting_cancels_what_was_pending(world: World) {
         assert_eq!(world.store.move_cancelled(1).await.expect("a store"), moved);
     }
     assert_eq!(world.ingest(&[world.event("tx")]).await.notifications, 0);
-    assert!(!world.store.delete(id, None, world.now()).await.expect("a store"));
+    assert!(!world.delete(id, None).await);
 }

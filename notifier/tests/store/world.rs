@@ -12,7 +12,7 @@ use notifier::domain::notification::StateName;
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
     Delivery, Endpoint, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Schedule, Subscription,
-    SubscriptionId, SubscriptionState,
+    SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
 };
 use notifier::store::{
     Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation, Store, Want,
@@ -85,20 +85,29 @@ impl World {
         overlap_until: DateTime<Utc>,
     ) -> Option<SigningKey> {
         let fresh = |scheme| SigningKey::generate(scheme, &SeededEntropy::new(seed));
-        let rotation = Rotation { scheme: scheme.into(), fresh: &fresh, overlap_until, now: self.now() };
+        let audit = self.deed(SubscriptionAction::RotateSecret);
+        let rotation = Rotation { scheme: scheme.into(), fresh: &fresh, overlap_until, audit: &audit };
         self.store.rotate_secret(id, owner, &rotation).await.expect("a store")
     }
 
     pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {
         let subscription = self.unsaved(Self::draft(name), merchant);
-        let made = self.store.create(&subscription, &Self::key(1)).await.expect("a store");
+        let made = self
+            .store
+            .create(&subscription, &Self::key(1), &self.deed(SubscriptionAction::Create))
+            .await
+            .expect("a store");
         made.expect("the name is free");
         subscription.id
     }
 
     pub async fn set_state(&self, id: SubscriptionId, state: SubscriptionState) {
         let patch = Patch { state: Some(state), ..Patch::default() };
-        let patched = self.store.patch(id, None, &patch, self.now()).await.expect("a store");
+        let patched = self
+            .store
+            .patch(id, None, &patch, &self.deed(SubscriptionAction::of(&patch)))
+            .await
+            .expect("a store");
         patched.expect("it is there").expect("a valid change");
     }
 
@@ -169,6 +178,17 @@ impl World {
     pub async fn list(&self, filter: NotificationFilter) -> Vec<NotificationId> {
         let found = self.store.notifications(&filter, FIRST_PAGE, self.now()).await.expect("a store");
         found.into_iter().map(|notification| notification.id).collect()
+    }
+
+    /// The operator does it to a subscription now.
+    pub fn deed(&self, action: SubscriptionAction) -> SubscriptionAudit {
+        SubscriptionAudit::new(self.sources.ids.next(), action, "operator", self.now())
+    }
+
+    /// Deletes a subscription; whether it was there.
+    pub async fn delete(&self, id: SubscriptionId, owner: Option<&str>) -> bool {
+        let deed = self.deed(SubscriptionAction::Delete);
+        self.store.delete(id, owner, &deed).await.expect("a store")
     }
 
     pub fn audit(&self, action: Action) -> Audit {

@@ -1,5 +1,6 @@
 //! The store in Postgres: any number of notifier processes share it.
 
+mod audits;
 mod deliveries;
 mod list;
 mod notifications;

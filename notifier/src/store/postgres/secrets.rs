@@ -10,7 +10,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::subscriptions::find;
-use super::{PostgresStore, bump_version};
+use super::{PostgresStore, audits, bump_version};
 use crate::domain::{Signing, SubscriptionId};
 use crate::store::secrets::{
     KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
@@ -44,6 +44,7 @@ impl SecretStore for PostgresStore {
             return Ok(None);
         }
         let key = rotate(&mut transaction, id, rotation, &self.vault).await?;
+        audits::insert(&mut transaction, id, rotation.audit).await?;
         transaction.commit().await?;
         Ok(Some(key))
     }
@@ -150,7 +151,7 @@ async fn rotate(
              (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = $1) - $3)",
     )
     .bind(subscription.0)
-    .bind(rotation.now)
+    .bind(rotation.audit.at)
     .bind(MAX_SECRETS)
     .execute(connection)
     .await?;

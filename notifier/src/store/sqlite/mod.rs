@@ -1,6 +1,7 @@
 //! The store in one `SQLite` file. A batch is a loop inside one transaction: in-process, a statement
 //! is cheap, and there is one writer at a time.
 
+mod audits;
 mod deliveries;
 mod list;
 mod moves;

@@ -10,7 +10,7 @@ use runtime::database::StoreResult;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::subscriptions::find;
-use super::{SqliteStore, bump_version};
+use super::{SqliteStore, audits, bump_version};
 use crate::domain::{Signing, SubscriptionId};
 use crate::store::secrets::{
     KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
@@ -47,6 +47,7 @@ impl SecretStore for SqliteStore {
             return Ok(None);
         }
         let key = rotate(&mut transaction, id, rotation, &self.vault).await?;
+        audits::insert(&mut transaction, id, rotation.audit).await?;
         transaction.commit().await?;
         Ok(Some(key))
     }
@@ -148,7 +149,7 @@ async fn rotate(
              (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = ?1) - ?3)",
     )
     .bind(subscription.0)
-    .bind(rotation.now.timestamp_micros())
+    .bind(rotation.audit.at.timestamp_micros())
     .bind(MAX_SECRETS)
     .execute(connection)
     .await?;

@@ -1,15 +1,14 @@
 //! Subscriptions.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use messaging::webhook::SigningKey;
 use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{SqliteStore, bump_version, secrets};
+use super::{SqliteStore, audits, bump_version, secrets};
 use crate::domain::subscription::Patch;
-use crate::domain::{Subscription, SubscriptionId};
+use crate::domain::{Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
 use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
 
@@ -21,6 +20,7 @@ impl SubscriptionStore for SqliteStore {
         &self,
         subscription: &Subscription,
         key: &SigningKey,
+        audit: &SubscriptionAudit,
     ) -> StoreResult<Result<(), NameTaken>> {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
@@ -43,6 +43,7 @@ impl SubscriptionStore for SqliteStore {
             return Ok(Err(NameTaken));
         }
         secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
+        audits::insert(&mut transaction, subscription.id, audit).await?;
         transaction.commit().await?;
         Ok(Ok(()))
     }
@@ -74,12 +75,12 @@ impl SubscriptionStore for SqliteStore {
         id: SubscriptionId,
         owner: Option<&str>,
         patch: &Patch,
-        now: DateTime<Utc>,
+        audit: &SubscriptionAudit,
     ) -> StoreResult<Option<Result<Subscription, PatchRefused>>> {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
         let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        if let Err(invalid) = patch.apply(&mut subscription, now) {
+        if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
             return Ok(Some(Err(invalid.into())));
         }
         let updated = sqlx::query(
@@ -95,18 +96,24 @@ impl SubscriptionStore for SqliteStore {
         .bind(definition_text(&subscription.definition))
         .bind(subscription.state.as_str())
         .bind(subscription.state.disabled_reason())
-        .bind(now.timestamp_micros())
+        .bind(audit.at.timestamp_micros())
         .bind(&subscription.merchant)
         .execute(&mut *transaction)
         .await?;
         if updated.rows_affected() == 0 {
             return Ok(Some(Err(NameTaken.into())));
         }
+        audits::insert(&mut transaction, id, audit).await?;
         transaction.commit().await?;
         Ok(Some(Ok(subscription)))
     }
 
-    async fn delete(&self, id: SubscriptionId, owner: Option<&str>, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn delete(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        audit: &SubscriptionAudit,
+    ) -> StoreResult<bool> {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
         if find(&mut transaction, id, owner).await?.is_none() {
@@ -114,13 +121,14 @@ impl SubscriptionStore for SqliteStore {
         }
         sqlx::query("UPDATE subscriptions SET deleted_at = ?2, updated_at = ?2 WHERE id = ?1")
             .bind(id.0)
-            .bind(now.timestamp_micros())
+            .bind(audit.at.timestamp_micros())
             .execute(&mut *transaction)
             .await?;
         sqlx::query("DELETE FROM subscription_secrets WHERE subscription_id = ?1")
             .bind(id.0)
             .execute(&mut *transaction)
             .await?;
+        audits::insert(&mut transaction, id, audit).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -1,0 +1,82 @@
+//! What people did to a subscription.
+
+use chrono::{DateTime, Utc};
+use runtime::Problem;
+use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Page, Path, Query};
+use runtime::keys::Caller;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{State, no_subscription};
+use crate::domain::{SubscriptionAudit, SubscriptionId};
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditsQuery {
+    /// Where the page starts: the `next_cursor` of the page before
+    cursor: Option<String>,
+    /// How many at most, 1 to 200; 50 if absent
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+}
+
+/// What a person did to a subscription.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SubscriptionAudit)]
+pub struct SubscriptionAuditDocument {
+    /// The entry's own id.
+    id: Uuid,
+    /// `create`, `change`, `activate`, `pause`, `disable`, `rotate_secret` or `delete`.
+    #[schema(example = "pause")]
+    action: &'static str,
+    /// The fields that a change named.
+    #[schema(example = json!(["state"]))]
+    changed: Vec<String>,
+    /// `operator` or `merchant:<name>`.
+    #[schema(example = "operator")]
+    actor: String,
+    /// Why, as they said.
+    reason: Option<String>,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl From<SubscriptionAudit> for SubscriptionAuditDocument {
+    fn from(audit: SubscriptionAudit) -> Self {
+        let SubscriptionAudit { id, action, changed, actor, reason, at } = audit;
+        Self { id, action: action.as_str(), changed, actor, reason, at }
+    }
+}
+
+/// List what people did to a subscription, newest first
+///
+/// Also after it was deleted.
+#[utoipa::path(
+    get,
+    path = "/v1/subscriptions/{id}/audits",
+    tag = "subscriptions",
+    security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The subscription")),
+    responses(
+        (status = 200, description = "A page of the audit trail", body = List<SubscriptionAuditDocument>),
+        (status = 404, description = "Never there, or not yours", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        QueryProblems,
+    )
+)]
+pub async fn list(
+    state: State,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Query(query): Query<AuditsQuery>,
+) -> Result<Json<List<SubscriptionAuditDocument>>, Problem> {
+    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let store = &state.tools.store;
+    let audits = store.subscription_audits(SubscriptionId(id), caller.merchant(), page).await?;
+    let list = List::new(audits.ok_or_else(no_subscription)?, page, |audit| audit.id);
+    Ok(Json(list.map(Into::into)))
+}

@@ -1,0 +1,67 @@
+//! What people did to subscriptions.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::database::StoreResult;
+use runtime::http::Page;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+use super::PostgresStore;
+use crate::domain::SubscriptionId;
+use crate::domain::subscription_audit::SubscriptionAudit;
+use crate::store::AuditStore;
+use crate::store::audits::SubscriptionAuditRow;
+use crate::store::rows::narrow;
+
+type Row = SubscriptionAuditRow<DateTime<Utc>>;
+
+#[async_trait]
+impl AuditStore for PostgresStore {
+    async fn subscription_audits(
+        &self,
+        id: SubscriptionId,
+        owner: Option<&str>,
+        page: Page,
+    ) -> StoreResult<Option<Vec<SubscriptionAudit>>> {
+        let there: Option<i64> = sqlx::query_scalar(
+            "SELECT 1::bigint FROM subscriptions WHERE id = $1 AND ($2::text IS NULL OR merchant = $2)",
+        )
+        .bind(id.0)
+        .bind(owner)
+        .fetch_optional(&self.pool)
+        .await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let mut query = QueryBuilder::<Postgres>::new(
+            "SELECT id, action, changed, actor, reason, at FROM subscription_audits WHERE subscription_id = ",
+        );
+        query.push_bind(id.0);
+        narrow(&mut query, " AND id < ", page.after);
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.fetch());
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
+        rows.into_iter().map(Row::audit).collect::<StoreResult<_>>().map(Some)
+    }
+}
+
+/// Keeps what was done to a subscription.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    subscription: SubscriptionId,
+    audit: &SubscriptionAudit,
+) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO subscription_audits (id, subscription_id, action, changed, actor, reason, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(audit.id)
+    .bind(subscription.0)
+    .bind(audit.action.as_str())
+    .bind(audit.changed.join(","))
+    .bind(&audit.actor)
+    .bind(&audit.reason)
+    .bind(audit.at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
