@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::signature;
 use super::wait::{PATIENCE, eventually};
@@ -41,6 +42,8 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The body's bytes.
     pub body: Bytes,
+    /// When it had arrived whole.
+    pub at: Instant,
 }
 
 impl Received {
@@ -135,7 +138,7 @@ async fn answer(
     let reply = {
         let mut endpoints = locked(&endpoints);
         let endpoint = endpoints.entry(uri.path().to_owned()).or_default();
-        endpoint.received.push(Received { method, headers, body });
+        endpoint.received.push(Received { method, headers, body, at: Instant::now() });
         endpoint.script.pop_front().or_else(|| endpoint.otherwise.clone()).unwrap_or(Reply::Status(200))
     };
     match reply {

@@ -19,6 +19,8 @@ pub enum Service {
     Notifier,
     /// The second notifier, on the footing that has one.
     SecondNotifier,
+    /// A notifier that joined later, by its number.
+    FurtherNotifier(usize),
     /// account-service.
     Account,
 }
@@ -60,6 +62,7 @@ pub(super) struct Addresses {
     pub pay: SocketAddr,
     pub notifier: SocketAddr,
     pub second: SocketAddr,
+    pub further: Vec<SocketAddr>,
     pub account: SocketAddr,
 }
 
@@ -75,6 +78,7 @@ impl Stack {
             pay: port::free(),
             notifier: port::free(),
             second: port::free(),
+            further: Vec::new(),
             account: port::free(),
         };
         let api = |address: SocketAddr| Api::new(format!("http://{address}"), OPERATOR_KEY);
@@ -143,6 +147,16 @@ impl Stack {
         created["secret"].as_str().expect("the secret is shown once").to_owned()
     }
 
+    /// Starts one more notifier on the same database and queue, and waits until it is ready.
+    pub async fn add_notifier(&mut self) -> Service {
+        let (number, address) = (self.addresses.further.len(), port::free());
+        let notifier = self.notifier(&format!("notifier-{}", number + 3), address);
+        self.addresses.further.push(address);
+        self.add(Service::FurtherNotifier(number), notifier);
+        self.until_ready().await;
+        Service::FurtherNotifier(number)
+    }
+
     fn add(&mut self, service: Service, mut process: Process) {
         process.start();
         self.processes.push((service, process));
@@ -161,6 +175,9 @@ impl Stack {
             Service::Pay => self.pay.clone(),
             Service::Notifier => self.notifier.clone(),
             Service::SecondNotifier => Api::new(format!("http://{}", self.addresses.second), OPERATOR_KEY),
+            Service::FurtherNotifier(number) => {
+                Api::new(format!("http://{}", self.addresses.further[number]), OPERATOR_KEY)
+            }
             Service::Account => self.account.clone(),
         }
     }
