@@ -34,10 +34,17 @@ use crate::pay_service::PayService;
 use crate::queue::CreditFromQueue;
 pub use crate::settings::Settings;
 use crate::store::Store;
-use crate::use_cases::{DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, RequestRecharge};
+pub use crate::use_cases::SweepPlan;
+use crate::use_cases::{
+    DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, RequestRecharge, Sweep, Watch,
+};
 
 /// How long the intake rests when its queue is empty; the queue itself waits for messages.
 const INTAKE_POLL: Duration = Duration::from_millis(100);
+/// How often the sweep looks for requests that are due.
+const SWEEP_POLL: Duration = Duration::from_secs(1);
+/// How often what is left open is measured.
+const WATCH_POLL: Duration = Duration::from_secs(15);
 
 /// Everything the service needs, made by its `main` or by the all-in-one process.
 pub struct Parts {
@@ -53,6 +60,8 @@ pub struct Parts {
     pub queue: Option<ResultQueue>,
     /// The merchant whose recharges are credited here.
     pub merchant: String,
+    /// When and how fast pay-service is asked about requests that nothing was heard of.
+    pub sweep: SweepPlan,
     /// Time and fresh ids.
     pub sources: Sources,
     /// Where spans go.
@@ -73,6 +82,10 @@ pub struct Service {
     pub router: Router,
     /// Takes results from the queue, where there is one.
     pub intake: Option<Box<dyn Worker>>,
+    /// Asks about requests that nothing was heard of.
+    pub sweep: Box<dyn Worker>,
+    /// Measures what is left open.
+    pub watch: Box<dyn Worker>,
 }
 
 impl Parts {
@@ -85,12 +98,12 @@ impl Parts {
             clock: self.sources.clock.clone(),
             metrics: metrics.clone(),
         };
-        let intake = self.intake(&post);
+        let (intake, sweep, watch) = (self.intake(&post), self.sweep(&post), self.watch(&metrics));
         let readiness = self.readiness();
         let (keyring, app) = self.into_app(Posting::spawn(post), metrics);
         let (endpoints, openapi) = api::endpoints(app);
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
-        Ok(Service { router, intake })
+        Ok(Service { router, intake, sweep, watch })
     }
 
     fn intake(&self, post: &PostResults) -> Option<Box<dyn Worker>> {
@@ -104,6 +117,22 @@ impl Parts {
             .with_ladder(ladder.clone())
             .with_spans(self.spans.clone(), self.sources.clock.clone());
         Some(Box::new(intake))
+    }
+
+    fn sweep(&self, post: &PostResults) -> Box<dyn Worker> {
+        Box::new(Sweep::new(
+            self.store.clone(),
+            self.pay_service.clone(),
+            post.clone(),
+            self.sources.clone(),
+            self.merchant.clone(),
+            self.sweep.clone(),
+        ))
+    }
+
+    fn watch(&self, metrics: &Metrics) -> Box<dyn Worker> {
+        let (store, clock) = (self.store.clone(), self.sources.clock.clone());
+        Box::new(Watch { store, clock, metrics: metrics.clone() })
     }
 
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
@@ -121,6 +150,7 @@ impl Parts {
                 pay_service: self.pay_service.clone(),
                 sources: self.sources,
                 merchant: self.merchant.clone(),
+                sweep_ladder: self.sweep.ladder,
                 metrics: metrics.clone(),
             },
             reconcile: Reconcile {
@@ -149,16 +179,24 @@ impl Parts {
     }
 }
 
-/// Serves on `listener`, and takes results from the queue, until stopped; returns when all of it
-/// has ended.
+/// Serves on `listener`, takes results from the queue and asks for others, until stopped; returns
+/// when all of it has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Service { router, intake } = parts.assemble()?;
+    let Service { router, intake, sweep, watch } = parts.assemble()?;
+    let work = async |worker, poll| {
+        background::run(worker, Arc::new(Notify::new()), poll, shutdown.clone()).await;
+    };
     let intake = async {
         if let Some(worker) = intake {
-            background::run(worker, Arc::new(Notify::new()), INTAKE_POLL, shutdown.clone()).await;
+            work(worker, INTAKE_POLL).await;
         }
     };
-    let (served, ()) = tokio::join!(serve(listener, router, shutdown.clone()), intake);
+    let (served, (), (), ()) = tokio::join!(
+        serve(listener, router, shutdown.clone()),
+        intake,
+        work(sweep, SWEEP_POLL),
+        work(watch, WATCH_POLL)
+    );
     Ok(served?)
 }
 

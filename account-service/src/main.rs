@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         Some(url) => {
             let open = || messaging::broker::open(url, "account-service", &sources);
             let Some(broker) = until_open("broker", &shutdown, open).await else { return Ok(()) };
-            Some(ResultQueue { broker, ladder: settings.queue_ladder })
+            Some(ResultQueue { broker, ladder: settings.queue_ladder.clone() })
         }
     };
     tracing::info!(listen = %listener.local_addr()?, database = %settings.database_url, "account_service.started");
@@ -47,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
         pay_service: std::sync::Arc::new(pay_service),
         webhook_secrets,
         queue,
+        sweep: settings.sweep(),
         merchant: settings.merchant,
         sources,
         spans,

@@ -1,14 +1,18 @@
 //! What `/metrics` shows of this service.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use chrono::{DateTime, Utc};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::domain::{CreditSource, Verdict};
+use crate::domain::{CreditSource, ExceptionKind, Standing, Verdict};
 
-/// Counters of one service instance.
+/// Counters and gauges of one service instance.
 #[derive(Clone)]
 pub struct Metrics {
     results: IntCounterVec,
     pay_service_calls: IntCounterVec,
+    open_exceptions: IntGaugeVec,
+    waiting_requests: IntGauge,
+    oldest_request: IntGauge,
 }
 
 /// How a call to pay-service went.
@@ -23,7 +27,7 @@ pub enum Call {
 }
 
 impl Metrics {
-    /// Registers the counters.
+    /// Registers counters and gauges.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let results = IntCounterVec::new(
             Opts::new(
@@ -36,9 +40,33 @@ impl Metrics {
             Opts::new("ringback_pay_service_calls_total", "Calls to pay-service by call and outcome"),
             &["call", "outcome"],
         )?;
+        let open_exceptions = IntGaugeVec::new(
+            Opts::new("ringback_exceptions_open", "Exceptions that wait for a person"),
+            &["kind"],
+        )?;
+        let waiting_requests =
+            IntGauge::new("ringback_requests_waiting", "Requests that pay-service will be asked about")?;
+        let oldest_request =
+            IntGauge::new("ringback_requests_oldest_seconds", "How long the oldest of them has waited")?;
         registry.register(Box::new(results.clone()))?;
         registry.register(Box::new(pay_service_calls.clone()))?;
-        Ok(Self { results, pay_service_calls })
+        registry.register(Box::new(open_exceptions.clone()))?;
+        registry.register(Box::new(waiting_requests.clone()))?;
+        registry.register(Box::new(oldest_request.clone()))?;
+        let metrics = Self { results, pay_service_calls, open_exceptions, waiting_requests, oldest_request };
+        metrics.standing(&Standing::default(), DateTime::UNIX_EPOCH);
+        Ok(metrics)
+    }
+
+    pub(crate) fn standing(&self, standing: &Standing, now: DateTime<Utc>) {
+        for kind in ExceptionKind::ALL {
+            let open = standing.open_exceptions.iter().find(|(open, _)| *open == kind);
+            let open = open.map_or(0, |(_, count)| i64::try_from(*count).unwrap_or(i64::MAX));
+            self.open_exceptions.with_label_values(&[kind.as_str()]).set(open);
+        }
+        self.waiting_requests.set(i64::try_from(standing.waiting_requests).unwrap_or(i64::MAX));
+        let age = standing.oldest_request.map_or(0, |oldest| (now - oldest).num_seconds().max(0));
+        self.oldest_request.set(age);
     }
 
     pub(crate) fn result(&self, source: CreditSource, verdict: &Verdict) {

@@ -23,6 +23,9 @@ pub trait PayService: Send + Sync + 'static {
 
     /// Asks how a recharge stands; `None` when pay-service knows no such recharge.
     async fn payresult(&self, tx_no: Uuid) -> Result<Option<Answer>, Unanswered>;
+
+    /// Asks what became of an order of ours; `None` when pay-service has taken none of this number.
+    async fn payresult_of_order(&self, merchant_order_no: Uuid) -> Result<Option<Answer>, Unanswered>;
 }
 
 /// A recharge as pay-service told it.

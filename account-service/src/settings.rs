@@ -13,6 +13,8 @@ use runtime::keys::is_merchant_name;
 use runtime::settings::{Action, CommonSettings};
 use url::Url;
 
+use crate::SweepPlan;
+
 /// Accounts, idempotent credits, reconciliation.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "account-service", version)]
@@ -50,6 +52,12 @@ pub struct Settings {
     /// How long to wait before each further try at a result of the queue that can't be credited yet: `standard`, `wechatpay`, `alipay`, or 1 to 20 steps of 1s to 24h such as `1m,5m,10m`
     #[arg(long, env = "QUEUE_LADDER", default_value = "standard")]
     pub queue_ladder: Ladder,
+    /// How long to wait before each question about a requested recharge that nothing was heard of; the last step repeats: steps of 1s to 24h
+    #[arg(long, env = "SWEEP_LADDER", default_value = SweepPlan::LADDER)]
+    pub sweep_ladder: Ladder,
+    /// How many such questions a second at most, from this process
+    #[arg(long, env = "SWEEP_RATE", default_value_t = SweepPlan::RATE, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub sweep_rate: u32,
     /// The merchant whose recharges are credited here
     #[arg(long, env = "MERCHANT", default_value = "account-service", value_parser = merchant)]
     pub merchant: String,
@@ -100,6 +108,12 @@ impl Settings {
     pub fn pay_service_key(&self) -> Result<&Secret, BadSettings> {
         let why = "pay-service is asked with it";
         self.pay_service_key.as_ref().ok_or(BadSettings::Missing { setting: "PAY_SERVICE_KEY", why })
+    }
+
+    /// When and how fast pay-service is asked about requests that nothing was heard of.
+    pub fn sweep(&self) -> SweepPlan {
+        let (ladder, rate) = (self.sweep_ladder.clone(), self.sweep_rate);
+        SweepPlan { ladder, rate, timeout: self.pay_service_timeout.0 }
     }
 
     /// The webhook's secrets, where the webhook is on.
@@ -174,6 +188,8 @@ mod tests {
         assert_eq!(settings.webhook_secrets().expect("valid").map(|secrets| secrets.len()), Some(1));
         assert_eq!(settings.queue_broker().expect("not needed"), None);
         assert_eq!(settings.queue_ladder, Ladder::default());
+        let standard = SweepPlan::standard(settings.pay_service_timeout.0);
+        assert_eq!((&settings.sweep_ladder, settings.sweep_rate), (&standard.ladder, standard.rate));
         assert!(settings.pay_service_key().is_ok());
     }
 
@@ -216,6 +232,9 @@ mod tests {
             ("--broker-url", "kafka://x"),
             ("--queue-ladder", "1ms"),
             ("--queue-ladder", "soon"),
+            ("--sweep-ladder", "25h"),
+            ("--sweep-ladder", ""),
+            ("--sweep-rate", "0"),
             ("--merchant", "two words"),
         ] {
             let message = load::<Settings>(["account-service", flag, value].map(OsString::from).into());

@@ -1,11 +1,12 @@
 //! The books, behind a narrow trait whose methods are whole atomic use cases.
 
-mod exception_row;
+mod exception_store;
 mod named;
 mod postgres;
 mod requeue_store;
 mod rows;
 mod sqlite;
+mod sweep_store;
 
 use std::sync::Arc;
 
@@ -16,18 +17,20 @@ use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_postgres, ope
 use runtime::http::Page;
 use uuid::Uuid;
 
+pub use self::exception_store::ExceptionStore;
 use self::named::Named;
 pub use self::postgres::PostgresStore;
 pub use self::requeue_store::RequeueStore;
 pub use self::sqlite::SqliteStore;
+pub use self::sweep_store::SweepStore;
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
-    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
+    Standing, Verdict,
 };
 
 /// Where accounts, credits and requests are kept.
 #[async_trait]
-pub trait Store: ExceptionStore + RequeueStore {
+pub trait Store: ExceptionStore + RequeueStore + SweepStore {
     /// Opens an account, unless its number is taken.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened>;
 
@@ -48,8 +51,8 @@ pub trait Store: ExceptionStore + RequeueStore {
     /// verdict per arrival, in their order; one that is refused holds no other back.
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>>;
 
-    /// Records a request before pay-service is asked.
-    async fn record_request(&self, request: &Request) -> StoreResult<()>;
+    /// Records a request before pay-service is asked; the sweep asks about it from `ask_at` on.
+    async fn record_request(&self, request: &Request, ask_at: DateTime<Utc>) -> StoreResult<()>;
 
     /// Takes back a request that pay-service has refused, unless something was heard of it.
     async fn withdraw_request(&self, merchant_order_no: Uuid) -> StoreResult<()>;
@@ -65,30 +68,11 @@ pub trait Store: ExceptionStore + RequeueStore {
     /// The request of this number.
     async fn request(&self, merchant_order_no: Uuid) -> StoreResult<Option<Request>>;
 
+    /// What is left open.
+    async fn standing(&self) -> StoreResult<Standing>;
+
     /// A sign of life, for readiness.
     async fn check(&self) -> StoreResult<()>;
-}
-
-/// Where what does not fit is kept.
-#[async_trait]
-pub trait ExceptionStore: Send + Sync + 'static {
-    /// Exceptions, newest first; the page's cursor is an exception's id.
-    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>>;
-
-    /// The exception with this id.
-    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>>;
-
-    /// Keeps what does not fit, beside what the books hold about it.
-    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()>;
-
-    /// Carries out a decision about an exception in one transaction, credit and all; `None` when there
-    /// is no such exception. Of several decisions one is carried out.
-    async fn resolve(
-        &self,
-        id: Uuid,
-        decision: &Resolve,
-        now: DateTime<Utc>,
-    ) -> StoreResult<Option<Result<Exception, CantResolve>>>;
 }
 
 /// Opens the database and migrates it; `max_connections` counts for Postgres.
@@ -108,6 +92,11 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
 const TRIES: u32 = 5;
 /// `PostgreSQL`'s `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
+
+/// A request of which one of these was posted is settled: a success is credited in the same transaction.
+const POSTED: [&str; 3] = ["succeeded", "failed", "closed"];
+/// The same of an answer that was only noted: a success is not credited by it.
+const ANSWERED: [&str; 2] = ["failed", "closed"];
 
 /// Whether another process has written what was just read, or waits for what was just locked: it is
 /// to be done anew.

@@ -167,6 +167,7 @@ impl Ground<'_> {
             webhook_secrets: Some(vec![webhook_secret(secret)?]),
             queue: None,
             merchant: ACCOUNT_MERCHANT.to_owned(),
+            sweep: account_service::SweepPlan::standard(PAY_SERVICE_TIMEOUT),
             sources: self.sources.clone(),
             spans: self.spans("account-service")?,
         })

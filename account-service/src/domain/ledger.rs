@@ -126,8 +126,10 @@ impl Ledger {
         self.requests.get(&order)
     }
 
+    /// What is final is written even if it was known: now it is posted, so nothing is left to ask.
     fn learn(&mut self, order: Uuid, state: RequestState) {
-        if let Some(request) = self.requests.get_mut(&order).filter(|request| request.state != state) {
+        let news = |request: &&mut Request| request.state != state || state.is_final();
+        if let Some(request) = self.requests.get_mut(&order).filter(news) {
             request.state = state;
             self.learnt.insert(order);
             self.orders.extend(state.tx_no().map(|tx_no| (tx_no, order)));

@@ -13,6 +13,8 @@ mod recorded;
 mod request;
 mod requeue;
 mod resolve;
+mod standing;
+mod sweep;
 mod verdict;
 
 pub use account::{Account, AccountNo, NewAccount, Opened};
@@ -28,4 +30,6 @@ pub use recharge::{Recharge, Status, UnknownWord};
 pub use request::{Contradiction, Request, RequestState};
 pub use requeue::Requeue;
 pub use resolve::{Action, CantResolve, Resolve};
+pub use standing::Standing;
+pub use sweep::{DueRequest, Heard, NextAsk, first_ask};
 pub use verdict::{Refusal, Verdict};

@@ -38,6 +38,11 @@ impl RequestState {
         }
     }
 
+    /// Whether its status never changes again.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Known { status, .. } if status != Status::Pending)
+    }
+
     /// The word for it in the database.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -146,12 +146,22 @@ impl PayService for HttpPayService {
     }
 
     async fn payresult(&self, tx_no: Uuid) -> Result<Option<Answer>, Unanswered> {
-        let answer = exchange(self.http.get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Some(answer.recharge()?)),
-            // Somebody else's "page not found" says nothing about the recharge.
-            StatusCode::NOT_FOUND if answer.maybe_json => Ok(None),
-            status => Err(Unanswered::Status(status.as_u16())),
-        }
+        payresult(self.http.get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await
+    }
+
+    async fn payresult_of_order(&self, merchant_order_no: Uuid) -> Result<Option<Answer>, Unanswered> {
+        let mut url = self.url(&["v1", "payresult"]);
+        url.query_pairs_mut().append_pair("merchant_order_no", &merchant_order_no.to_string());
+        payresult(self.http.get(url)).await
+    }
+}
+
+async fn payresult(question: RequestBuilder) -> Result<Option<Answer>, Unanswered> {
+    let answer = exchange(question).await?;
+    match answer.status {
+        StatusCode::OK => Ok(Some(answer.recharge()?)),
+        // Somebody else's "page not found" says nothing about the recharge.
+        StatusCode::NOT_FOUND if answer.maybe_json => Ok(None),
+        status => Err(Unanswered::Status(status.as_u16())),
     }
 }

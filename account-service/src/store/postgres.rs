@@ -4,6 +4,7 @@ mod audit;
 mod exceptions;
 mod posting;
 mod requeues;
+mod sweep;
 mod unknown_accounts;
 
 use anyhow::Context;
@@ -14,10 +15,10 @@ use runtime::http::Page;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{ExceptionStore, Store, TRIES, collided, rows};
+use super::{Store, TRIES, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
-    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
+    Standing, Verdict,
 };
 
 type AccountRow = rows::AccountRow<DateTime<Utc>>;
@@ -118,11 +119,11 @@ impl Store for PostgresStore {
         again_if_collided(|| posting::post(&self.pool, arrivals, now)).await
     }
 
-    async fn record_request(&self, request: &Request) -> StoreResult<()> {
+    async fn record_request(&self, request: &Request, ask_at: DateTime<Utc>) -> StoreResult<()> {
         sqlx::query(
             "INSERT INTO requests (merchant_order_no, account_no, amount, currency, channel, attach, tx_no,
-                                   status, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+                                   status, created_at, updated_at, ask_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)",
         )
         .bind(request.merchant_order_no)
         .bind(request.account_no.as_str())
@@ -133,6 +134,7 @@ impl Store for PostgresStore {
         .bind(request.state.tx_no())
         .bind(request.state.as_str())
         .bind(request.created_at)
+        .bind(ask_at)
         .execute(&self.pool)
         .await?;
         Ok(())
@@ -166,32 +168,20 @@ impl Store for PostgresStore {
         row.map(RequestRow::read).transpose()
     }
 
+    async fn standing(&self) -> StoreResult<Standing> {
+        let kinds: Vec<(String, i64)> =
+            sqlx::query_as("SELECT kind, count(*) FROM exceptions WHERE state = 'open' GROUP BY kind")
+                .fetch_all(&self.pool)
+                .await?;
+        let (waiting, oldest): (i64, Option<DateTime<Utc>>) =
+            sqlx::query_as("SELECT count(*), min(created_at) FROM requests WHERE ask_at IS NOT NULL")
+                .fetch_one(&self.pool)
+                .await?;
+        rows::standing(kinds, waiting, oldest)
+    }
+
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.pool).await?;
         Ok(())
-    }
-}
-
-#[async_trait]
-impl ExceptionStore for PostgresStore {
-    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
-        exceptions::list(&self.pool, filter, page).await
-    }
-
-    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
-        exceptions::show(&self.pool, id).await
-    }
-
-    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
-        again_if_collided(|| exceptions::note(&self.pool, incidents, now)).await
-    }
-
-    async fn resolve(
-        &self,
-        id: Uuid,
-        decision: &Resolve,
-        now: DateTime<Utc>,
-    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
-        again_if_collided(|| exceptions::resolve(&self.pool, id, decision, now)).await
     }
 }

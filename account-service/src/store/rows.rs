@@ -6,7 +6,7 @@ use runtime::database::{StoreError, StoreResult};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::domain::{Account, AccountNo, Amount, Credit, Request, RequestState};
+use crate::domain::{Account, AccountNo, Amount, Credit, Request, RequestState, Standing};
 
 /// An account; `T` is how the backend keeps a time.
 #[derive(FromRow)]
@@ -109,6 +109,20 @@ impl<T: StoredTime> RequestRow<T> {
             created_at: self.created_at.read()?,
         })
     }
+}
+
+/// What is left open, as both backends count it.
+pub(super) fn standing<T: StoredTime>(
+    kinds: Vec<(String, i64)>,
+    waiting: i64,
+    oldest: Option<T>,
+) -> StoreResult<Standing> {
+    let open = kinds.into_iter().map(|(kind, count)| Ok((kind.parse().map_err(corrupt)?, counted(count))));
+    Ok(Standing {
+        open_exceptions: open.collect::<StoreResult<_>>()?,
+        waiting_requests: counted(waiting),
+        oldest_request: oldest.map(StoredTime::read).transpose()?,
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -4,6 +4,7 @@ mod audit;
 mod exceptions;
 mod posting;
 mod requeues;
+mod sweep;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -12,10 +13,10 @@ use runtime::database::{Sqlite, StoreResult};
 use runtime::http::Page;
 use uuid::Uuid;
 
-use super::{ExceptionStore, Store, collided, rows};
+use super::{Store, collided, rows};
 use crate::domain::{
-    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, Exception, ExceptionFilter,
-    Incident, NewAccount, Opened, Recharge, Request, Resolve, Verdict,
+    Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
+    Standing, Verdict,
 };
 
 type AccountRow = rows::AccountRow<i64>;
@@ -97,11 +98,11 @@ impl Store for SqliteStore {
         posting::post(&self.database, arrivals, now).await
     }
 
-    async fn record_request(&self, request: &Request) -> StoreResult<()> {
+    async fn record_request(&self, request: &Request, ask_at: DateTime<Utc>) -> StoreResult<()> {
         sqlx::query(
             "INSERT INTO requests (merchant_order_no, account_no, amount, currency, channel, attach, tx_no,
-                                   status, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+                                   status, created_at, updated_at, ask_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
         )
         .bind(request.merchant_order_no)
         .bind(request.account_no.as_str())
@@ -112,6 +113,7 @@ impl Store for SqliteStore {
         .bind(request.state.tx_no())
         .bind(request.state.as_str())
         .bind(request.created_at.timestamp_micros())
+        .bind(ask_at.timestamp_micros())
         .execute(&self.database.writer)
         .await?;
         Ok(())
@@ -145,33 +147,21 @@ impl Store for SqliteStore {
         row.map(RequestRow::read).transpose()
     }
 
+    async fn standing(&self) -> StoreResult<Standing> {
+        let kinds: Vec<(String, i64)> =
+            sqlx::query_as("SELECT kind, count(*) FROM exceptions WHERE state = 'open' GROUP BY kind")
+                .fetch_all(&self.database.reader)
+                .await?;
+        let (waiting, oldest): (i64, Option<i64>) =
+            sqlx::query_as("SELECT count(*), min(created_at) FROM requests WHERE ask_at IS NOT NULL")
+                .fetch_one(&self.database.reader)
+                .await?;
+        rows::standing(kinds, waiting, oldest)
+    }
+
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
         Ok(())
-    }
-}
-
-#[async_trait]
-impl ExceptionStore for SqliteStore {
-    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
-        exceptions::list(&self.database, filter, page).await
-    }
-
-    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
-        exceptions::show(&self.database, id).await
-    }
-
-    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
-        exceptions::note(&self.database, incidents, now).await
-    }
-
-    async fn resolve(
-        &self,
-        id: Uuid,
-        decision: &Resolve,
-        now: DateTime<Utc>,
-    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
-        exceptions::resolve(&self.database, id, decision, now).await
     }
 }
 

@@ -1,10 +1,13 @@
 //! What the service does, one use case a file.
 
 mod dead_letters;
+mod pace;
 mod post_results;
 mod receive_result;
 mod reconcile;
 mod request_recharge;
+mod sweep;
+mod watch;
 mod wrong_answers;
 
 pub use dead_letters::{DeadLetterQueue, NoLetters, ReadLetter, Wish as RequeueWish};
@@ -12,3 +15,12 @@ pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
+pub use sweep::{Sweep, SweepPlan};
+pub use watch::Watch;
+
+/// A number between 0 and 1.
+fn lot(sources: &runtime::Sources) -> f64 {
+    let mut lot = [0_u8; 4];
+    sources.entropy.fill(&mut lot);
+    f64::from(u32::from_le_bytes(lot)) / f64::from(u32::MAX)
+}

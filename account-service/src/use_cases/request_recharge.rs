@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use messaging::Ladder;
 use runtime::Sources;
 use runtime::database::StoreError;
 use runtime::problem::Chain;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::wrong_answers::Asked;
 use crate::domain::{
     Account, AccountNo, Amount, Contradiction, CreditSource, Currency, Incident, Recharge, Request,
-    RequestState,
+    RequestState, first_ask,
 };
 use crate::metrics::{Call, Metrics};
 use crate::pay_service::{Answer, NotCreated, PayService, Unanswered};
@@ -71,6 +72,8 @@ pub struct RequestRecharge {
     pub sources: Sources,
     /// As whom.
     pub merchant: String,
+    /// When the sweep asks about it.
+    pub sweep_ladder: Ladder,
     /// Counts calls.
     pub metrics: Metrics,
 }
@@ -107,7 +110,7 @@ impl RequestRecharge {
     ) -> Result<(Request, Recharge), NotRequested> {
         let account = self.store.account(account_no).await?.ok_or(NotRequested::NoSuchAccount)?;
         let request = self.prepare(account, wish)?;
-        self.store.record_request(&request).await?;
+        self.store.record_request(&request, first_ask(&self.sweep_ladder, request.created_at)).await?;
         let unknown = |source| NotRequested::Unknown { merchant_order_no: request.merchant_order_no, source };
         match self.ask(&request).await {
             Ok(answer) => match self.note(&request, &answer).await {

@@ -1,10 +1,11 @@
 //! Exceptions: what does not fit is refused and kept, counted, closed by itself, or decided upon.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use account_service::domain::{
-    Action, Amount, CantResolve, CreditSource, Currency, Exception, ExceptionFilter, ExceptionKind, Outcome,
-    Recharge, Request, RequestState, Resolve, StateName, Status, Verdict,
+    Action, CantResolve, CreditSource, Exception, ExceptionFilter, ExceptionKind, Outcome, Recharge,
+    RequestState, Resolve, StateName, Status, Verdict,
 };
 use account_service::store::Store;
 use runtime::Clock;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::support::database::Database;
 use crate::support::service::World;
-use crate::support::{arrival, as_json, balance, noon, number, open_account, paid, tx};
+use crate::support::{arrival, as_json, balance, noon, open_account, paid, recorded, tx};
 
 const SUCCEEDED: &str = "recharge.succeeded";
 const FIRST_PAGE: Page = Page { limit: 200, after: None };
@@ -47,20 +48,6 @@ async fn resolve(store: &dyn Store, id: Uuid, action: Action) -> Result<Exceptio
     resolved.expect("there is such an exception")
 }
 
-async fn recorded(store: &dyn Store, order: Uuid, amount: i64) {
-    let request = Request {
-        merchant_order_no: order,
-        account_no: number("A"),
-        amount: Amount::new(amount).expect("an amount"),
-        currency: Currency::CNY,
-        channel: "instant".into(),
-        attach: None,
-        state: RequestState::Unknown,
-        created_at: noon(),
-    };
-    store.record_request(&request).await.expect("the store answers");
-}
-
 pub async fn a_refused_result_is_kept_with_what_is_needed_to_judge_it(database: Database) {
     let world = World::new(database).await;
     let mut told = as_json(&paid(tx(1), "nobody", 100));
@@ -88,7 +75,7 @@ pub async fn every_refusal_is_kept_under_its_kind_beside_what_the_books_hold(dat
     open_account(&*store, "A").await;
     open_account(&*store, "full").await;
     database.falsify_balance("full", i64::MAX - 1).await;
-    recorded(&*store, tx(50), 100).await;
+    recorded(&*store, tx(50), 100, noon()).await;
     post(&*store, &[paid(tx(5), "A", 7)]).await;
     let requested = |amount| Recharge { merchant_order_no: tx(50).to_string(), ..paid(tx(3), "A", amount) };
     let refused = [
@@ -128,9 +115,9 @@ pub async fn a_repetition_counts_up_and_another_telling_is_kept_beside_the_first
     let store = database.store().await;
     let first = paid(tx(1), "nobody", 100);
     post(&*store, &[first.clone(), first.clone()]).await;
-    post(&*store, &[first.clone()]).await;
+    post(&*store, from_ref(&first)).await;
     let other = paid(tx(1), "nobody", 101);
-    post(&*store, &[other.clone()]).await;
+    post(&*store, from_ref(&other)).await;
     let exception = only(&*store).await;
     assert_eq!((exception.count, exception.kind), (4, ExceptionKind::UnknownAccount));
     assert_eq!(exception.result, Some(first));
@@ -185,7 +172,7 @@ pub async fn what_fails_or_is_passed_over_is_no_exception(database: Database) {
 pub async fn a_credit_by_hand_is_audited_and_teaches_the_request(database: Database) {
     let world = World::new(database).await;
     open_account(&*world.store, "A").await;
-    recorded(&*world.store, tx(50), 100).await;
+    recorded(&*world.store, tx(50), 100, noon()).await;
     let told = Recharge { merchant_order_no: tx(50).to_string(), ..paid(tx(1), "A", 101) };
     assert_eq!(world.notify("event-7", SUCCEEDED, &as_json(&told)).await.status, 422);
     let path = format!("/v1/exceptions/{}/resolve", only(&*world.store).await.id);
@@ -235,7 +222,7 @@ pub async fn a_credit_that_the_books_can_t_take_is_refused_and_changes_nothing(d
 pub async fn what_was_dismissed_stays_dismissed_when_it_comes_again(database: Database) {
     let store = database.store().await;
     let told = paid(tx(1), "nobody", 100);
-    post(&*store, &[told.clone()]).await;
+    post(&*store, from_ref(&told)).await;
     let id = only(&*store).await.id;
     resolve(&*store, id, Action::Dismiss).await.expect("open");
     post(&*store, &[told.clone(), told]).await;
@@ -252,7 +239,7 @@ pub async fn a_credit_by_hand_posts_once_under_all_races(database: Database) {
     for round in 0..10_u128 {
         let account_no = format!("late-{round}");
         let told = paid(tx(round), &account_no, 10);
-        post(&*store, &[told.clone()]).await;
+        post(&*store, from_ref(&told)).await;
         let open = ExceptionFilter { state: Some(StateName::Open), ..ExceptionFilter::default() };
         let id = store.exceptions(open, FIRST_PAGE).await.expect("the store answers")[0].id;
         open_account(&*store, &account_no).await;
@@ -284,12 +271,12 @@ pub async fn an_account_opened_meanwhile_leaves_no_exception_open(database: Data
         let told = paid(tx(round), &account_no, 10);
         let refuse = async {
             for _ in 0..3 {
-                post(&*store, &[told.clone()]).await;
+                post(&*store, from_ref(&told)).await;
             }
         };
         let credit = async {
             open_account(&*store, &account_no).await;
-            let verdict = post(&*store, &[told.clone()]).await.remove(0);
+            let verdict = post(&*store, from_ref(&told)).await.remove(0);
             assert!(matches!(verdict, Verdict::Credited(_) | Verdict::Already(_)), "{verdict:?}");
         };
         tokio::join!(refuse, credit);
@@ -303,7 +290,7 @@ pub async fn whatever_a_refused_result_holds_can_be_kept(database: Database) {
     let store = database.store().await;
     for (number, order) in [(1, "\0".to_owned()), (2, "x".repeat(60_000)), (3, "\u{202e}é".to_owned())] {
         let recharge = Recharge { merchant_order_no: order, ..paid(tx(number), "nobody", 1) };
-        post(&*store, &[recharge.clone()]).await;
+        post(&*store, from_ref(&recharge)).await;
         let kept = all(&*store).await.into_iter().find(|e| e.tx_no == Some(tx(number))).expect("kept");
         assert_eq!(kept.result, Some(recharge));
     }

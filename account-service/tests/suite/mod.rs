@@ -11,6 +11,7 @@ pub mod queue;
 pub mod recharges;
 pub mod reconciliation;
 pub mod requests;
+pub mod sweep;
 
 /// Runs the whole suite on the database that `$open` makes.
 #[macro_export]
@@ -76,6 +77,19 @@ macro_rules! run_suite {
                       a_late_pending_does_not_overwrite_a_result,
                       a_withdrawn_request_is_gone_unless_something_was_heard_of_it,
                       two_requests_never_share_a_tx_no;
+            sweep: a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
+                   a_success_that_no_notification_tells_is_credited_by_the_sweep,
+                   a_request_whose_answer_was_lost_is_asked_about_by_its_own_number,
+                   what_a_notification_has_told_is_not_asked_about,
+                   a_failing_pay_service_is_told_as_unknown, an_answer_about_another_order_is_no_answer,
+                   a_request_that_was_never_taken_is_an_exception_after_the_ladder,
+                   a_recharge_that_stays_pending_is_asked_about_at_the_last_step_s_pace,
+                   a_recharge_that_pay_service_has_forgotten_is_an_exception_until_it_is_back,
+                   an_answer_that_contradicts_the_request_is_a_person_s,
+                   an_outage_is_probed_gently_and_nothing_stampedes_after_it,
+                   processes_share_the_sweep_and_ask_about_each_request_once,
+                   a_dead_process_s_requests_are_asked_about_when_its_lease_is_over,
+                   what_is_left_open_is_measured, no_connection_is_held_while_pay_service_is_asked;
         );
     };
     (@ $open:path; $($module:ident: $($name:ident),+;)+) => {

@@ -1,28 +1,11 @@
 //! Requests in the books: what they learn, and what they refuse.
 
-use account_service::domain::{
-    Amount, Contradiction, Currency, Recharge, Refusal, Request, RequestState, Status, Verdict,
-};
+use account_service::domain::{Amount, Contradiction, Recharge, Refusal, RequestState, Status, Verdict};
 use account_service::store::Store;
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::{arrival, noon, number, open_account, paid, tx};
-
-async fn recorded(store: &dyn Store, order: Uuid, amount: i64) -> Request {
-    let request = Request {
-        merchant_order_no: order,
-        account_no: number("A"),
-        amount: Amount::new(amount).expect("an amount"),
-        currency: Currency::CNY,
-        channel: "instant".into(),
-        attach: Some("ünïcode\n\"quoted\"".into()),
-        state: RequestState::Unknown,
-        created_at: noon(),
-    };
-    store.record_request(&request).await.expect("the store answers");
-    request
-}
+use crate::support::{arrival, noon, number, open_account, paid, recorded, tx};
 
 fn answer(order: Uuid, tx_no: Uuid, amount: i64, status: Status) -> Recharge {
     Recharge { merchant_order_no: order.to_string(), status, ..paid(tx_no, "A", amount) }
@@ -40,7 +23,7 @@ pub async fn a_request_learns_its_result_and_refuses_what_contradicts_it(databas
     let store = database.store().await;
     open_account(&*store, "A").await;
     open_account(&*store, "B").await;
-    let request = recorded(&*store, tx(1), 100).await;
+    let request = recorded(&*store, tx(1), 100, noon()).await;
     assert_eq!(store.request(tx(1)).await.expect("the store answers"), Some(request));
     let order = tx(1);
     let right = answer(order, tx(2), 100, Status::Succeeded);
@@ -66,7 +49,7 @@ pub async fn a_late_pending_does_not_overwrite_a_result(database: Database) {
     let store = database.store().await;
     open_account(&*store, "A").await;
     let order = tx(1);
-    recorded(&*store, order, 100).await;
+    recorded(&*store, order, 100, noon()).await;
     post(&*store, answer(order, tx(2), 100, Status::Failed)).await;
     let late = answer(order, tx(2), 100, Status::Pending);
     store.note_answer(order, &late, noon()).await.expect("the store answers").expect("no contradiction");
@@ -81,7 +64,7 @@ pub async fn a_withdrawn_request_is_gone_unless_something_was_heard_of_it(databa
     let store = database.store().await;
     open_account(&*store, "A").await;
     for order in [tx(1), tx(2)] {
-        recorded(&*store, order, 100).await;
+        recorded(&*store, order, 100, noon()).await;
     }
     let pending = answer(tx(2), tx(20), 100, Status::Pending);
     store.note_answer(tx(2), &pending, noon()).await.expect("the store answers").expect("no contradiction");
@@ -96,7 +79,7 @@ pub async fn two_requests_never_share_a_tx_no(database: Database) {
     let store = database.store().await;
     open_account(&*store, "A").await;
     for order in [tx(1), tx(2)] {
-        recorded(&*store, order, 100).await;
+        recorded(&*store, order, 100, noon()).await;
     }
     let first = answer(tx(1), tx(9), 100, Status::Pending);
     store.note_answer(tx(1), &first, noon()).await.expect("the store answers").expect("no contradiction");

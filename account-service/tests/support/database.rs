@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each backend's tests open only their own kind")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use account_service::store::{PostgresStore, SqliteStore, Store};
 use runtime::database::Sqlite;
@@ -10,14 +11,14 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 pub enum Database {
     /// With the folder it lives in, which goes when this is dropped.
-    Sqlite(Sqlite, tempfile::TempDir),
+    Sqlite(Sqlite, Option<tempfile::TempDir>),
     Postgres(PgPool),
 }
 
 impl Database {
     pub async fn sqlite() -> Self {
         let (database, folder) = temporary_sqlite().await;
-        Self::Sqlite(database, folder)
+        Self::Sqlite(database, Some(folder))
     }
 
     pub async fn postgres() -> Self {
@@ -32,6 +33,30 @@ impl Database {
             }
             Self::Postgres(pool) => Arc::new(PostgresStore::migrated(pool.clone()).await.expect("migrates")),
         }
+    }
+
+    /// The same database, for somebody else to look at.
+    pub fn shared(&self) -> Self {
+        match self {
+            Self::Sqlite(database, _) => Self::Sqlite(database.clone(), None),
+            Self::Postgres(pool) => Self::Postgres(pool.clone()),
+        }
+    }
+
+    /// Whether nobody holds a connection (one that writes, on `SQLite`), or keeps one for long: they go
+    /// back to the pool a moment after their use.
+    pub async fn is_left_alone(&self) -> bool {
+        for _ in 0..100 {
+            let held = match self {
+                Self::Sqlite(database, _) => database.writer.size() as usize - database.writer.num_idle(),
+                Self::Postgres(pool) => pool.size() as usize - pool.num_idle(),
+            };
+            if held == 0 {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
     }
 
     pub async fn execute(&self, sql: &str) {

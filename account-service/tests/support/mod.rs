@@ -4,10 +4,12 @@ pub mod broken_broker;
 pub mod database;
 pub mod pay_service;
 pub mod queue;
+pub mod scripted;
 pub mod service;
 
 use account_service::domain::{
-    AccountNo, Amount, Arrival, CreditSource, Currency, NewAccount, Opened, Recharge, Status,
+    AccountNo, Amount, Arrival, CreditSource, Currency, NewAccount, Opened, Recharge, Request, RequestState,
+    Status,
 };
 use account_service::store::Store;
 use chrono::{DateTime, Utc};
@@ -61,6 +63,22 @@ pub async fn open_account(store: &dyn Store, account_no: &str) {
     let wish = NewAccount::new(account_no.into(), "Zhang San".into()).expect("a well-formed account");
     let opened = store.open_account(&wish, noon()).await.expect("the store answers");
     assert!(matches!(opened, Opened::Created(_)), "{opened:?}");
+}
+
+/// A request of `amount` fen for account `A`, recorded as unknown; the sweep asks from `ask_at` on.
+pub async fn recorded(store: &dyn Store, order: Uuid, amount: i64, ask_at: DateTime<Utc>) -> Request {
+    let request = Request {
+        merchant_order_no: order,
+        account_no: number("A"),
+        amount: Amount::new(amount).expect("an amount"),
+        currency: Currency::CNY,
+        channel: "instant".into(),
+        attach: Some("ünïcode\n\"quoted\"".into()),
+        state: RequestState::Unknown,
+        created_at: noon(),
+    };
+    store.record_request(&request, ask_at).await.expect("the store answers");
+    request
 }
 
 pub async fn balance(store: &dyn Store, account_no: &str) -> i64 {

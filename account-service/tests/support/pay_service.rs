@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use uuid::Uuid;
-use wiremock::matchers::{header, method, path};
+use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::{MERCHANT, as_json, tx};
 
 /// Long enough for an answer on this machine, short enough to wait for one that never comes.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_millis(100);
 
 pub fn client(url: &str) -> HttpPayService {
@@ -30,12 +30,14 @@ fn with_timeout(url: &str, timeout: Duration) -> HttpPayService {
 pub async fn knowing(recharges: &[Recharge]) -> MockServer {
     let server = MockServer::start().await;
     for recharge in recharges {
-        answer_payresult(
-            &server,
-            recharge.tx_no,
-            ResponseTemplate::new(200).set_body_json(as_json(recharge)),
-        )
-        .await;
+        let answer = ResponseTemplate::new(200).set_body_json(as_json(recharge));
+        answer_payresult(&server, recharge.tx_no, answer.clone()).await;
+        Mock::given(method("GET"))
+            .and(path("/v1/payresult"))
+            .and(query_param("merchant_order_no", &recharge.merchant_order_no))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
     }
     let unknown = ResponseTemplate::new(404).set_body_raw(
         r#"{"type":"urn:ringback:problem:not-found","status":404}"#,

@@ -1,10 +1,11 @@
 //! A whole service on a database, called in-process.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use account_service::pay_service::PayService;
 use account_service::store::Store;
-use account_service::{Parts, ResultQueue};
+use account_service::{Parts, ResultQueue, SweepPlan};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -13,7 +14,7 @@ use runtime::background::Worker;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::trace::Spans;
-use runtime::{Clock, Secret};
+use runtime::{Clock, Secret, Sources};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -29,6 +30,8 @@ pub struct World {
     pub store: Arc<dyn Store>,
     pub router: Router,
     pub intake: Mutex<Option<Box<dyn Worker>>>,
+    pub sweep: tokio::sync::Mutex<Box<dyn Worker>>,
+    pub watch: tokio::sync::Mutex<Box<dyn Worker>>,
     pub clock: ManualClock,
     pub secret: WebhookSecret,
     pub old_secret: WebhookSecret,
@@ -75,16 +78,10 @@ impl World {
         let store = database.store().await;
         let (sources, clock) = manual_sources(1);
         let [secret, old_secret] = [1, 2].map(|seed| WebhookSecret::generate(&SeededEntropy::new(seed)));
-        let merchants = format!("{MERCHANT}={OWN},shop={SHOP}").parse().expect("keys");
         let parts = Parts {
-            keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
-            store: store.clone(),
-            pay_service,
             webhook_secrets: webhook.then(|| vec![secret.clone(), old_secret.clone()]),
             queue,
-            merchant: MERCHANT.into(),
-            sources,
-            spans: Spans::off(),
+            ..parts(store.clone(), pay_service, sources)
         };
         let service = parts.assemble().expect("assembles");
         Self {
@@ -92,10 +89,25 @@ impl World {
             store,
             router: service.router,
             intake: Mutex::new(service.intake),
+            sweep: tokio::sync::Mutex::new(service.sweep),
+            watch: tokio::sync::Mutex::new(service.watch),
             clock,
             secret,
             old_secret,
         }
+    }
+
+    /// The sweep of another process on the same database.
+    pub fn another_sweep(&self, pay_service: Arc<dyn PayService>) -> Box<dyn Worker> {
+        let (sources, _) = manual_sources(2);
+        let sources = Sources::new(Arc::new(self.clock.clone()), sources.entropy);
+        parts(self.store.clone(), pay_service, sources).assemble().expect("assembles").sweep
+    }
+
+    /// Lets `seconds` pass, then sweeps once.
+    pub async fn sweep_after(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.sweep.lock().await.run_once().await.expect("the round succeeds");
     }
 
     pub async fn call(&self, request: Request<Body>) -> Answer {
@@ -132,6 +144,21 @@ impl World {
 
     pub async fn notify(&self, id: &str, kind: &str, data: &Value) -> Answer {
         self.call(self.notification(id, kind, data)).await
+    }
+}
+
+fn parts(store: Arc<dyn Store>, pay_service: Arc<dyn PayService>, sources: Sources) -> Parts {
+    let merchants = format!("{MERCHANT}={OWN},shop={SHOP}").parse().expect("keys");
+    Parts {
+        keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
+        store,
+        pay_service,
+        webhook_secrets: None,
+        queue: None,
+        merchant: MERCHANT.into(),
+        sweep: SweepPlan::standard(pay_service::TIMEOUT),
+        sources,
+        spans: Spans::off(),
     }
 }
 

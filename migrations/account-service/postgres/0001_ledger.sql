@@ -35,8 +35,16 @@ CREATE TABLE requests (
     status            text NOT NULL CHECK (status IN ('unknown', 'pending', 'succeeded', 'failed', 'closed')),
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL,
+    -- The sweep: when pay-service is asked next or, under a lease, when the lease ends; NULL once there
+    -- is nothing left to ask. How many steps of the ladder are spent; how many questions in a row were
+    -- not answered; whose lease it is.
+    ask_at            timestamptz,
+    asks              bigint NOT NULL DEFAULT 0,
+    misses            bigint NOT NULL DEFAULT 0,
+    ask_token         uuid,
     CHECK ((status = 'unknown') = (tx_no IS NULL))
 );
+CREATE INDEX requests_to_ask ON requests (ask_at) WHERE ask_at IS NOT NULL;
 
 -- A balance is the sum of its account's credits: whoever inserts credits moves it, in the same
 -- statement, and nothing else does. A sum beyond 64 bits fails the insert.

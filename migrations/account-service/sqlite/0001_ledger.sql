@@ -37,8 +37,16 @@ CREATE TABLE requests (
     status            TEXT NOT NULL CHECK (status IN ('unknown', 'pending', 'succeeded', 'failed', 'closed')),
     created_at        INTEGER NOT NULL,
     updated_at        INTEGER NOT NULL,
+    -- The sweep: when pay-service is asked next or, under a lease, when the lease ends; NULL once there
+    -- is nothing left to ask. How many steps of the ladder are spent; how many questions in a row were
+    -- not answered; whose lease it is.
+    ask_at            INTEGER,
+    asks              INTEGER NOT NULL DEFAULT 0,
+    misses            INTEGER NOT NULL DEFAULT 0,
+    ask_token         BLOB,
     CHECK ((status = 'unknown') = (tx_no IS NULL))
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_to_ask ON requests (ask_at) WHERE ask_at IS NOT NULL;
 
 -- A balance is the sum of its account's credits: whoever inserts credits moves it, in the same
 -- statement. A sum beyond 64 bits is no INTEGER, which the STRICT table refuses.

@@ -1,5 +1,6 @@
 //! Exceptions in Postgres.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use runtime::http::Page;
@@ -7,15 +8,39 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::posting;
+use super::{PostgresStore, again_if_collided, posting};
 use crate::domain::{CantResolve, Exception, ExceptionFilter, Incident, Resolve};
 use crate::store::Named;
-use crate::store::exception_row::{self, to_json};
+use crate::store::exception_store::{self, ExceptionStore, to_json};
 
-type ExceptionRow = exception_row::ExceptionRow<DateTime<Utc>>;
+type ExceptionRow = exception_store::ExceptionRow<DateTime<Utc>>;
+
+#[async_trait]
+impl ExceptionStore for PostgresStore {
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+        list(&self.pool, filter, page).await
+    }
+
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
+        show(&self.pool, id).await
+    }
+
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+        again_if_collided(|| note(&self.pool, incidents, now)).await
+    }
+
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+        again_if_collided(|| resolve(&self.pool, id, decision, now)).await
+    }
+}
 
 /// Newest first.
-pub(super) async fn list(pool: &PgPool, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+async fn list(pool: &PgPool, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new("SELECT * FROM exceptions WHERE TRUE");
     if let Some(state) = filter.state {
         query.push(" AND state = ").push_bind(state.as_str());
@@ -34,13 +59,13 @@ pub(super) async fn list(pool: &PgPool, filter: ExceptionFilter, page: Page) -> 
     rows.into_iter().map(ExceptionRow::read).collect()
 }
 
-pub(super) async fn show(pool: &PgPool, id: Uuid) -> StoreResult<Option<Exception>> {
+async fn show(pool: &PgPool, id: Uuid) -> StoreResult<Option<Exception>> {
     let row: Option<ExceptionRow> =
         sqlx::query_as("SELECT * FROM exceptions WHERE id = $1").bind(id).fetch_optional(pool).await?;
     row.map(ExceptionRow::read).transpose()
 }
 
-pub(super) async fn note(pool: &PgPool, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+async fn note(pool: &PgPool, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
     let mut transaction = pool.begin().await?;
     let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
     for incident in incidents {
@@ -53,7 +78,7 @@ pub(super) async fn note(pool: &PgPool, incidents: &[Incident], now: DateTime<Ut
 
 /// The exception is read first without a lock, for what it names, and judged under the locks of the
 /// books, which are taken in the order in which posting takes them.
-pub(super) async fn resolve(
+async fn resolve(
     pool: &PgPool,
     id: Uuid,
     decision: &Resolve,

@@ -11,7 +11,7 @@ use super::{AccountRow, CreditRow, RequestRow, exceptions, unknown_accounts};
 use crate::domain::{
     Account, Arrival, Books, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict,
 };
-use crate::store::Named;
+use crate::store::{ANSWERED, Named, POSTED};
 
 /// One transaction; one statement per table.
 pub(super) async fn post(
@@ -77,7 +77,7 @@ pub(super) async fn write(
         insert_credits(connection, &changes.credits).await?;
     }
     if !changes.requests.is_empty() {
-        update_requests(connection, &changes.requests, now).await?;
+        update_requests(connection, &changes.requests, &POSTED, now).await?;
     }
     if !changes.exceptions.is_empty() {
         exceptions::write(connection, &changes.exceptions).await?;
@@ -105,13 +105,17 @@ async fn insert_credits(connection: &mut PgConnection, credits: &[Credit]) -> St
     Ok(())
 }
 
+/// With a status of `settling` there is nothing left to ask.
 async fn update_requests(
     connection: &mut PgConnection,
     learnt: &[(Uuid, RequestState)],
+    settling: &[&str],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     sqlx::query(
-        "UPDATE requests SET tx_no = learnt.tx_no, status = learnt.status, updated_at = $4
+        "UPDATE requests SET tx_no = learnt.tx_no, status = learnt.status, updated_at = $4,
+                ask_at = CASE WHEN learnt.status = ANY($5) THEN NULL ELSE ask_at END,
+                ask_token = CASE WHEN learnt.status = ANY($5) THEN NULL ELSE ask_token END
          FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS learnt (merchant_order_no, tx_no, status)
          WHERE requests.merchant_order_no = learnt.merchant_order_no",
     )
@@ -119,6 +123,7 @@ async fn update_requests(
     .bind(learnt.iter().map(|(_, state)| state.tx_no()).collect::<Vec<_>>())
     .bind(learnt.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>())
     .bind(now)
+    .bind(settling)
     .execute(connection)
     .await?;
     Ok(())
@@ -139,7 +144,7 @@ pub(super) async fn note_answer(
             .await?;
     let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
     match request.learn(answer) {
-        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], now).await?,
+        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], &ANSWERED, now).await?,
         Err(contradiction) => return Ok(Err(contradiction)),
     }
     transaction.commit().await?;

@@ -1,5 +1,6 @@
 //! Exceptions in `SQLite`.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::{Sqlite, StoreResult};
 use runtime::http::Page;
@@ -7,19 +8,39 @@ use serde_json::json;
 use sqlx::{QueryBuilder, SqliteConnection};
 use uuid::Uuid;
 
-use super::{hex_list, posting};
+use super::{SqliteStore, hex_list, posting};
 use crate::domain::{CantResolve, Exception, ExceptionFilter, Incident, Resolve};
 use crate::store::Named;
-use crate::store::exception_row::{self, to_json};
+use crate::store::exception_store::{self, ExceptionStore, to_json};
 
-type ExceptionRow = exception_row::ExceptionRow<i64>;
+type ExceptionRow = exception_store::ExceptionRow<i64>;
+
+#[async_trait]
+impl ExceptionStore for SqliteStore {
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
+        list(&self.database, filter, page).await
+    }
+
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>> {
+        show(&self.database, id).await
+    }
+
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+        note(&self.database, incidents, now).await
+    }
+
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
+        resolve(&self.database, id, decision, now).await
+    }
+}
 
 /// Newest first.
-pub(super) async fn list(
-    database: &Sqlite,
-    filter: ExceptionFilter,
-    page: Page,
-) -> StoreResult<Vec<Exception>> {
+async fn list(database: &Sqlite, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>> {
     let mut query: QueryBuilder<sqlx::Sqlite> = QueryBuilder::new("SELECT * FROM exceptions WHERE TRUE");
     if let Some(state) = filter.state {
         query.push(" AND state = ").push_bind(state.as_str());
@@ -38,7 +59,7 @@ pub(super) async fn list(
     rows.into_iter().map(ExceptionRow::read).collect()
 }
 
-pub(super) async fn show(database: &Sqlite, id: Uuid) -> StoreResult<Option<Exception>> {
+async fn show(database: &Sqlite, id: Uuid) -> StoreResult<Option<Exception>> {
     let row: Option<ExceptionRow> = sqlx::query_as("SELECT * FROM exceptions WHERE id = ?1")
         .bind(id)
         .fetch_optional(&database.reader)
@@ -46,7 +67,7 @@ pub(super) async fn show(database: &Sqlite, id: Uuid) -> StoreResult<Option<Exce
     row.map(ExceptionRow::read).transpose()
 }
 
-pub(super) async fn note(database: &Sqlite, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
+async fn note(database: &Sqlite, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
     for incident in incidents {
@@ -57,7 +78,7 @@ pub(super) async fn note(database: &Sqlite, incidents: &[Incident], now: DateTim
     Ok(())
 }
 
-pub(super) async fn resolve(
+async fn resolve(
     database: &Sqlite,
     id: Uuid,
     decision: &Resolve,

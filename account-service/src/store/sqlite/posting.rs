@@ -11,7 +11,7 @@ use super::{AccountRow, CreditRow, RequestRow, exceptions, hex, hex_list};
 use crate::domain::{
     Arrival, Books, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict,
 };
-use crate::store::Named;
+use crate::store::{ANSWERED, Named, POSTED};
 
 /// One statement per table.
 pub(super) async fn post(
@@ -64,7 +64,7 @@ pub(super) async fn write(
         insert_credits(connection, &changes.credits).await?;
     }
     if !changes.requests.is_empty() {
-        update_requests(connection, &changes.requests, now).await?;
+        update_requests(connection, &changes.requests, &POSTED, now).await?;
     }
     if !changes.exceptions.is_empty() {
         exceptions::write(connection, &changes.exceptions).await?;
@@ -97,20 +97,25 @@ async fn insert_credits(connection: &mut SqliteConnection, credits: &[Credit]) -
     Ok(())
 }
 
+/// With a status of `settling` there is nothing left to ask.
 async fn update_requests(
     connection: &mut SqliteConnection,
     learnt: &[(Uuid, RequestState)],
+    settling: &[&str],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let row =
         |(order, state): &(Uuid, RequestState)| json!([hex(*order), state.tx_no().map(hex), state.as_str()]);
     let rows: Vec<_> = learnt.iter().map(row).collect();
     sqlx::query(
-        "UPDATE requests SET tx_no = unhex(learnt.value ->> 1), status = learnt.value ->> 2, updated_at = ?2
+        "UPDATE requests SET tx_no = unhex(learnt.value ->> 1), status = learnt.value ->> 2, updated_at = ?2,
+                ask_at = iif(learnt.value ->> 2 IN (SELECT value FROM json_each(?3)), NULL, ask_at),
+                ask_token = iif(learnt.value ->> 2 IN (SELECT value FROM json_each(?3)), NULL, ask_token)
          FROM json_each(?1) AS learnt WHERE merchant_order_no = unhex(learnt.value ->> 0)",
     )
     .bind(json!(rows).to_string())
     .bind(now.timestamp_micros())
+    .bind(json!(settling).to_string())
     .execute(connection)
     .await?;
     Ok(())
@@ -130,7 +135,7 @@ pub(super) async fn note_answer(
         .await?;
     let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
     match request.learn(answer) {
-        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], now).await?,
+        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], &ANSWERED, now).await?,
         Err(contradiction) => return Ok(Err(contradiction)),
     }
     transaction.commit().await?;

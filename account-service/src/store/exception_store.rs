@@ -1,14 +1,41 @@
-//! Exceptions as both backends read them.
+//! Where exceptions are kept.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
+use runtime::http::Page;
 use serde_json::{Value, json};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::rows::{StoredTime, corrupt, counted};
-use crate::domain::{Exception, ExceptionKind, ExceptionState, Outcome, Resolution, StateName};
+use crate::domain::{
+    CantResolve, Exception, ExceptionFilter, ExceptionKind, ExceptionState, Incident, Outcome, Resolution,
+    Resolve, StateName,
+};
 use crate::wire::read_recharge;
+
+/// Where what does not fit is kept.
+#[async_trait]
+pub trait ExceptionStore: Send + Sync + 'static {
+    /// Exceptions, newest first; the page's cursor is an exception's id.
+    async fn exceptions(&self, filter: ExceptionFilter, page: Page) -> StoreResult<Vec<Exception>>;
+
+    /// The exception with this id.
+    async fn exception(&self, id: Uuid) -> StoreResult<Option<Exception>>;
+
+    /// Keeps what does not fit, beside what the books hold about it.
+    async fn note(&self, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()>;
+
+    /// Carries out a decision about an exception in one transaction, credit and all; `None` when there
+    /// is no such exception. Of several decisions one is carried out.
+    async fn resolve(
+        &self,
+        id: Uuid,
+        decision: &Resolve,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<Result<Exception, CantResolve>>>;
+}
 
 /// An exception; `T` is how the backend keeps a time.
 #[derive(FromRow)]

@@ -1,0 +1,16 @@
+//! What is left open.
+
+use chrono::{DateTime, Utc};
+
+use super::exception::ExceptionKind;
+
+/// What waits for a person or for pay-service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Open exceptions, by kind; kinds without any are left out.
+    pub open_exceptions: Vec<(ExceptionKind, u64)>,
+    /// Requests that pay-service will be asked about.
+    pub waiting_requests: u64,
+    /// When the oldest of them was made.
+    pub oldest_request: Option<DateTime<Utc>>,
+}
