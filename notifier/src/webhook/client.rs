@@ -33,6 +33,8 @@ const MAX_IDLE: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest head of an answer, and what one connection reads ahead at the most, in bytes.
 const MAX_READ_AHEAD: usize = 64 * 1024;
+/// The most pieces that a body is taken in: a chunk of one byte costs as much work as a large one.
+const MAX_PIECES: usize = 4096;
 
 /// Makes one attempt.
 #[async_trait]
@@ -134,11 +136,11 @@ impl Answer {
     }
 }
 
-/// Reads the answer's body until its end, [`MAX_BODY_BYTES`] or the deadline. What is left unread
-/// closes the connection.
+/// Reads the answer's body until its end, [`MAX_BODY_BYTES`], [`MAX_PIECES`] or the deadline. What
+/// is left unread closes the connection.
 async fn read(mut body: Incoming, deadline: Instant) -> Body {
     let mut read = Vec::new();
-    loop {
+    for _ in 0..MAX_PIECES {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(None) => return Body::Whole(read),
             Ok(Some(Ok(frame))) => frame,
@@ -158,4 +160,5 @@ async fn read(mut body: Incoming, deadline: Instant) -> Body {
             return Body::Cut(read);
         }
     }
+    Body::Cut(read)
 }

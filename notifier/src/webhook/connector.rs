@@ -21,6 +21,7 @@ use tower::Service;
 use url::Host;
 
 use super::address_policy::{Transport, contains};
+use super::bounded::Bounded;
 use super::dial::tcp;
 use super::egress::Egress;
 use super::failure::{AnyError, ConnectError};
@@ -54,7 +55,7 @@ impl Connector {
         let found = self.addresses(&target.host).await.map_err(ConnectError::Unresolved)?;
         let mut permitted = self.egress.policy.permitted(found, target.transport)?;
         permitted.truncate(MAX_ADDRESSES);
-        let socket = self.reach(permitted, target.port, progress).await?;
+        let socket = Box::new(Bounded::new(self.reach(permitted, target.port, progress).await?));
         let socket = match target.transport {
             Transport::Plain => socket,
             Transport::Tls => {

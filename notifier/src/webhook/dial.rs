@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -14,12 +15,15 @@ use tower::Service;
 
 use super::failure::AnyError;
 
+const MARGIN: Duration = Duration::from_millis(50);
+
 /// A connection to the first of `targets` that answers, IPv4 and IPv6 at once where there are both
 /// (RFC 8305); none may take more than its share of the time.
 pub async fn tcp(targets: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, AnyError> {
     let mut connector = HttpConnector::new_with_resolver(Judged(targets));
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now())));
+    // A little more, so that it is the caller who tells that the time is up.
+    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now()) + MARGIN));
     // The connector asks for the addresses of this name and gets the judged ones.
     let stream = connector.call(Uri::from_static("http://judged")).await?;
     Ok(stream.into_inner())

@@ -13,7 +13,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub enum Body {
     /// All of it.
     Whole(Vec<u8>),
-    /// The first [`MAX_BODY_BYTES`]; there was more.
+    /// The first [`MAX_BODY_BYTES`], or less of one in very many pieces; there was more.
     Cut(Vec<u8>),
     /// What came before it broke off or the time was up, and why.
     Broken(Vec<u8>, FailureClass, String),
@@ -53,7 +53,11 @@ fn acknowledges(body: &Body, rule: &AckRule) -> Result<(), &'static str> {
     let whole = match (rule, body) {
         (AckRule::Status, _) => return Ok(()),
         (_, Body::Whole(bytes)) => bytes,
-        _ => return Err("the answer is longer than 64 KiB, so it is no acknowledgement"),
+        _ => {
+            return Err(
+                "the answer is longer than 64 KiB or in too many pieces, so it is no acknowledgement",
+            );
+        }
     };
     match rule {
         AckRule::Status => Ok(()),

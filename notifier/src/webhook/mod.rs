@@ -1,6 +1,7 @@
 //! One webhook: who may be reached, how it is sent, and what the answer means.
 
 pub mod address_policy;
+mod bounded;
 mod client;
 mod connector;
 mod dial;

@@ -6,6 +6,7 @@ pub mod memory;
 pub mod name_server;
 pub mod names;
 pub mod proxy;
+pub mod raw;
 pub mod receiver;
 pub mod rig;
 

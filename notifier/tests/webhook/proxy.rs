@@ -1,22 +1,20 @@
 //! Webhooks by way of the egress proxy.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::certificates::Authority;
+use crate::support::names::Names;
+use crate::support::proxy::{Conduct, Proxy};
+use crate::support::receiver::{Receiver, answer};
+use crate::support::{client_with, egress, endpoint, message};
 use futures_util::future::join_all;
 use notifier::domain::{Exchange, FailureClass, Outcome};
 use notifier::webhook::{AddressPolicy, Egress, SendWebhook, WebhookClient};
 use runtime::testing::ManualClock;
 use runtime::testing::log::Log;
 use rustls::RootCertStore;
-use support::certificates::Authority;
-use support::names::Names;
-use support::proxy::{Conduct, Proxy};
-use support::receiver::{Receiver, answer};
-use support::{client_with, egress, endpoint, message};
 use tokio::net::TcpListener;
 
 /// Names of receivers and of a proxy.

@@ -1,15 +1,13 @@
 //! Looking names up at a real name server.
 
-mod support;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::name_server::{NameServer, Reply};
 use futures_util::future::join_all;
 use hickory_resolver::proto::op::ResponseCode;
 use notifier::webhook::Lookup;
-use support::name_server::{NameServer, Reply};
 use tokio::time::{Instant, timeout};
 
 const LONG: Duration = Duration::from_secs(20);

@@ -1,17 +1,15 @@
 //! Where webhooks go and where they don't, decided at the address that is connected to.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::support::names::Names;
+use crate::support::receiver::{Act, Receiver, answer};
+use crate::support::{client_with, egress, endpoint, message};
 use futures_util::future::join_all;
 use notifier::domain::{Exchange, FailureClass, Outcome};
 use notifier::webhook::{SendWebhook, SystemLookup, WebhookClient};
 use runtime::testing::ManualClock;
-use support::names::Names;
-use support::receiver::{Act, Receiver, answer};
-use support::{client_with, egress, endpoint, message};
 
 /// Ways to write "this machine", and what each is refused as.
 const LOOPBACK: [(&str, &str); 36] = [
