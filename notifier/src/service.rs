@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::api;
+use crate::domain::Retention;
 use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub egress: Egress,
     /// How many attempts may be under way at once.
     pub max_in_flight: u32,
+    /// How long the log is kept.
+    pub retention: Retention,
     /// Where spans go.
     pub spans: Spans,
 }
@@ -69,7 +72,7 @@ impl Service {
     /// Puts `parts` together; what runs ends with `shutdown`. Must be called inside of a tokio
     /// runtime.
     pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let Parts { keyring, store, broker, sources, egress, max_in_flight, spans } = parts;
+        let Parts { keyring, store, broker, sources, egress, max_in_flight, retention, spans } = parts;
         let lookup = Arc::new(SystemLookup::default());
         let sender = Arc::new(WebhookClient::new(egress, lookup, sources.clock.clone()));
         let metrics = Registry::new();
@@ -93,14 +96,15 @@ impl Service {
         let reseal = ResealSecrets::new(store.clone());
         let tools = Tools { store, sources, schedule, replays, upkeep, sender };
         let (endpoints, openapi) = api::endpoints(tools.clone());
+        let upkeep = Upkeep::new(tools.clone(), retention, &metrics).context("the upkeep's metrics")?;
         Ok(Self {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
             intake,
             engine,
-            replays: RunReplays(tools.clone()),
+            replays: RunReplays(tools),
             reseal,
             replays_wake,
-            upkeep: Upkeep(tools),
+            upkeep,
             upkeep_wake,
         })
     }

@@ -8,6 +8,8 @@ use runtime::SecretKeys;
 use runtime::database::DatabaseUrl;
 use runtime::settings::{Action, CommonSettings, ListenSettings};
 
+use crate::domain::Retention;
+
 pub use targets::{Networks, TargetSettings};
 
 /// Tells subscribers by signed webhook what happened, and keeps ringing until they answer.
@@ -40,6 +42,9 @@ pub struct Settings {
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "NUMBER", default_value = "256")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
+    /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
+    #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
+    pub retention: Retention,
     /// The settings that every service has.
     #[command(flatten)]
     pub common: CommonSettings,
@@ -67,6 +72,7 @@ mod tests {
         assert_eq!(settings.database_max_connections, plain.database_max_connections);
         assert_eq!(settings.max_in_flight, plain.max_in_flight);
         assert_eq!(settings.targets, plain.targets);
+        assert_eq!(settings.retention, plain.retention);
         assert_eq!(settings.common.grace_period, plain.common.grace_period);
     }
 
@@ -81,6 +87,7 @@ mod tests {
             ("--egress-proxy-bypass", "localhost"),
             ("--max-in-flight", "0"),
             ("--database-max-connections", "many"),
+            ("--retention", "12h"),
             ("--secret-keys", "2026a:hush"),
         ] {
             let error = load(&[&urls[..], &[flag, value]].concat()).expect_err(flag);

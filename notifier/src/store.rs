@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use messaging::EventKey;
 use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
@@ -33,7 +34,7 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::{Refused, StateName};
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Delivery, Directory, Endpoint, NewEvent, Notification, NotificationId, Replay,
+    Attempt, Audit, Day, Delivery, Directory, Endpoint, NewEvent, Notification, NotificationId, Replay,
     Subscription, SubscriptionAudit, SubscriptionId,
 };
 
@@ -65,6 +66,9 @@ pub struct Ingested {
     pub deliveries: Vec<Delivery>,
     /// Those of them that are due and wait to be claimed.
     pub waiting: usize,
+    /// Events that can't be told from repeats, since what was as old as they are has been removed.
+    /// Nothing was kept of them.
+    pub expired: Vec<EventKey>,
 }
 
 /// How much work for one subscription a claim asks for.
@@ -286,12 +290,45 @@ pub trait ReplayStore: Send + Sync + 'static {
     ) -> StoreResult<ReplayStep>;
 }
 
-/// What is done in the background to keep the tables in order, in small batches.
+/// What was removed because it was older than the retention.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Days that were dropped whole.
+    pub days: u64,
+    /// Days that are older and stay, since something of them still waits or came in late.
+    pub kept_days: u64,
+    /// Events that were removed row by row.
+    pub events: u64,
+    /// Notifications that were, with their attempts.
+    pub notifications: u64,
+    /// Audits whose notifications are gone.
+    pub audits: u64,
+    /// Finished replays.
+    pub replays: u64,
+}
+
+impl Removed {
+    /// Whether rows were removed, so that there may be more.
+    pub fn any_rows(&self) -> bool {
+        self.events + self.notifications + self.audits + self.replays > 0
+    }
+}
+
+/// What is done in the background to keep the tables in order, in small steps.
 #[async_trait]
 pub trait UpkeepStore: Send + Sync + 'static {
     /// Moves at most `limit` notifications that were cancelled with their subscriptions out of what
     /// is looked through for due work. They are shown as cancelled before and after. How many.
     async fn move_cancelled(&self, limit: u32) -> StoreResult<u64>;
+
+    /// Makes room for what is of `days`, where days have rooms of their own. How many it made.
+    async fn prepare(&self, days: &[Day]) -> StoreResult<u64>;
+
+    /// Drops every day that is wholly older than `before`, except those of which something waits or
+    /// came in since: these stay whole. Where days have no rooms of their own, and for what is in
+    /// none, at most `limit` rows of each kind are removed instead. Before anything of a day is, the
+    /// floor rises above it, below which [`DeliveryStore::ingest`] takes no unknown event.
+    async fn remove(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<Removed>;
 }
 
 /// Everything a notifier keeps.
@@ -316,15 +353,19 @@ pub async fn open(
     url: &DatabaseUrl,
     max_connections: u32,
     vault: Arc<Vault>,
+    now: DateTime<Utc>,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    match url {
+    let store: Arc<dyn Store> = match url {
         DatabaseUrl::Postgres(url) => {
             let pool = open_postgres(url, "notifier", max_connections)?;
-            Ok(Arc::new(postgres::PostgresStore::migrate(pool).await?.with_vault(vault)))
+            Arc::new(postgres::PostgresStore::migrate(pool).await?.with_vault(vault))
         }
         DatabaseUrl::Sqlite(file) => {
             let database = open_sqlite(file).await?;
-            Ok(Arc::new(sqlite::SqliteStore::migrate(database).await?.with_vault(vault)))
+            Arc::new(sqlite::SqliteStore::migrate(database).await?.with_vault(vault))
         }
-    }
+    };
+    let today = Day::of(now);
+    store.prepare(&[today, today.plus(1)]).await?;
+    Ok(store)
 }

@@ -27,7 +27,7 @@ async fn quick_sqlite() -> Sqlite {
 async fn emptying(database: &Sqlite) -> String {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
-         AND name NOT IN ('_sqlx_migrations', 'subscriptions_version')",
+         AND name NOT IN ('_sqlx_migrations', 'subscriptions_version', 'retention')",
     )
     .fetch_all(&database.writer)
     .await

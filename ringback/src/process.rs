@@ -139,7 +139,7 @@ impl Ground<'_> {
         let database = self.database("notifier.db");
         let entropy = self.sources.entropy.clone();
         let vault = notifier::secrets::vault(&settings.secret_keys, &database, entropy)?;
-        let store = notifier::store::open(&database, 1, vault).await?;
+        let store = notifier::store::open(&database, 1, vault, self.sources.clock.now()).await?;
         notifier::secrets::require_keys(&*store).await?;
         Ok(notifier::Parts {
             keyring: keyring(keys),
@@ -148,6 +148,7 @@ impl Ground<'_> {
             sources: self.sources.clone(),
             egress: settings.targets.egress(),
             max_in_flight: settings.max_in_flight,
+            retention: settings.retention,
             spans: self.spans("notifier")?,
         })
     }

@@ -52,6 +52,9 @@ pub struct Settings {
     /// How many webhooks may be in flight at once
     #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
+    /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
+    #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
+    pub retention: notifier::domain::Retention,
     /// Keys, grace period, log format
     #[command(flatten)]
     pub common: CommonSettings,

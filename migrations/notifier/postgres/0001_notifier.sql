@@ -49,6 +49,11 @@ CREATE TABLE subscriptions_version (
 );
 INSERT INTO subscriptions_version (version) VALUES (1);
 
+-- What only grows (events, notifications, attempts) lies in partitions by day, each of which is
+-- dropped whole one day. The day is that of the time which keys and ids begin with: a notification
+-- and its attempts are of the day of its event. Days are made ahead by the program; what belongs to
+-- none that is there lies in the default partitions.
+
 -- Written once and never changed.
 CREATE TABLE events (
     key uuid PRIMARY KEY,
@@ -62,7 +67,8 @@ CREATE TABLE events (
     -- The webhook's body, byte for byte.
     body text NOT NULL,
     received_at timestamptz NOT NULL
-);
+) PARTITION BY RANGE (key);
+CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Other ids are their events' keys.
 CREATE INDEX events_foreign_id ON events (id) WHERE id <> key::text;
 CREATE INDEX events_subject ON events (subject) WHERE subject IS NOT NULL;
@@ -113,7 +119,8 @@ CREATE TABLE notifications (
     failure_class text,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
-);
+) PARTITION BY RANGE (id);
+CREATE TABLE notifications_default PARTITION OF notifications DEFAULT;
 CREATE INDEX notifications_subscription ON notifications (subscription_id, state, id);
 CREATE INDEX notifications_undelivered ON notifications (state, id) WHERE state <> 'delivered';
 
@@ -128,7 +135,8 @@ CREATE TABLE attempts (
     error text,
     response_excerpt text,
     PRIMARY KEY (notification_id, number)
-);
+) PARTITION BY RANGE (notification_id);
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
 CREATE TABLE audits (
     id uuid PRIMARY KEY,
@@ -157,3 +165,21 @@ CREATE TABLE replays (
     finished_at timestamptz
 );
 CREATE INDEX replays_running ON replays (id) WHERE finished_at IS NULL;
+CREATE INDEX replays_finished ON replays (finished_at) WHERE finished_at IS NOT NULL;
+
+-- Of the days of events that came in at another time than the one they begin with: from when to when
+-- they did so. Days are counted from 1970-01-01.
+CREATE TABLE arrivals (
+    day bigint PRIMARY KEY,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL
+);
+
+-- One row.
+CREATE TABLE retention (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    -- Below this key something has been removed: an event that is not there can't be told from one
+    -- that was.
+    floor uuid NOT NULL
+);
+INSERT INTO retention (floor) VALUES ('00000000-0000-0000-0000-000000000000');

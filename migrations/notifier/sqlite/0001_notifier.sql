@@ -148,3 +148,21 @@ CREATE TABLE replays (
     finished_at INTEGER
 ) STRICT;
 CREATE INDEX replays_running ON replays (id) WHERE finished_at IS NULL;
+CREATE INDEX replays_finished ON replays (finished_at) WHERE finished_at IS NOT NULL;
+
+-- Of the days of events that came in at another time than the one they begin with: from when to when
+-- they did so. Days are counted from 1970-01-01.
+CREATE TABLE arrivals (
+    day INTEGER PRIMARY KEY,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+) STRICT;
+
+-- One row.
+CREATE TABLE retention (
+    only_row INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_row = 1),
+    -- Below this key something has been removed: an event that is not there can't be told from one
+    -- that was.
+    floor BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO retention (floor) VALUES (zeroblob(16));

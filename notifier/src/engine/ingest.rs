@@ -1,10 +1,11 @@
 //! Events in: kept, matched, and what there is room for sent at once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict};
+use messaging::{Event, EventKey};
 use runtime::Sources;
 use runtime::background::RoundError;
 use runtime::database::bounded;
@@ -16,6 +17,9 @@ use super::admission::Admission;
 use super::courier::Courier;
 use super::slots::Slots;
 
+/// Why an event is not taken of which nobody can tell whether it was told before.
+const EXPIRED: &str =
+    "the event is older than the log that is kept, so it can't be told from one that was delivered";
 /// How many notifications one transaction is meant to make at most.
 const MAX_NOTIFICATIONS: usize = 20_000;
 
@@ -31,17 +35,19 @@ pub struct Ingest {
 
 impl Ingest {
     /// Keeps a batch in as many transactions as its events have subscribers: one that breaks off
-    /// half-way comes again as a whole, and what was kept before is recognised then (law 4).
-    async fn keep_all(&mut self, mut events: &[NewEvent]) -> Result<(), RoundError> {
+    /// half-way comes again as a whole, and what was kept before is recognised then (law 4). Those
+    /// that are too old to be told from repeats.
+    async fn keep_all(&mut self, mut events: &[NewEvent]) -> Result<HashSet<EventKey>, RoundError> {
+        let mut expired = HashSet::new();
         while !events.is_empty() {
             let (these, rest) = events.split_at(at_once(self.width).min(events.len()));
-            self.keep(these).await?;
+            expired.extend(self.keep(these).await?);
             events = rest;
         }
-        Ok(())
+        Ok(expired)
     }
 
-    async fn keep(&mut self, events: &[NewEvent]) -> Result<(), RoundError> {
+    async fn keep(&mut self, events: &[NewEvent]) -> Result<Vec<EventKey>, RoundError> {
         // Keeps the engine from ending between the commit and the start of what it handed out.
         let _ending_waits = self.courier.tasks.token();
         let now = self.sources.clock.now();
@@ -52,10 +58,11 @@ impl Ingest {
         // leaves open whether anything was written.
         admission.mark_refused();
         match ingested {
-            Ok(ingested) => {
+            Ok(mut ingested) => {
+                let expired = std::mem::take(&mut ingested.expired);
                 self.width = ingested.notifications.checked_div(ingested.events).or(self.width);
                 self.start(ingested, admission);
-                Ok(())
+                Ok(expired)
             }
             Err(error) => {
                 drop(admission);
@@ -85,15 +92,18 @@ impl Ingest {
 impl HandleEvents for Ingest {
     async fn handle(&mut self, events: Vec<Event>) -> Result<Vec<Verdict>, RoundError> {
         self.courier.metrics.batch(events.len());
-        let verdicts: Vec<Verdict> = events.iter().map(verdict).collect();
-        let kept: Vec<NewEvent> = events
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, verdict)| **verdict == Verdict::Done)
-            .map(|(event, _)| event.into())
-            .collect();
+        let mut verdicts: Vec<Verdict> = events.iter().map(verdict).collect();
+        let sound = || (0..events.len()).filter(|index| verdicts[*index] == Verdict::Done);
+        let (places, kept): (Vec<usize>, Vec<NewEvent>) =
+            sound().map(|index| (index, NewEvent::from(&events[index]))).unzip();
         if !kept.is_empty() {
-            self.keep_all(&kept).await?;
+            let expired = self.keep_all(&kept).await?;
+            self.courier.metrics.expired.inc_by(expired.len() as u64);
+            for (place, event) in places.into_iter().zip(&kept) {
+                if expired.contains(&event.key) {
+                    verdicts[place] = Verdict::DeadLetter(EXPIRED.into());
+                }
+            }
         }
         Ok(verdicts)
     }

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub leases_lost: IntCounter,
     /// Events that were not known before.
     pub events: IntCounter,
+    /// Events that were too old to be told from repeats.
+    pub expired: IntCounter,
     /// Notifications made of them.
     pub notifications: IntCounter,
     attempts: IntCounterVec,
@@ -72,6 +74,10 @@ impl Metrics {
                 "Attempts whose result did not count since their lease was over or taken over",
             )?,
             events: IntCounter::new("ringback_events_total", "Events that were not known before")?,
+            expired: IntCounter::new(
+                "ringback_events_expired_total",
+                "Events older than the log, which went to the dead letters",
+            )?,
             notifications: IntCounter::new("ringback_notifications_total", "Notifications made")?,
             attempts: IntCounterVec::new(attempts, &["outcome", "failure_class"])?,
             verdicts: IntCounterVec::new(verdicts, &["verdict"])?,
@@ -89,12 +95,13 @@ impl Metrics {
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 10] {
+    fn collectors(&self) -> [Box<dyn Collector>; 11] {
         [
             Box::new(self.in_flight.clone()),
             Box::new(self.max_in_flight.clone()),
             Box::new(self.leases_lost.clone()),
             Box::new(self.events.clone()),
+            Box::new(self.expired.clone()),
             Box::new(self.notifications.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.verdicts.clone()),

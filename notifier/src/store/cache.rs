@@ -21,6 +21,11 @@ impl DirectoryCache {
         cached.as_ref().filter(|(known, _)| *known == version).map(|(_, directory)| directory.clone())
     }
 
+    /// The newest directory that was read, and its version.
+    pub(super) fn newest(&self) -> Option<(i64, Arc<Directory>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Remembers a directory read at `version` or later. An older one never replaces a newer.
     pub(super) fn keep(&self, version: i64, directory: &Arc<Directory>) {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);

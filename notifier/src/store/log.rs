@@ -1,8 +1,13 @@
 //! What both stores decide alike about the notification log.
 
+use messaging::EventKey;
+use runtime::http::Page;
+use uuid::Uuid;
+
 use super::NotificationFilter;
-use crate::domain::Notification;
 use crate::domain::notification::{Refused, StateName};
+use crate::domain::span::{self, Arrivals};
+use crate::domain::{Notification, Span};
 
 /// A notification goes out again unless its subscription is gone or its state refuses.
 pub(super) fn may_resend(notification: &Notification, deleted: bool) -> Result<(), Refused> {
@@ -56,15 +61,45 @@ pub(super) enum Lead {
 impl Lead {
     /// The lead into `table` that passes by the fewest notifications which are not asked for.
     pub(super) fn into(table: Table, filter: &NotificationFilter) -> Self {
-        let by_subscription = filter.subscription.is_some() || filter.owner.is_some();
         match table {
             _ if filter.event_id.is_some() || filter.subject.is_some() => Self::Events,
-            _ if by_subscription => Self::Subscriptions,
+            _ if of_some_subscriptions(filter) => Self::Subscriptions,
+            _ if goes_by_type(filter) => Self::Events,
             // What waits is shown in one state or another by its subscription.
             Table::Waiting if filter.state.is_some() => Self::Subscriptions,
             Table::Waiting | Table::Finished => Self::Order,
         }
     }
+}
+
+fn of_some_subscriptions(filter: &NotificationFilter) -> bool {
+    filter.subscription.is_some() || filter.owner.is_some()
+}
+
+/// Whether a list is made by going through the events of a type, a number of them at a time: most
+/// have a notification to show then.
+pub(super) fn goes_by_type(filter: &NotificationFilter) -> bool {
+    let others = filter.event_id.is_some() || filter.subject.is_some() || of_some_subscriptions(filter);
+    filter.event_type.is_some() && !others && matches!(filter.state, None | Some(StateName::Delivered))
+}
+
+/// The end of `span` that begins with the millisecond of the event `key`; the whole without one.
+pub(super) fn newest_of(span: Span, key: Option<Uuid>) -> Span {
+    let end = key.and_then(|key| span.and(Span { from: Span::around(key).from, to: span.to }));
+    end.unwrap_or(span)
+}
+
+/// How many events of a type are looked at first; four times as many each time that is too few.
+pub(super) const FIRST_LOOK: i64 = 200;
+
+/// Where to look for what `filter` asks for, newest first, below the id that the page before ended
+/// with.
+pub(super) fn spans(filter: &NotificationFilter, page: Page, arrivals: &[Arrivals]) -> Vec<Span> {
+    let own_id = filter.event_id.as_deref().and_then(EventKey::of_id);
+    let about = own_id.map_or(Span::ALL, |key| Span::around(key.0));
+    let spans = span::came_in(filter.created_from, filter.created_to, arrivals).into_iter();
+    let spans = spans.filter_map(|span| span.and(about));
+    spans.filter_map(|span| page.after.map_or(Some(span), |after| span.below(after))).collect()
 }
 
 /// The final states that a list of `state` shows; each is a range of one index.

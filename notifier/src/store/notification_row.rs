@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::notification::StoredState;
-use crate::domain::{Notification, NotificationId, SubscriptionId};
+use crate::domain::span::Arrivals;
+use crate::domain::{Day, Notification, NotificationId, SubscriptionId};
 
 /// What stands for the state of all that is not final; the shown states are told apart when read.
 const WAITING: &str = "waiting";
@@ -94,5 +95,20 @@ impl<Time: StoredTime> NotificationRow<Time> {
             created_at: self.created_at.time()?,
             updated_at,
         })
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ArrivalsRow<Time> {
+    day: i64,
+    first_at: Time,
+    last_at: Time,
+}
+
+impl<Time: StoredTime> ArrivalsRow<Time> {
+    pub(super) fn arrivals(self) -> StoreResult<Arrivals> {
+        let times = self.first_at.time().zip(self.last_at.time());
+        let (first_at, last_at) = readable(times, "arrivals of day", self.day)?;
+        Ok(Arrivals { day: Day::from_number(self.day), first_at, last_at })
     }
 }

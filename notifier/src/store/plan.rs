@@ -1,13 +1,14 @@
 //! Which notifications a batch of fresh events makes, decided before anything is written.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Admission, Ingested};
-use crate::domain::{Delivery, Directory, Endpoint, Lease, NewEvent, NotificationId};
+use crate::domain::day::is_prompt;
+use crate::domain::{Day, Delivery, Directory, Endpoint, Lease, NewEvent, NotificationId};
 
 /// A notification about to be written.
 pub(super) struct Planned<'a> {
@@ -48,17 +49,17 @@ pub(super) fn in_order(events: &[NewEvent]) -> Vec<&NewEvent> {
     ordered
 }
 
-/// One notification per fresh event and subscription that is to hear of it; those of active
+/// One notification per event and subscription that is to hear of it; those of active
 /// subscriptions that `admission` has room for under the lease `token`.
 pub(super) fn plan<'a>(
-    fresh: impl IntoIterator<Item = &'a NewEvent>,
+    events: &[&'a NewEvent],
     directory: &Directory,
     admission: &mut dyn Admission,
     token: Uuid,
     now: DateTime<Utc>,
 ) -> Vec<Planned<'a>> {
     let mut planned = Vec::new();
-    for event in fresh {
+    for &event in events {
         for entry in directory.matching(event) {
             let endpoint = entry.endpoint.clone();
             let admitted = entry.active && admission.admit(&endpoint);
@@ -74,12 +75,35 @@ pub(super) fn plan<'a>(
     planned
 }
 
-/// What a batch caused that made `planned` of `events` fresh events.
-pub(super) fn ingested(events: usize, planned: &[Planned<'_>]) -> Ingested {
+/// What a batch of `events` caused of which those in `fresh` were kept, and none below `floor`;
+/// `known` are those of the others that came in at an odd time and were known.
+pub(super) fn ingested(
+    events: &[&NewEvent],
+    planned: &[Planned<'_>],
+    fresh: &HashSet<Uuid>,
+    floor: Uuid,
+    known: &HashSet<Uuid>,
+) -> Ingested {
+    let made = || planned.iter().filter(|one| fresh.contains(&one.event.key.0));
+    let keys = events.iter().map(|event| event.key);
     Ingested {
-        events,
-        notifications: planned.len(),
-        deliveries: planned.iter().filter_map(Planned::delivery).collect(),
-        waiting: planned.iter().filter(|one| one.waits()).count(),
+        events: fresh.len(),
+        notifications: made().count(),
+        deliveries: made().filter_map(Planned::delivery).collect(),
+        waiting: made().filter(|one| one.waits()).count(),
+        expired: keys.filter(|key| key.0 < floor && !known.contains(&key.0)).collect(),
     }
+}
+
+/// How far ahead it is written down that events of a day come in late.
+pub(super) const ARRIVALS_AHEAD: TimeDelta = TimeDelta::minutes(1);
+
+/// The keys of the events that come in at another time than their own.
+pub(super) fn odd(events: &[&NewEvent], now: DateTime<Utc>) -> Vec<Uuid> {
+    events.iter().map(|event| event.key.0).filter(|key| !is_prompt(*key, now)).collect()
+}
+
+/// The days of these keys, each once and in order.
+pub(super) fn days(keys: impl Iterator<Item = Uuid>) -> BTreeSet<Day> {
+    keys.map(Day::of_id).collect()
 }

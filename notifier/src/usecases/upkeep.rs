@@ -1,19 +1,78 @@
-//! Keeping the tables in order, in the background.
+//! Keeping the tables in order, in the background: rooms for the days to come, and an end to what is
+//! older than the retention. Any number of processes may do it.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::database::StoreResult;
 
 use super::Tools;
+use crate::domain::{Day, Retention};
+use crate::store::Removed;
 
-/// How many notifications one step moves.
-const STEP: u32 = 500;
-/// The safety net: what another process left behind.
+/// The safety net: what another process was asked for, or left behind.
 pub const POLL: Duration = Duration::from_mins(1);
+/// How many rows of a kind one step moves or removes.
+const STEP: u32 = 500;
+/// How often the days are looked after.
+const EVERY: TimeDelta = TimeDelta::hours(1);
+/// From yesterday, for what comes in late, to so many days ahead, for when this fails.
+const DAYS: std::ops::RangeInclusive<i64> = -1..=3;
 
 /// The worker that does it, one step a round.
-pub struct Upkeep(pub Tools);
+pub struct Upkeep {
+    tools: Tools,
+    retention: Retention,
+    metrics: Metrics,
+    /// When the days are to be looked after again.
+    next: DateTime<Utc>,
+}
+
+impl Upkeep {
+    /// Removes what is older than `retention`; `registry` shows what was.
+    pub fn new(tools: Tools, retention: Retention, registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Metrics::register(registry)?;
+        Ok(Self { tools, retention, metrics, next: DateTime::UNIX_EPOCH })
+    }
+
+    /// Whether there may be more to do. What one of the two came upon does not keep the other from
+    /// being done.
+    async fn look_after_days(&self, now: DateTime<Utc>) -> StoreResult<bool> {
+        let prepared = self.prepare(now).await;
+        let removed = self.remove(now).await;
+        for _ in [prepared.is_err(), removed.is_err()].into_iter().filter(|failed| *failed) {
+            self.metrics.failures.inc();
+        }
+        prepared?;
+        removed
+    }
+
+    async fn prepare(&self, now: DateTime<Utc>) -> StoreResult<()> {
+        let days: Vec<Day> = DAYS.map(|days| Day::of(now).plus(days)).collect();
+        let made = self.tools.store.prepare(&days).await?;
+        if made > 0 {
+            tracing::info!(days = made, "days.prepared");
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, now: DateTime<Utc>) -> StoreResult<bool> {
+        let removed = self.tools.store.remove(self.retention.end(now), STEP).await?;
+        self.metrics.removed(&removed);
+        if removed.days > 0 {
+            tracing::info!(days = removed.days, kept_days = removed.kept_days, "days.dropped");
+        }
+        if removed.any_rows() {
+            let Removed { events, notifications, audits, replays, .. } = removed;
+            tracing::info!(events, notifications, audits, replays, "rows.removed");
+        }
+        Ok(removed.any_rows())
+    }
+}
 
 #[async_trait]
 impl Worker for Upkeep {
@@ -22,7 +81,66 @@ impl Worker for Upkeep {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        let moved = self.0.store.move_cancelled(STEP).await?;
-        Ok(if moved > 0 { Progress::More } else { Progress::Idle })
+        if self.tools.store.move_cancelled(STEP).await? > 0 {
+            return Ok(Progress::More);
+        }
+        let now = self.tools.sources.clock.now();
+        if now < self.next {
+            return Ok(Progress::Idle);
+        }
+        if self.look_after_days(now).await? {
+            return Ok(Progress::More);
+        }
+        self.next = now + EVERY;
+        Ok(Progress::Idle)
+    }
+}
+
+struct Metrics {
+    rows: IntCounterVec,
+    days: IntCounter,
+    kept_days: IntGauge,
+    failures: IntCounter,
+}
+
+impl Metrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let rows = Opts::new("ringback_retention_rows_removed_total", "Rows removed one by one, by what of");
+        let metrics = Self {
+            rows: IntCounterVec::new(rows, &["kind"])?,
+            days: IntCounter::new("ringback_retention_days_dropped_total", "Days dropped whole")?,
+            kept_days: IntGauge::new(
+                "ringback_retention_days_kept",
+                "Days older than the retention that stay since something of them waits or came in late",
+            )?,
+            failures: IntCounter::new(
+                "ringback_upkeep_failures_total",
+                "Times that days could not be made or removed",
+            )?,
+        };
+        let collectors: [Box<dyn Collector>; 4] = [
+            Box::new(metrics.rows.clone()),
+            Box::new(metrics.days.clone()),
+            Box::new(metrics.kept_days.clone()),
+            Box::new(metrics.failures.clone()),
+        ];
+        for collector in collectors {
+            registry.register(collector)?;
+        }
+        metrics.removed(&Removed::default());
+        Ok(metrics)
+    }
+
+    fn removed(&self, removed: &Removed) {
+        self.days.inc_by(removed.days);
+        self.kept_days.set(i64::try_from(removed.kept_days).unwrap_or(i64::MAX));
+        for (kind, rows) in [
+            ("event", removed.events),
+            ("notification", removed.notifications),
+            ("audit", removed.audits),
+            ("replay", removed.replays),
+        ] {
+            self.rows.with_label_values(&[kind]).inc_by(rows);
+        }
     }
 }

@@ -8,14 +8,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use messaging::broker::{BrokerError, DeadLetters, Queue};
+use messaging::consumer::{HandleEvents, Verdict};
 use messaging::{Broker, Consumer, Event};
-use notifier::domain::{Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, SubscriptionId};
+use notifier::domain::{
+    Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Retention, SubscriptionId,
+};
+use notifier::engine::Ingest;
 use notifier::store::sqlite::SqliteStore;
 use notifier::store::{AdmitNone, Store, Want};
 use notifier::usecases::replay::RunReplays;
+use notifier::usecases::upkeep::Upkeep;
 use notifier::webhook::{AddressPolicy, Egress};
 use notifier::{Parts, Service};
-use runtime::background::Worker;
+use runtime::background::{Progress, Worker};
 use runtime::duration::HumanDuration;
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, manual_sources};
@@ -36,6 +41,8 @@ pub struct Harness {
     sources: Sources,
     router: Router,
     replays: RunReplays,
+    upkeep: Upkeep,
+    ingest: Ingest,
     _folder: tempfile::TempDir,
 }
 
@@ -85,10 +92,12 @@ impl Harness {
             sources: sources.clone(),
             egress: Egress::direct(policy, Arc::new(RootCertStore::empty())),
             max_in_flight: 8,
+            retention: Retention::default(),
             spans: Spans::off(),
         };
-        let Service { router, replays, .. } = Service::new(parts, Shutdown::new()).expect("a service");
-        Self { store, clock, sources, router, replays, _folder: folder }
+        let service = Service::new(parts, Shutdown::new()).expect("a service");
+        let Service { router, replays, upkeep, engine, .. } = service;
+        Self { store, clock, sources, router, replays, upkeep, ingest: engine.ingest(), _folder: folder }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -170,6 +179,20 @@ impl Harness {
             retry_after: None,
         });
         self.store.record(&[result], self.clock.now()).await.expect("a store");
+    }
+
+    pub fn id(&self) -> Uuid {
+        self.sources.ids.next()
+    }
+
+    /// Takes `events` in as from the queue.
+    pub async fn take_in(&mut self, events: Vec<Event>) -> Vec<Verdict> {
+        self.ingest.handle(events).await.expect("a store")
+    }
+
+    /// Rounds of the upkeep until there is nothing to do.
+    pub async fn run_upkeep(&mut self) {
+        while self.upkeep.run_once().await.expect("a store") == Progress::More {}
     }
 
     pub async fn run_replays(&mut self) {

@@ -6,5 +6,6 @@ mod harness;
 mod isolation;
 mod metrics;
 mod notifications;
+mod retention;
 mod signatures;
 mod subscriptions;

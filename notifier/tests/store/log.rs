@@ -137,21 +137,46 @@ pub async fn the_list_pages_without_gap_or_repetition(world: World) {
     world.ingest(&events).await;
     let of_subscription = NotificationFilter { subscription: Some(subscription), ..Default::default() };
     for filter in [NotificationFilter::default(), of_subscription] {
-        let mut walked = Vec::new();
-        let mut after = None;
-        loop {
-            let page = Page { limit: 4, after };
-            let mut found = world.store.notifications(&filter, page, world.now()).await.expect("a store");
-            let more = found.len() > 4;
-            found.truncate(4);
-            walked.extend(found.into_iter().map(|notification| notification.id));
-            if !more {
-                break;
-            }
-            after = walked.last().map(|id| id.0);
-        }
+        let walked = walk(&world, &filter, 4).await;
         assert_eq!(walked, world.list(filter).await);
         assert_eq!(walked.len(), 9);
+    }
+}
+
+/// More of them than are looked at at first.
+pub async fn a_list_of_one_type_goes_through_all_of_its_events(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let mut events = Vec::new();
+    for n in 0..450 {
+        let kind = if n % 3 == 0 { "recharge.failed" } else { "recharge.succeeded" };
+        events.push(world.event_of("shop", kind, &format!("tx-{n}")));
+        world.clock.advance(Duration::from_millis(1));
+    }
+    world.ingest(&events).await;
+    let newest_first = |kind: &str| -> Vec<NotificationId> {
+        let of_kind = events.iter().rev().filter(|event| event.kind == kind);
+        of_kind.map(|event| NotificationId::of(event.key, subscription)).collect()
+    };
+    for kind in ["recharge.failed", "recharge.succeeded"] {
+        let filter = NotificationFilter { event_type: Some(kind.into()), ..Default::default() };
+        assert_eq!(walk(&world, &filter, 100).await, newest_first(kind));
+    }
+}
+
+/// Every page of a list.
+async fn walk(world: &World, filter: &NotificationFilter, limit: u16) -> Vec<NotificationId> {
+    let mut walked = Vec::new();
+    let mut after = None;
+    loop {
+        let page = Page { limit, after };
+        let mut found = world.store.notifications(filter, page, world.now()).await.expect("a store");
+        let more = found.len() > usize::from(limit);
+        found.truncate(usize::from(limit));
+        walked.extend(found.into_iter().map(|notification| notification.id));
+        if !more {
+            return walked;
+        }
+        after = walked.last().map(|id: &NotificationId| id.0);
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod deliveries;
 pub mod log;
+pub mod retention;
 pub mod secrets;
 mod shelf;
 pub mod subscriptions;
@@ -64,6 +65,18 @@ macro_rules! suite {
             a_notification_shows_its_event_and_every_attempt
             another_merchants_notification_is_not_there
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
+            a_list_of_one_type_goes_through_all_of_its_events
+        );
+        store::cases!($world, retention,
+            an_event_from_before_midnight_makes_no_second_notification_after_it
+            a_day_is_kept_for_the_retention_and_not_longer
+            what_waits_is_never_removed_and_its_day_stays_whole
+            a_resent_notification_keeps_its_day_until_it_is_final_again
+            an_unknown_event_from_before_what_was_removed_is_not_taken
+            old_events_are_delivered_on_a_fresh_database_and_kept_from_their_arrival
+            finished_replays_go_after_the_retention_and_running_ones_stay
+            a_replay_of_what_is_gone_resends_what_is_left_of_it
+            a_list_by_arrival_finds_what_came_in_late_or_early
         );
     };
 }

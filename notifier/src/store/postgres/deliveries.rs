@@ -6,13 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
-use crate::store::plan::{self, Planned};
 use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
@@ -25,19 +24,7 @@ impl DeliveryStore for PostgresStore {
         token: Uuid,
         now: DateTime<Utc>,
     ) -> StoreResult<Ingested> {
-        let mut transaction = self.pool.begin().await?;
-        // Shared, so that ingesting processes don't wait for each other, only for changes.
-        let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version FOR SHARE")
-            .fetch_one(&mut *transaction)
-            .await?;
-        let directory = self.directory_at(version, &mut transaction).await?;
-        let ordered = plan::in_order(events);
-        let fresh = insert_events(&mut transaction, &ordered, now).await?;
-        let fresh_events = ordered.into_iter().filter(|event| fresh.contains(&event.key.0));
-        let planned = plan::plan(fresh_events, &directory, admission, token, now);
-        insert_notifications(&mut transaction, &planned, now).await?;
-        transaction.commit().await?;
-        Ok(plan::ingested(fresh.len(), &planned))
+        super::ingest::ingest(self, events, admission, token, now).await
     }
 
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
@@ -86,11 +73,7 @@ impl DeliveryStore for PostgresStore {
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
-        let mut connection = self.pool.acquire().await?;
-        let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version")
-            .fetch_one(&mut *connection)
-            .await?;
-        self.directory_at(version, &mut connection).await
+        Ok(self.read_directory().await?.1)
     }
 
     async fn check(&self) -> StoreResult<()> {
@@ -150,69 +133,4 @@ async fn messages(pool: &PgPool, claimed: &[ClaimedRow]) -> StoreResult<HashMap<
             .fetch_all(pool)
             .await?;
     Ok(rows.into_iter().map(MessageRow::message).collect())
-}
-
-/// The keys of the events that were not known.
-async fn insert_events(
-    connection: &mut PgConnection,
-    events: &[&NewEvent],
-    now: DateTime<Utc>,
-) -> StoreResult<HashSet<Uuid>> {
-    let texts = |of: fn(&NewEvent) -> &str| events.iter().map(|event| of(event).to_owned()).collect();
-    let options = |of: fn(&NewEvent) -> Option<&String>| events.iter().map(|e| of(e).cloned()).collect();
-    let (ids, sources, kinds): (Vec<String>, Vec<String>, Vec<String>) =
-        (texts(|e| &e.id), texts(|e| &e.source), texts(|e| &e.kind));
-    let (subjects, merchants, traceparents): (Vec<Option<String>>, Vec<_>, Vec<_>) = (
-        options(|e| e.subject.as_ref()),
-        options(|e| e.merchant.as_ref()),
-        options(|e| e.traceparent.as_ref()),
-    );
-    let bodies: Vec<String> =
-        events.iter().map(|event| String::from_utf8_lossy(&event.body).into_owned()).collect();
-    let keys: Vec<Uuid> = sqlx::query_scalar(
-        "INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
-         SELECT new.*, $10 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
-             $6::text[], $7::text[], $8::text[], $9::text[]) AS new
-         ON CONFLICT (key) DO NOTHING RETURNING key",
-    )
-    .bind(events.iter().map(|event| event.key.0).collect::<Vec<_>>())
-    .bind(ids)
-    .bind(sources)
-    .bind(kinds)
-    .bind(events.iter().map(|event| event.time).collect::<Vec<_>>())
-    .bind(subjects)
-    .bind(merchants)
-    .bind(traceparents)
-    .bind(bodies)
-    .bind(now)
-    .fetch_all(connection)
-    .await?;
-    Ok(keys.into_iter().collect())
-}
-
-/// Every one is new, since its event is.
-async fn insert_notifications(
-    connection: &mut PgConnection,
-    planned: &[Planned<'_>],
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    if planned.is_empty() {
-        return Ok(());
-    }
-    let leases = || planned.iter().map(|one| one.lease);
-    sqlx::query(
-        "INSERT INTO waiting (id, event_key, subscription_id, lease_token, leased_until, due_at, created_at,
-             updated_at)
-         SELECT new.*, $6, $6, $6
-         FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[]) AS new",
-    )
-    .bind(planned.iter().map(|one| one.id.0).collect::<Vec<_>>())
-    .bind(planned.iter().map(|one| one.event.key.0).collect::<Vec<_>>())
-    .bind(planned.iter().map(|one| one.endpoint.subscription.0).collect::<Vec<_>>())
-    .bind(leases().map(|lease| lease.map(|lease| lease.token())).collect::<Vec<_>>())
-    .bind(leases().map(|lease| lease.map(|lease| lease.until())).collect::<Vec<_>>())
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -5,22 +5,100 @@
 
 use chrono::{DateTime, Utc};
 use messaging::EventKey;
+use runtime::database::StoreResult;
 use runtime::http::Page;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
+use uuid::Uuid;
 
+use super::of_event;
 use crate::domain::notification::StateName;
+use crate::domain::span::Arrivals;
+use crate::domain::{Day, Span};
 use crate::store::NotificationFilter;
-use crate::store::log::{Lead, Table, final_states, shown_as};
-use crate::store::notification_row::{finished_columns, waiting_columns};
+use crate::store::log::{self, FIRST_LOOK, Lead, Table, final_states, goes_by_type, shown_as};
+use crate::store::notification_row::{ArrivalsRow, NotificationRow, finished_columns, waiting_columns};
 use crate::store::rows::narrow;
 
-/// The notifications of an event: their ids keep the time of its key, so they are a narrow range.
-const OF_EVENT: &str = "n.id >= (left(e.key::text, 13) || '-0000-0000-000000000000')::uuid
-    AND n.id <= (left(e.key::text, 13) || '-ffff-ffff-ffffffffffff')::uuid AND n.event_key = e.key";
+type Row = NotificationRow<DateTime<Utc>>;
 
 /// The page of notifications that `filter` asks for, as they stand at `now`.
-pub(super) fn query(filter: &NotificationFilter, page: Page, now: DateTime<Utc>) -> QueryBuilder<Postgres> {
-    let mut list = List { filter, page, now, query: QueryBuilder::new("SELECT * FROM (") };
+pub(super) async fn rows(
+    pool: &PgPool,
+    filter: &NotificationFilter,
+    page: Page,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Row>> {
+    let mut connection = pool.acquire().await?;
+    let mut rows: Vec<Row> = Vec::new();
+    let mut look = FIRST_LOOK;
+    let mut spans = parts(log::spans(filter, page, &arrivals(&mut connection, filter).await?), now);
+    while let Some(mut span) = spans.pop() {
+        if goes_by_type(filter) {
+            let first = span;
+            span = of_type(&mut connection, filter, first, look).await?;
+            spans.extend(first.below(span.from));
+            look = look.saturating_mul(4);
+        }
+        let wanted = page.fetch() - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let found: Vec<Row> =
+            query(filter, span, wanted, now).build_query_as().fetch_all(&mut *connection).await?;
+        rows.extend(found);
+        if rows.len() > usize::from(page.limit) {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// When something came in at an odd time, for lists that ask when things came in.
+async fn arrivals(connection: &mut PgConnection, filter: &NotificationFilter) -> StoreResult<Vec<Arrivals>> {
+    if filter.created_from.is_none() && filter.created_to.is_none() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<ArrivalsRow<DateTime<Utc>>> =
+        sqlx::query_as("SELECT day, first_at, last_at FROM arrivals").fetch_all(connection).await?;
+    rows.into_iter().map(ArrivalsRow::arrivals).collect()
+}
+
+/// The spans cut into the last days, the week before, and the rest, newest last: most pages are full
+/// before the older partitions need be opened, of which there are many.
+fn parts(spans: Vec<Span>, now: DateTime<Utc>) -> Vec<Span> {
+    let today = Day::of(now);
+    let mut parts = Vec::new();
+    let mut rest = spans;
+    for edge in [today.plus(-1), today.plus(-8)] {
+        let newer = Span { from: edge.first_id(), to: Uuid::max() };
+        parts.extend(rest.iter().filter_map(|span| span.and(newer)));
+        rest = rest.into_iter().filter_map(|span| span.below(edge.first_id())).collect();
+    }
+    parts.extend(rest);
+    parts.reverse();
+    parts
+}
+
+/// The end of `span` in which so many events of the type lie; the whole of it when there are fewer.
+async fn of_type(
+    connection: &mut PgConnection,
+    filter: &NotificationFilter,
+    span: Span,
+    count: i64,
+) -> StoreResult<Span> {
+    let whole = span.whole();
+    let key: Option<Uuid> = sqlx::query_scalar(
+        "SELECT key FROM events WHERE type = $1 AND key >= $2 AND key <= $3 ORDER BY key DESC OFFSET $4 LIMIT 1",
+    )
+    .bind(&filter.event_type)
+    .bind(whole.from)
+    .bind(whole.to)
+    .bind(count)
+    .fetch_optional(connection)
+    .await?;
+    Ok(log::newest_of(span, key))
+}
+
+/// At most so many of what `span` holds, newest first.
+fn query(filter: &NotificationFilter, span: Span, wanted: i64, now: DateTime<Utc>) -> QueryBuilder<Postgres> {
+    let mut list = List { filter, span, wanted, now, query: QueryBuilder::new("SELECT * FROM (") };
     for (index, table) in Table::holding(filter.state).iter().enumerate() {
         list.query.push(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
         list.push_page(*table);
@@ -32,7 +110,8 @@ pub(super) fn query(filter: &NotificationFilter, page: Page, now: DateTime<Utc>)
 
 struct List<'a> {
     filter: &'a NotificationFilter,
-    page: Page,
+    span: Span,
+    wanted: i64,
     now: DateTime<Utc>,
     query: QueryBuilder<Postgres>,
 }
@@ -51,13 +130,19 @@ impl List<'_> {
             Lead::Order => self.push_in_order(table),
         }
         self.push_end("n.id");
-        self.query.push(
-            ") n JOIN events e ON e.key = n.event_key JOIN subscriptions s ON s.id = n.subscription_id",
-        );
+        self.query.push(") n JOIN events e ON e.key = n.event_key");
+        self.push_keys();
+        self.query.push(" JOIN subscriptions s ON s.id = n.subscription_id");
+    }
+
+    /// Says which days the events are of, so that only those are planned for.
+    fn push_keys(&mut self) {
+        let keys = self.span.whole();
+        self.query.push(" AND e.key >= ").push_bind(keys.from).push(" AND e.key <= ").push_bind(keys.to);
     }
 
     fn push_end(&mut self, id: &str) {
-        self.query.push(format_args!(" ORDER BY {id} DESC LIMIT ")).push_bind(self.page.fetch());
+        self.query.push(format_args!(" ORDER BY {id} DESC LIMIT ")).push_bind(self.wanted);
     }
 
     /// The newest of each subscription concerned.
@@ -80,8 +165,9 @@ impl List<'_> {
     }
 
     fn push_by_event(&mut self, table: Table) {
-        self.query.push("events e JOIN ").push(table.name()).push(" n ON ").push(OF_EVENT);
+        self.query.push("events e JOIN ").push(table.name()).push(" n ON ").push(of_event!());
         self.query.push(" JOIN subscriptions s ON s.id = n.subscription_id WHERE TRUE");
+        self.push_keys();
         self.push_subscription(table);
         self.push_state(table);
         self.push_conditions(table);
@@ -98,8 +184,9 @@ impl List<'_> {
     fn push_table(&mut self, table: Table) {
         self.query.push(table.name()).push(" n");
         let filter = self.filter;
-        if filter.event_type.is_some() || filter.event_id.is_some() || filter.subject.is_some() {
+        if filter.event_type.is_some() {
             self.query.push(" JOIN events e ON e.key = n.event_key");
+            self.push_keys();
         }
     }
 
@@ -119,7 +206,7 @@ impl List<'_> {
 
     fn push_conditions(&mut self, table: Table) {
         let (query, filter) = (&mut self.query, self.filter);
-        narrow(query, " AND n.id < ", self.page.after);
+        query.push(" AND n.id >= ").push_bind(self.span.from).push(" AND n.id <= ").push_bind(self.span.to);
         narrow(query, " AND n.created_at >= ", filter.created_from);
         narrow(query, " AND n.created_at < ", filter.created_to);
         narrow(query, " AND e.type = ", filter.event_type.clone());

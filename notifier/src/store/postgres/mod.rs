@@ -1,7 +1,9 @@
 //! The store in Postgres: any number of notifier processes share it.
 
 mod audits;
+mod days;
 mod deliveries;
+mod ingest;
 mod list;
 mod notifications;
 mod record;
@@ -19,6 +21,16 @@ use sqlx::{PgConnection, PgPool};
 use super::cache::{self, DirectoryCache};
 use super::rows::subscription_columns;
 use crate::domain::Directory;
+
+/// The condition that `n` is a notification of the event `e`: its id keeps the time of the event's
+/// key, so those are a narrow range.
+macro_rules! of_event {
+    () => {
+        "n.id >= (left(e.key::text, 13) || '-0000-0000-000000000000')::uuid \
+         AND n.id <= (left(e.key::text, 13) || '-ffff-ffff-ffffffffffff')::uuid AND n.event_key = e.key"
+    };
+}
+use of_event;
 
 /// The store behind a pool.
 #[derive(Debug)]
@@ -39,6 +51,15 @@ impl PostgresStore {
     #[must_use]
     pub fn with_vault(self, vault: Arc<Vault>) -> Self {
         Self { vault, ..self }
+    }
+
+    /// The directory as it is now, and a version that it is no older than.
+    async fn read_directory(&self) -> StoreResult<(i64, Arc<Directory>)> {
+        let mut connection = self.pool.acquire().await?;
+        let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version")
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok((version, self.directory_at(version, &mut connection).await?))
     }
 
     /// The directory at `version`, which `connection` has read.

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{PostgresStore, list};
 use crate::domain::notification::Refused;
-use crate::domain::{Audit, Notification, NotificationId};
+use crate::domain::{Audit, Notification, NotificationId, Span};
 use crate::store::log::{may_cancel, may_resend};
 use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
 use crate::store::rows::{AttemptRow, AuditRow, EventRow};
@@ -25,7 +25,7 @@ impl NotificationStore for PostgresStore {
         page: Page,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
-        let rows: Vec<Row> = list::query(filter, page, now).build_query_as().fetch_all(&self.pool).await?;
+        let rows = list::rows(&self.pool, filter, page, now).await?;
         rows.into_iter().map(|row| row.notification(now)).collect()
     }
 
@@ -170,25 +170,29 @@ async fn insert_audit(connection: &mut PgConnection, id: NotificationId, audit: 
     Ok(())
 }
 
-/// In whichever table it lies.
+/// In whichever table it lies. Its event is of the same time, which spares looking into all days.
 async fn find(
     connection: &mut PgConnection,
     id: NotificationId,
     owner: Option<&str>,
 ) -> StoreResult<Option<Row>> {
+    let keys = Span::around(id.0);
     Ok(sqlx::query_as(concat!(
         "SELECT ",
         waiting_columns!(),
-        " FROM waiting n JOIN events e ON e.key = n.event_key JOIN subscriptions s ON s.id = n.subscription_id
+        " FROM waiting n JOIN events e ON e.key = n.event_key AND e.key >= $3 AND e.key <= $4
+         JOIN subscriptions s ON s.id = n.subscription_id
          WHERE n.id = $1 AND ($2::text IS NULL OR s.merchant = $2)
          UNION ALL SELECT ",
         finished_columns!(),
-        " FROM notifications n JOIN events e ON e.key = n.event_key
+        " FROM notifications n JOIN events e ON e.key = n.event_key AND e.key >= $3 AND e.key <= $4
          JOIN subscriptions s ON s.id = n.subscription_id
          WHERE n.id = $1 AND ($2::text IS NULL OR s.merchant = $2)"
     ))
     .bind(id.0)
     .bind(owner)
+    .bind(keys.from)
+    .bind(keys.to)
     .fetch_optional(connection)
     .await?)
 }

@@ -166,7 +166,7 @@ const RESEND_WAITING: &str = "
 
 const RESEND_FINISHED: &str = "
     WITH back AS (
-        DELETE FROM notifications WHERE id = ANY (ARRAY(
+        DELETE FROM notifications WHERE id = ANY ($1) AND id = ANY (ARRAY(
             SELECT id FROM notifications
             WHERE id = ANY ($1) AND ($3::text IS NULL OR state = $3) FOR UPDATE SKIP LOCKED))
         RETURNING *

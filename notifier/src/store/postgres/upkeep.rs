@@ -1,16 +1,44 @@
 //! What is done in the background to keep the tables in order.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use super::PostgresStore;
-use crate::store::UpkeepStore;
+use super::{PostgresStore, days, of_event};
+use crate::domain::Day;
+use crate::store::{Removed, UpkeepStore};
 
 #[async_trait]
 impl UpkeepStore for PostgresStore {
     async fn move_cancelled(&self, limit: u32) -> StoreResult<u64> {
         let moved = sqlx::query(MOVE_CANCELLED).bind(i64::from(limit)).execute(&self.pool).await?;
         Ok(moved.rows_affected())
+    }
+
+    async fn prepare(&self, wanted: &[Day]) -> StoreResult<u64> {
+        let existing = days::existing(&mut *self.pool.acquire().await?).await?;
+        let mut made = 0;
+        for day in wanted.iter().filter(|day| !existing.contains(day)) {
+            made += u64::from(days::make(&self.pool, *day).await?);
+        }
+        Ok(made)
+    }
+
+    async fn remove(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<Removed> {
+        let mut removed = Removed::default();
+        for day in days::existing(&mut *self.pool.acquire().await?).await? {
+            if day.is_settled_at(before) {
+                let dropped = days::drop(&self.pool, day, before).await?;
+                removed.days += u64::from(dropped);
+                removed.kept_days += u64::from(!dropped);
+            }
+        }
+        remove_without_day(&self.pool, before, limit, &mut removed).await?;
+        removed.audits += remove_audits(&self.pool, limit).await?;
+        removed.replays += remove_replays(&self.pool, before, limit).await?;
+        Ok(removed)
     }
 }
 
@@ -28,3 +56,154 @@ const MOVE_CANCELLED: &str = "
         updated_at)
     SELECT id, event_key, subscription_id, 'cancelled', attempts, failure_class, created_at, deleted_at
     FROM ended";
+
+/// A batch of what lies in the default partitions, of the oldest day that may be removed.
+async fn remove_without_day(
+    pool: &PgPool,
+    before: DateTime<Utc>,
+    limit: u32,
+    removed: &mut Removed,
+) -> StoreResult<()> {
+    let mut from = Uuid::nil();
+    loop {
+        let mut transaction = days::begin(pool).await?;
+        let Some(day) = next_day(&mut transaction, from).await? else { return Ok(()) };
+        if !day.is_settled_at(before) {
+            return Ok(());
+        }
+        from = day.plus(1).first_id();
+        if days::stays(&mut transaction, day, before).await? {
+            removed.kept_days += 1;
+            continue;
+        }
+        days::raise_floor(&mut transaction, day).await?;
+        let (notifications, audits) = remove_notifications(&mut transaction, day, limit).await?;
+        // While there are notifications, their events are needed.
+        let events = if notifications == 0 { remove_events(&mut transaction, day, limit).await? } else { 0 };
+        if notifications + events == 0 {
+            removed.kept_days += 1;
+            continue;
+        }
+        transaction.commit().await?;
+        removed.notifications += notifications;
+        removed.events += events;
+        removed.audits += audits;
+        return Ok(());
+    }
+}
+
+/// The day of the oldest event from `from` on that lies in the default partition.
+async fn next_day(connection: &mut PgConnection, from: Uuid) -> StoreResult<Option<Day>> {
+    let key: Option<Uuid> =
+        sqlx::query_scalar("SELECT key FROM events_default WHERE key >= $1 ORDER BY key LIMIT 1")
+            .bind(from)
+            .fetch_optional(connection)
+            .await?;
+    Ok(key.map(Day::of_id))
+}
+
+/// Those that are not being resent at this moment, with their attempts; how many, and how many audits
+/// of theirs.
+async fn remove_notifications(
+    connection: &mut PgConnection,
+    day: Day,
+    limit: u32,
+) -> StoreResult<(u64, u64)> {
+    let (notifications, audits): (i64, i64) = sqlx::query_as(
+        "WITH gone AS (
+             DELETE FROM notifications_default WHERE id = ANY (ARRAY(
+                 SELECT id FROM notifications_default WHERE id >= $1 AND id <= $2
+                 LIMIT $3 FOR UPDATE SKIP LOCKED))
+             RETURNING id
+         ), attempts_gone AS (
+             DELETE FROM attempts_default WHERE notification_id IN (SELECT id FROM gone)
+         ), audits_gone AS (
+             DELETE FROM audits WHERE notification_id IN (SELECT id FROM gone) RETURNING id
+         )
+         SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM audits_gone)",
+    )
+    .bind(day.span().from)
+    .bind(day.span().to)
+    .bind(i64::from(limit))
+    .fetch_one(connection)
+    .await?;
+    let count = |number| u64::try_from(number).unwrap_or_default();
+    Ok((count(notifications), count(audits)))
+}
+
+/// Those of which no notification is left.
+async fn remove_events(connection: &mut PgConnection, day: Day, limit: u32) -> StoreResult<u64> {
+    let removed = sqlx::query(concat!(
+        "DELETE FROM events_default WHERE key = ANY (ARRAY(
+             SELECT e.key FROM events_default e WHERE e.key >= $1 AND e.key <= $2
+               AND NOT EXISTS (SELECT FROM waiting n WHERE ",
+        of_event!(),
+        ") AND NOT EXISTS (SELECT FROM notifications_default n WHERE ",
+        of_event!(),
+        ") LIMIT $3))"
+    ))
+    .bind(day.span().from)
+    .bind(day.span().to)
+    .bind(i64::from(limit))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    sqlx::query(
+        "DELETE FROM arrivals WHERE day = $1
+           AND NOT EXISTS (SELECT FROM events_default WHERE key >= $2 AND key <= $3)",
+    )
+    .bind(day.number())
+    .bind(day.span().from)
+    .bind(day.span().to)
+    .execute(connection)
+    .await?;
+    Ok(removed)
+}
+
+/// A batch of those whose notifications are gone. Days that stay are passed over by their audits'
+/// notifications, one index probe each.
+async fn remove_audits(pool: &PgPool, limit: u32) -> StoreResult<u64> {
+    let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(pool).await?;
+    let mut from = Uuid::nil();
+    loop {
+        let next: Option<Uuid> = sqlx::query_scalar(
+            "SELECT notification_id FROM audits WHERE notification_id >= $1 AND notification_id < $2
+             ORDER BY notification_id LIMIT 1",
+        )
+        .bind(from)
+        .bind(floor)
+        .fetch_optional(pool)
+        .await?;
+        let Some(span) = next.map(|id| Day::of_id(id).span()) else { return Ok(0) };
+        let removed = sqlx::query(
+            "DELETE FROM audits WHERE id = ANY (ARRAY(
+                 SELECT a.id FROM audits a WHERE a.notification_id >= $1 AND a.notification_id <= $2
+                   AND NOT EXISTS (SELECT FROM waiting n WHERE n.id = a.notification_id)
+                   AND NOT EXISTS (SELECT FROM notifications n
+                       WHERE n.id = a.notification_id AND n.id >= $1 AND n.id <= $2)
+                 LIMIT $3))",
+        )
+        .bind(span.from)
+        .bind(span.to)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await?
+        .rows_affected();
+        if removed > 0 {
+            return Ok(removed);
+        }
+        from = Day::of_id(span.to).plus(1).first_id();
+    }
+}
+
+async fn remove_replays(pool: &PgPool, before: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
+    let removed = sqlx::query(
+        "DELETE FROM replays WHERE id = ANY (ARRAY(
+             SELECT id FROM replays WHERE finished_at < $1 ORDER BY finished_at LIMIT $2))",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}

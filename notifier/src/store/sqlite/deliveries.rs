@@ -12,7 +12,6 @@ use uuid::Uuid;
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
-use crate::store::plan::{self, Planned};
 use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
@@ -27,18 +26,10 @@ impl DeliveryStore for SqliteStore {
     ) -> StoreResult<Ingested> {
         let mut transaction = self.begin().await?;
         let directory = self.directory_of(&mut transaction).await?;
-        let mut fresh = Vec::new();
-        for event in plan::in_order(events) {
-            if insert_event(&mut transaction, event, now).await? {
-                fresh.push(event);
-            }
-        }
-        let planned = plan::plan(fresh.iter().copied(), &directory, admission, token, now);
-        for one in &planned {
-            insert_notification(&mut transaction, one, now).await?;
-        }
+        let ingested =
+            super::ingest::ingest(&mut transaction, &directory, events, admission, token, now).await?;
         transaction.commit().await?;
-        Ok(plan::ingested(fresh.len(), &planned))
+        Ok(ingested)
     }
 
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
@@ -92,53 +83,6 @@ impl DeliveryStore for SqliteStore {
         sqlx::query("SELECT 1").execute(&self.db.reader).await?;
         Ok(())
     }
-}
-
-/// Whether the event was not known.
-async fn insert_event(
-    connection: &mut SqliteConnection,
-    event: &NewEvent,
-    now: DateTime<Utc>,
-) -> StoreResult<bool> {
-    let inserted = sqlx::query(
-        "INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
-    )
-    .bind(event.key.0)
-    .bind(&event.id)
-    .bind(&event.source)
-    .bind(&event.kind)
-    .bind(event.time.timestamp_micros())
-    .bind(&event.subject)
-    .bind(&event.merchant)
-    .bind(&event.traceparent)
-    .bind(String::from_utf8_lossy(&event.body).into_owned())
-    .bind(now.timestamp_micros())
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
-}
-
-/// It is new, since its event is.
-async fn insert_notification(
-    connection: &mut SqliteConnection,
-    one: &Planned<'_>,
-    now: DateTime<Utc>,
-) -> StoreResult<()> {
-    sqlx::query(
-        "INSERT INTO waiting (id, event_key, subscription_id, due_at, lease_token, leased_until, created_at,
-             updated_at)
-         VALUES (?1, ?2, ?3, ?6, ?4, ?5, ?6, ?6)",
-    )
-    .bind(one.id.0)
-    .bind(one.event.key.0)
-    .bind(one.endpoint.subscription.0)
-    .bind(one.lease.map(|lease| lease.token()))
-    .bind(one.lease.map(|lease| lease.until().timestamp_micros()))
-    .bind(now.timestamp_micros())
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Passes over what is under a live lease, which is no more than what the subscription has in

@@ -10,10 +10,12 @@ use runtime::http::Page;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use crate::domain::Span;
 use crate::domain::notification::StateName;
+use crate::domain::span::Arrivals;
 use crate::store::NotificationFilter;
-use crate::store::log::{Lead, Table, final_states, shown_as};
-use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
+use crate::store::log::{self, FIRST_LOOK, Lead, Table, final_states, goes_by_type, shown_as};
+use crate::store::notification_row::{ArrivalsRow, NotificationRow, finished_columns, waiting_columns};
 use crate::store::rows::narrow;
 
 type Row = NotificationRow<i64>;
@@ -30,8 +32,36 @@ pub(super) async fn rows(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
+    let mut look = FIRST_LOOK;
+    let mut spans = log::spans(filter, page, &arrivals(connection, filter).await?);
+    spans.reverse();
+    while let Some(mut span) = spans.pop() {
+        if goes_by_type(filter) {
+            let first = span;
+            span = of_type(connection, filter, first, look).await?;
+            spans.extend(first.below(span.from));
+            look = look.saturating_mul(4);
+        }
+        rows.extend(in_span(connection, filter, span, page, now).await?);
+        if rows.len() > usize::from(page.limit) {
+            break;
+        }
+    }
+    rows.truncate(usize::from(page.limit) + 1);
+    Ok(rows)
+}
+
+/// A page of what `span` holds.
+async fn in_span(
+    connection: &mut SqliteConnection,
+    filter: &NotificationFilter,
+    span: Span,
+    page: Page,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
     for table in Table::holding(filter.state) {
-        let list = List { table: *table, filter, page, now };
+        let list = List { table: *table, filter, span, now };
         for mut query in list.ranges(connection).await? {
             query.push(" ORDER BY n.id DESC LIMIT ").push_bind(page.fetch());
             let found: Vec<Row> = query.build_query_as().fetch_all(&mut *connection).await?;
@@ -43,12 +73,45 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
+/// When something came in at an odd time, for lists that ask when things came in.
+async fn arrivals(
+    connection: &mut SqliteConnection,
+    filter: &NotificationFilter,
+) -> StoreResult<Vec<Arrivals>> {
+    if filter.created_from.is_none() && filter.created_to.is_none() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<ArrivalsRow<i64>> =
+        sqlx::query_as("SELECT day, first_at, last_at FROM arrivals").fetch_all(connection).await?;
+    rows.into_iter().map(ArrivalsRow::arrivals).collect()
+}
+
+/// The end of `span` in which so many events of the type lie; the whole of it when there are fewer.
+async fn of_type(
+    connection: &mut SqliteConnection,
+    filter: &NotificationFilter,
+    span: Span,
+    count: i64,
+) -> StoreResult<Span> {
+    let whole = span.whole();
+    let key: Option<Uuid> = sqlx::query_scalar(
+        "SELECT key FROM events WHERE type = ?1 AND key >= ?2 AND key <= ?3 ORDER BY key DESC LIMIT 1 OFFSET ?4",
+    )
+    .bind(&filter.event_type)
+    .bind(whole.from)
+    .bind(whole.to)
+    .bind(count)
+    .fetch_optional(connection)
+    .await?;
+    Ok(log::newest_of(span, key))
+}
+
 /// What a list asks of one table.
 #[derive(Clone, Copy)]
 struct List<'a> {
     table: Table,
     filter: &'a NotificationFilter,
-    page: Page,
+    span: Span,
     now: DateTime<Utc>,
 }
 
@@ -66,6 +129,8 @@ impl List<'_> {
                 let mut query = self.select();
                 query.push(" FROM events e CROSS JOIN ").push(self.table.name());
                 query.push(" n JOIN subscriptions s ON s.id = n.subscription_id WHERE ").push(OF_EVENT);
+                let keys = self.span.whole();
+                query.push(" AND e.key >= ").push_bind(keys.from).push(" AND e.key <= ").push_bind(keys.to);
                 self.push_subscription(&mut query);
                 self.push_state(&mut query, self.filter.state);
                 self.push_conditions(&mut query);
@@ -132,7 +197,7 @@ impl List<'_> {
 
     fn push_conditions(self, query: &mut QueryBuilder<Sqlite>) {
         let filter = self.filter;
-        narrow(query, " AND n.id < ", self.page.after);
+        query.push(" AND n.id >= ").push_bind(self.span.from).push(" AND n.id <= ").push_bind(self.span.to);
         narrow(query, " AND n.created_at >= ", filter.created_from.map(|time| time.timestamp_micros()));
         narrow(query, " AND n.created_at < ", filter.created_to.map(|time| time.timestamp_micros()));
         narrow(query, " AND e.type = ", filter.event_type.clone());

@@ -3,6 +3,7 @@
 
 mod audits;
 mod deliveries;
+mod ingest;
 mod list;
 mod moves;
 mod notifications;

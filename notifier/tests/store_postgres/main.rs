@@ -1,24 +1,66 @@
 //! The store's suite on Postgres, which plans Postgres chooses for it, and who waits for whom.
 
+mod days;
+mod locks;
+#[path = "../store/mod.rs"]
 mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use notifier::domain::notification::StateName;
-use notifier::domain::{SubscriptionId, SubscriptionState};
+use notifier::domain::{Day, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
-use notifier::store::{NotificationFilter, Store};
-use sqlx::PgPool;
+use notifier::store::{NotificationFilter, Store, UpkeepStore};
+use runtime::Clock;
+use runtime::testing::{ManualClock, required_variable};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::{Open, Run, Shelf, World};
+use tokio::sync::OnceCell;
 
 const BACKLOG: i32 = 100_000;
 
+/// The database that worlds are copies of: the schema, and the days about the clocks' beginning.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+async fn template() -> String {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let pool = PgPool::connect(&url).await.expect("the fresh database opens");
+    let store = PostgresStore::migrate(pool.clone()).await.expect("the schema is made");
+    let today = Day::of(ManualClock::default().now());
+    let days: Vec<Day> = (-1..=3).map(|days| today.plus(days)).collect();
+    store.prepare(&days).await.expect("the days are made");
+    pool.close().await;
+    url
+}
+
+/// A world on `connections` connections.
+async fn world_on(connections: u32) -> (World, PgPool) {
+    let template = TEMPLATE.get_or_init(template).await;
+    let (server, name) = template.rsplit_once('/').expect("the name of a database");
+    let copy = format!("{name}_{}", COPIES.fetch_add(1, Ordering::Relaxed));
+    let mut connection =
+        PgConnection::connect(&required_variable("TEST_POSTGRES_URL")).await.expect("the server answers");
+    let create = AssertSqlSafe(format!("CREATE DATABASE {copy} TEMPLATE {name}"));
+    sqlx::query(create).execute(&mut connection).await.expect("nobody is in the template");
+    on(&format!("{server}/{copy}"), connections).await
+}
+
+/// A world whose days have not been made.
+async fn bare_world_on(connections: u32) -> (World, PgPool) {
+    on(&runtime::testing::temporary_postgres_url().await, connections).await
+}
+
+async fn on(url: &str, connections: u32) -> (World, PgPool) {
+    let pool = PgPoolOptions::new().max_connections(connections).connect(url).await.expect("a server");
+    let store = PostgresStore::migrate(pool.clone()).await.expect("the schema is made");
+    (World::new(Arc::new(store), None), pool)
+}
+
 async fn world() -> World {
-    let pool = runtime::testing::temporary_postgres().await;
-    let store = PostgresStore::migrate(pool).await.expect("the schema is made");
-    World::new(Arc::new(store), None)
+    world_on(10).await.0
 }
 
 async fn shelf() -> Shelf {
@@ -39,14 +81,6 @@ async fn shelf() -> Shelf {
 }
 
 store::suite!(world, shelf);
-
-/// A world on `connections` connections.
-async fn world_on(connections: u32) -> (World, PgPool) {
-    let url = runtime::testing::temporary_postgres_url().await;
-    let pool = PgPoolOptions::new().max_connections(connections).connect(&url).await.expect("a server");
-    let store = PostgresStore::migrate(pool.clone()).await.expect("the schema is made");
-    (World::new(Arc::new(store), None), pool)
-}
 
 /// Half of `subscription`'s notifications are due, half are delivered.
 async fn fill(world: &World, pool: &PgPool, subscription: SubscriptionId) {
@@ -90,37 +124,4 @@ async fn claims_and_lists_of_a_long_backlog_read_no_table_from_end_to_end() {
         world.list(NotificationFilter { state, ..NotificationFilter::default() }).await;
         assert_eq!(scans(&pool).await, before, "{state:?}");
     }
-}
-
-/// Waits until `count` statements wait for a lock.
-async fn until_waiting(pool: &PgPool, count: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let wait = async {
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.expect("a count") < count {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("they wait");
-}
-
-#[tokio::test]
-async fn a_change_of_a_subscription_is_not_passed_by_those_who_match_events() {
-    let (world, pool) = world_on(10).await;
-    let subscription = world.subscribe("orders", None).await;
-    let world = Arc::new(world);
-    let mut matching = pool.begin().await.expect("a transaction");
-    let version = "SELECT version FROM subscriptions_version FOR SHARE";
-    sqlx::query(version).execute(&mut *matching).await.expect("as ingest does");
-    let changer = world.clone();
-    let change =
-        tokio::spawn(async move { changer.set_state(subscription, SubscriptionState::Paused).await });
-    until_waiting(&pool, 1).await;
-    let next = world.clone();
-    let event = world.event("tx");
-    let ingest = tokio::spawn(async move { next.ingest(&[event]).await });
-    until_waiting(&pool, 2).await;
-    matching.commit().await.expect("the first batch is kept");
-    change.await.expect("changed");
-    assert_eq!(ingest.await.expect("ingested").waiting, 0, "matched after the change, so it is held");
 }

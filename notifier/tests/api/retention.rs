@@ -1,0 +1,69 @@
+//! The log has an end, and what comes from beyond it is not taken.
+
+use std::time::Duration;
+
+use messaging::Event;
+use messaging::consumer::Verdict;
+use runtime::Clock;
+use serde_json::json;
+
+use super::harness::{Harness, OPERATOR, SHOP, path_of};
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn events_expired(metrics: &str) -> Option<&str> {
+    metrics.lines().find_map(|line| line.strip_prefix("ringback_events_expired_total "))
+}
+
+#[tokio::test]
+async fn an_event_of_a_day_that_was_removed_goes_to_the_dead_letters_and_is_counted() {
+    let mut harness = Harness::new().await;
+    let subscription = harness.subscribe(SHOP, "orders").await;
+    let event =
+        Event::new(harness.id(), "/pay-service", "recharge.succeeded", harness.clock.now(), &json!({}));
+    let event = event.expect("an event").about("tx-1", "shop");
+    assert_eq!(harness.take_in(vec![event.clone()]).await, [Verdict::Done]);
+    harness.call(OPERATOR, "DELETE", &path_of(&subscription), None).await.answered(204);
+    harness.clock.advance(DAY);
+    harness.run_upkeep().await;
+    assert_eq!(harness.take_in(vec![event.clone()]).await, [Verdict::Done]);
+
+    harness.clock.advance(DAY * 91);
+    harness.run_upkeep().await;
+    let listed = harness.get(OPERATOR, "/v1/notifications").await.answered(200);
+    assert_eq!(listed["items"], json!([]));
+    let mut odd = event.clone();
+    odd.id = "a.b".into();
+    let verdicts = harness.take_in(vec![odd, event]).await;
+    let [Verdict::DeadLetter(odd), Verdict::DeadLetter(reason)] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(odd.contains("visible ASCII") && reason.contains("older than the log"), "{verdicts:?}");
+    let metrics = harness.get("", "/metrics").await.answered(200);
+    let metrics = metrics.as_str().expect("text");
+    assert_eq!(events_expired(metrics), Some("1"));
+    for kind in ["event", "notification"] {
+        let removed = format!("ringback_retention_rows_removed_total{{kind=\"{kind}\"}} 1");
+        assert!(metrics.contains(&removed), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_days_are_looked_after_once_an_hour() {
+    let mut harness = Harness::new().await;
+    let event = Event::new(harness.id(), "/pay-service", "order.paid", harness.clock.now(), &json!({}));
+    harness.take_in(vec![event.expect("an event")]).await;
+    harness.clock.advance(DAY * 91 + Duration::from_mins(59));
+    harness.run_upkeep().await;
+    let removed = async |harness: &Harness| {
+        let metrics = harness.get("", "/metrics").await.answered(200);
+        metrics.as_str().expect("text").contains("rows_removed_total{kind=\"event\"} 1")
+    };
+    assert!(!removed(&harness).await, "the day is not over for an hour");
+    harness.clock.advance(Duration::from_mins(59));
+    harness.run_upkeep().await;
+    assert!(!removed(&harness).await, "looked after less than an hour ago");
+    harness.clock.advance(Duration::from_mins(1));
+    harness.run_upkeep().await;
+    assert!(removed(&harness).await);
+}

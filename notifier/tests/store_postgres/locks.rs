@@ -1,0 +1,135 @@
+//! Who waits for whom, and who doesn't.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use notifier::domain::{NotificationId, Outcome, Replay, ReplayFilter, SubscriptionId, SubscriptionState};
+use notifier::store::Recorded;
+use sqlx::{PgPool, PgTransaction};
+
+use super::store::World;
+use super::world_on;
+
+/// Waits until `count` statements wait for a lock.
+pub async fn until_waiting(pool: &PgPool, count: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let wait = async {
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.expect("a count") < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("they wait");
+}
+
+/// Not a measure of speed: what waits for a lock here waits for ever.
+async fn without_waiting<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it waits for nobody")
+}
+
+#[tokio::test]
+async fn a_change_of_a_subscription_is_not_passed_by_those_who_match_events() {
+    let (world, pool) = world_on(10).await;
+    let subscription = world.subscribe("orders", None).await;
+    let world = Arc::new(world);
+    let mut matching = pool.begin().await.expect("a transaction");
+    let version = "SELECT version FROM subscriptions_version FOR SHARE";
+    sqlx::query(version).execute(&mut *matching).await.expect("as ingest does");
+    let changer = world.clone();
+    let change =
+        tokio::spawn(async move { changer.set_state(subscription, SubscriptionState::Paused).await });
+    until_waiting(&pool, 1).await;
+    let next = world.clone();
+    let event = world.event("tx");
+    let ingest = tokio::spawn(async move { next.ingest(&[event]).await });
+    until_waiting(&pool, 2).await;
+    matching.commit().await.expect("the first batch is kept");
+    change.await.expect("changed");
+    assert_eq!(ingest.await.expect("ingested").waiting, 0, "matched after the change, so it is held");
+}
+
+/// Holds the row of a notification, as whoever claims, records, resends or cancels it does.
+async fn hold(pool: &PgPool, statement: &'static str, id: NotificationId) -> PgTransaction<'static> {
+    let mut holding = pool.begin().await.expect("a transaction");
+    sqlx::query(statement).bind(id.0).fetch_one(&mut *holding).await.expect("it lies there");
+    holding
+}
+
+fn replay_all(world: &World, subscription: SubscriptionId) -> Replay {
+    Replay {
+        id: world.sources.ids.next(),
+        merchant: None,
+        filter: ReplayFilter { subscription, state: None, created_from: None, created_to: None },
+        actor: "operator".into(),
+        reason: None,
+        matched: 0,
+        resent: 0,
+        created_at: world.now(),
+        finished_at: None,
+    }
+}
+
+/// Whoever takes many rows waits for none of them while holding others, so that no two of them can
+/// wait for each other.
+#[tokio::test]
+async fn a_replay_a_deletion_and_a_claim_wait_for_no_row_that_another_holds() {
+    let (world, pool) = world_on(10).await;
+    let subscription = world.subscribe("orders", None).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(world.notify(subscription).await);
+    }
+    let done = world.claim(subscription, 2).await;
+    for delivery in &done {
+        world.record(delivery, Outcome::Delivered).await;
+    }
+    ids.retain(|id| done.iter().all(|delivery| delivery.notification != *id));
+    let waiting = hold(&pool, "SELECT id FROM waiting WHERE id = $1 FOR UPDATE", ids[0]).await;
+    let finished = "SELECT id FROM notifications WHERE id = $1 FOR UPDATE";
+    let finished = hold(&pool, finished, done[0].notification).await;
+
+    world.store.create_replay(&replay_all(&world, subscription)).await.expect("a store");
+    let next_id = world.sources.ids.clone();
+    let next_id = move || next_id.next();
+    let step = without_waiting(world.store.advance_replay(10, &next_id, world.now())).await;
+    assert_eq!(step.expect("a store").resent, 2, "one of each table is another's");
+    assert_eq!(without_waiting(world.claim(subscription, 10)).await.len(), 2);
+    assert!(without_waiting(world.delete(subscription, None)).await);
+    assert_eq!(without_waiting(world.store.move_cancelled(10)).await.expect("a store"), 2);
+    waiting.rollback().await.expect("let go");
+    finished.rollback().await.expect("let go");
+    assert_eq!(world.store.move_cancelled(10).await.expect("a store"), 1);
+}
+
+#[tokio::test]
+async fn results_of_two_processes_in_any_order_never_deadlock_with_replays_and_claims() {
+    let (world, _pool) = world_on(10).await;
+    let subscription = world.subscribe("orders", None).await;
+    for _ in 0..10 {
+        let events: Vec<_> = (0..40).map(|n| world.event(&format!("tx-{n}"))).collect();
+        world.ingest(&events).await;
+        let held = world.claim(subscription, 40).await;
+        // The leases are over, so all may be resent, claimed anew and recorded at the same time.
+        world.clock.advance(Duration::from_mins(1));
+        let results: Vec<_> =
+            held.iter().map(|delivery| world.result(delivery, Outcome::Delivered)).collect();
+        let backwards: Vec<_> = results.iter().rev().cloned().collect();
+        world.store.create_replay(&replay_all(&world, subscription)).await.expect("a store");
+        let (store, ids, now) = (world.store.clone(), world.sources.ids.clone(), world.now());
+        let replaying = tokio::spawn(async move {
+            let next_id = move || ids.next();
+            while store.advance_replay(100, &next_id, now).await.expect("no deadlock").more {}
+        });
+        let (one, other, claimed) = tokio::join!(
+            world.store.record(&results, now),
+            world.store.record(&backwards, now),
+            world.claim(subscription, 20)
+        );
+        replaying.await.expect("no panic");
+        let counted = |recorded: Vec<Recorded>| recorded.iter().filter(|r| **r == Recorded::Counted).count();
+        assert!(counted(one.expect("no deadlock")) + counted(other.expect("no deadlock")) <= 40);
+        for delivery in claimed {
+            world.record(&delivery, Outcome::Delivered).await;
+        }
+    }
+}
