@@ -139,6 +139,45 @@ mod tests {
     }
 
     #[test]
+    fn every_2xx_acknowledges_and_nothing_beside_them() {
+        for status in 100..=999 {
+            let delivered = outcome(status, "", &AckRule::Status) == Outcome::Delivered;
+            assert_eq!(delivered, (200..=299).contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_finds_keys_with_slashes_and_items_of_lists_and_tells_null_from_nothing() {
+        let escaped = json_ack("/a~1b/~0c", json!("yes"));
+        assert_eq!(outcome(200, r#"{"a/b":{"~c":"yes"}}"#, &escaped), Outcome::Delivered);
+        let null = json_ack("/code", json!(null));
+        assert_eq!(outcome(200, r#"{"code":null}"#, &null), Outcome::Delivered);
+        let mismatch = Outcome::Failed(FailureClass::AckMismatch);
+        assert_eq!(outcome(200, "{}", &null), mismatch);
+        assert_eq!(outcome(200, r#"["yes"]"#, &json_ack("/1", json!("yes"))), mismatch);
+        assert_eq!(
+            outcome(200, r#"{"code":"0"}"#, &json_ack("/code", json!(0))),
+            mismatch,
+            "text is no number"
+        );
+    }
+
+    #[test]
+    fn a_body_that_no_parser_can_read_is_a_mismatch_and_no_panic() {
+        let deep = "[".repeat(60_000);
+        let rules = [json_ack("", json!(true)), AckRule::Body("success".into())];
+        for rule in rules {
+            for bytes in
+                [deep.as_bytes(), b"\xFF\xFEsuccess", b"\0", b"{\"code\":", b"true false", b"suc\xC3"]
+            {
+                let (found, error) = judge(StatusCode::OK, &Body::Whole(bytes.to_vec()), &rule);
+                assert_eq!(found, Outcome::Failed(FailureClass::AckMismatch));
+                assert!(error.is_some());
+            }
+        }
+    }
+
+    #[test]
     fn a_body_that_was_cut_acknowledges_by_its_status_alone() {
         let cut = Body::Cut(b"success".to_vec());
         assert_eq!(judge(StatusCode::OK, &cut, &AckRule::Status).0, Outcome::Delivered);

@@ -29,6 +29,8 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     fn asked(status: u16, value: &str) -> Option<Duration> {
@@ -54,8 +56,36 @@ mod tests {
     fn a_date_that_is_over_asks_for_no_wait_and_nonsense_for_nothing() {
         assert_eq!(asked(503, "Wed, 31 Dec 2025 00:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(asked(429, "99999999999999999999999"), Some(Duration::from_secs(u64::from(u32::MAX))));
-        for nonsense in ["soon", "", "-5", "1.5"] {
+        for nonsense in [
+            "soon",
+            "",
+            "-5",
+            "+5",
+            "1.5",
+            "1e3",
+            "0x10",
+            "5 s",
+            "5, 10",
+            "tomorrow, 01 Jan 2026 00:00:00 GMT",
+            "Thu, 32 Jan 2026 00:00:00 GMT",
+            "Thu, 01 Jan 2026 25:00:00 GMT",
+            "2026-01-01T00:01:00Z",
+        ] {
             assert_eq!(asked(429, nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn the_first_of_several_counts_and_one_that_is_no_text_is_passed_over() {
+        let asked = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(RETRY_AFTER, HeaderValue::from_bytes(value).expect("a value"));
+            }
+            retry_after(StatusCode::TOO_MANY_REQUESTS, &headers, DateTime::default())
+        };
+        assert_eq!(asked(&[b"7", b"90"]), Some(Duration::from_secs(7)));
+        assert_eq!(asked(&[b"\xFF"]), None);
+        assert_eq!(asked(&[]), None);
     }
 }
