@@ -112,5 +112,5 @@ pub async fn fresh_postgres_database(server: &str) -> String {
 /// A variable without which server tests can't run; they are never skipped.
 pub fn required_variable(name: &str) -> String {
     std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set; ./scripts/test brings the servers and sets it"))
+        .unwrap_or_else(|_| panic!("{name} is not set; ./scripts/test brings what it names and sets it"))
 }

@@ -6,6 +6,7 @@ has() {
         postgres | rabbitmq) "$(dirname "${BASH_SOURCE[0]}")/../servers/$1" available ;;
         cc) command -v cc >/dev/null ;;
         pyyaml) python3 -c 'import yaml' 2>/dev/null ;;
+        venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -19,6 +20,7 @@ package() {
         git) echo git ca-certificates ;; # to fetch the advisories
         python3) echo python3 ;;
         pyyaml) echo python3-yaml ;;
+        venv) echo python3-venv ca-certificates ;; # to fetch packages
     esac
 }
 

@@ -121,7 +121,7 @@ fn webhooks(stack: &Stack, subscriber: &Subscriber, events: &BTreeSet<String>) {
     assert_eq!(&ids(stack, subscriber), events);
     let mut bodies = BTreeMap::new();
     for webhook in stack.receiver.received(&subscriber.path) {
-        assert!(webhook.is_signed_with(&subscriber.secret));
+        assert!(webhook.is_signed_with(&subscriber.key));
         let first = bodies.entry(webhook.header("webhook-id").to_owned()).or_insert(webhook.body.clone());
         assert_eq!(first, &webhook.body, "byte for byte");
     }

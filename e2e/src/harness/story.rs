@@ -17,8 +17,8 @@ pub fn ladder_of_seconds(steps: usize) -> Vec<&'static str> {
 pub struct Subscriber {
     /// The subscription's id.
     pub id: String,
-    /// What its webhooks are signed with.
-    pub secret: String,
+    /// What its webhooks are verified with: the secret or, for `v1a`, the public key.
+    pub key: String,
     /// The path of the test's receiver.
     pub path: String,
 }
@@ -101,7 +101,8 @@ impl Stack {
         let fields = subscription.as_object_mut().expect("it is an object");
         fields.extend(more.as_object().cloned().unwrap_or_default());
         let created = self.notifier.post("/v1/subscriptions", &subscription).await.expect(201);
-        Subscriber { id: text(&created["id"]), secret: text(&created["secret"]), path }
+        let key = if created["secret"].is_null() { &created["public_key"] } else { &created["secret"] };
+        Subscriber { id: text(&created["id"]), key: text(key), path }
     }
 
     /// Sets a subscription's state: `active`, `paused` or `disabled`.

@@ -29,7 +29,7 @@ pub async fn an_event_of_another_program_is_delivered_to_the_subscriptions_that_
         stack.until_notification(&subscriber.id, "order-7", "delivered").await;
         let webhooks = stack.receiver.received(&subscriber.path);
         assert_eq!(webhooks.len(), 1);
-        assert!(webhooks[0].is_signed_with(&subscriber.secret));
+        assert!(webhooks[0].is_signed_with(&subscriber.key));
         assert_eq!(webhooks[0].header("webhook-id"), "paid-order-7");
         let body = String::from_utf8_lossy(&webhooks[0].body).into_owned();
         assert!(body.contains(r#"{"total":1.50,"note":"\u00fcber"}"#), "{body}");

@@ -27,7 +27,7 @@ pub async fn a_subscriber_that_refuses_twice_is_rung_until_it_accepts(footing: F
     assert_eq!(told("response_excerpt")[1..], ["come back later", "thank you"]);
     let webhooks = stack.receiver.received(&moody.path);
     assert_eq!(webhooks.len(), 3);
-    assert!(webhooks.iter().all(|webhook| webhook.is_signed_with(&moody.secret)));
+    assert!(webhooks.iter().all(|webhook| webhook.is_signed_with(&moody.key)));
     assert_all_the_same(&webhooks);
     a_second_lies_between(&told("started_at"));
 }

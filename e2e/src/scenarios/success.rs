@@ -22,7 +22,7 @@ pub async fn a_recharge_is_credited_and_its_subscriber_gets_a_signed_webhook(foo
     let webhooks = stack.receiver.received(&ledger.path);
     assert_eq!(webhooks.len(), 1, "one event, one webhook");
     let webhook = &webhooks[0];
-    assert!(webhook.is_signed_with(&ledger.secret));
+    assert!(webhook.is_signed_with(&ledger.key));
     assert_eq!(webhook.method, "POST");
     assert_eq!(webhook.header("content-type"), "application/json");
     assert_eq!(webhook.header("webhook-id"), delivered["event"]["id"]);

@@ -77,7 +77,7 @@ fn webhooks(scene: &Scene) -> Vec<Case> {
     });
     let body = body.to_string();
     let forged = |timestamp| {
-        let signed = signature::headers_at(&scene.subscriber.secret, "forged", &body, timestamp);
+        let signed = signature::headers_at(&scene.subscriber.key, "forged", &body, timestamp);
         let case = Case::send_text(Method::POST, "/v1/notifications", None, &body, 401);
         signed.iter().fold(case, |case, (name, value)| case.with_header(name, value))
     };
