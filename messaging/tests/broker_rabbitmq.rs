@@ -265,6 +265,25 @@ async fn a_message_waits_in_the_queue_of_its_step_with_its_headers() {
     own.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_can_t_move_keeps_no_other_from_being_acknowledged() {
+    let own = fresh().await;
+    let Bench { broker, elsewhere, queue, sources, .. } = &own.bench;
+    let mut consumer = broker.consume(*queue, 10).await.expect("a consumer");
+    let sent = events(sources, "recharge.succeeded", 2);
+    broker.publish(&sent).await;
+    let both = receive(consumer.as_mut(), 2).await;
+    let undeclared = HumanDuration(Duration::from_secs(7));
+    let retry = Settlement::Retry { step: undeclared, reason: "not yet".into() };
+    let settlements = vec![(both[0].tag, retry), (both[1].tag, Settlement::Ack)];
+    consumer.settle(settlements).await.expect_err("no queue takes the first");
+    drop(consumer);
+    let mut next = elsewhere.consume(*queue, 10).await.expect("a consumer");
+    assert_eq!(bodies(&receive(next.as_mut(), 1).await), [sent[0].to_json()]);
+    assert!(next.receive(1, GLIMPSE * 4, LINGER).await.expect("answers").is_empty());
+    own.finish().await;
+}
+
 /// More than are taken at once, and none of them with an id.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_program_put_among_the_dead_letters_is_listed_and_requeued_too() {

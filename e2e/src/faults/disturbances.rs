@@ -23,7 +23,7 @@ impl Scene {
     /// `intake` is account-service's: by webhook alone, or from the queue as well, which must not
     /// credit anything twice.
     async fn set(footing: Footing, intake: &'static str) -> Self {
-        let stack = Stack::start_with(footing, Options { intake }).await;
+        let stack = Stack::start_with(footing, Options { intake, ..Options::default() }).await;
         let accounts: Vec<String> = (0..ACCOUNTS).map(|number| format!("6222000{number}")).collect();
         for account_no in &accounts {
             stack.open_account(account_no).await;

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
+use messaging::Ladder;
 use messaging::broker::{EXCHANGE, NOTIFIER_EVENTS, RECHARGE_RESULTS};
 use runtime::testing::{fresh_postgres_database, required_variable};
 use tempfile::TempDir;
@@ -105,8 +106,10 @@ async fn remove_queues(url: &str) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await;
     let connection = connection.expect("RabbitMQ answers");
     let channel = connection.create_channel().await.expect("RabbitMQ opens a channel");
+    let ladders = ["standard", "1s,2s,3s"].map(|ladder| ladder.parse::<Ladder>().expect("a ladder"));
     for queue in [NOTIFIER_EVENTS, RECHARGE_RESULTS] {
-        for name in [queue.name.to_owned(), format!("{}.dead", queue.name)] {
+        let steps = ladders.iter().flat_map(Ladder::steps).map(|step| queue.retry(*step));
+        for name in [queue.name.to_owned(), queue.dead()].into_iter().chain(steps) {
             let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default()).await;
             deleted.expect("RabbitMQ deletes a queue, there or not");
         }

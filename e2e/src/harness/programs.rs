@@ -38,7 +38,8 @@ impl Stack {
             .variable("PAY_SERVICE_URL", self.pay.base())
             .variable("PAY_SERVICE_KEY", ACCOUNT_KEY)
             .variable("WEBHOOK_SECRET", webhook_secret)
-            .variable("INTAKE", options.intake);
+            .variable("INTAKE", options.intake)
+            .variable("QUEUE_LADDER", options.queue_ladder);
         match options.intake {
             "webhook" => process,
             _ => process.variable("BROKER_URL", &self.footing.broker),

@@ -30,11 +30,13 @@ pub enum Service {
 pub struct Options {
     /// account-service's `INTAKE`.
     pub intake: &'static str,
+    /// account-service's `QUEUE_LADDER`.
+    pub queue_ladder: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { intake: "webhook" }
+        Self { intake: "webhook", queue_ladder: "standard" }
     }
 }
 

@@ -9,7 +9,7 @@ const ACCOUNT: &str = "62220001";
 
 /// Every result comes on both ways, and one of them once more from the queue.
 pub async fn results_taken_from_the_queue_and_by_webhook_are_credited_once(footing: Footing) {
-    let stack = Stack::start_with(footing, Options { intake: "both" }).await;
+    let stack = Stack::start_with(footing, Options { intake: "both", ..Options::default() }).await;
     stack.open_account(ACCOUNT).await;
     let mut last = Value::Null;
     for amount in 1..=20 {
@@ -27,7 +27,7 @@ pub async fn results_taken_from_the_queue_and_by_webhook_are_credited_once(footi
 
 /// The queue alone carries the result.
 pub async fn results_taken_from_the_queue_need_no_notifier(footing: Footing) {
-    let mut stack = Stack::start_with(footing, Options { intake: "queue" }).await;
+    let mut stack = Stack::start_with(footing, Options { intake: "queue", ..Options::default() }).await;
     stack.open_account(ACCOUNT).await;
     stack.kill_notifiers();
     stack.recharge(ACCOUNT, 300).await;

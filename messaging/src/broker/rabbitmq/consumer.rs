@@ -170,13 +170,15 @@ impl Consumer for RabbitConsumer {
                 }
             }
         }
-        self.move_on(&leaving).await?;
-        acked.extend(leaving.into_iter().map(|leaving| leaving.tag));
+        // What is done is acknowledged first: a message that can't move keeps no other here.
         let link = self.link.clone();
         link.bounded(async {
             self.ack(acked).await?;
             self.requeue(requeued).await
         })
-        .await
+        .await?;
+        self.move_on(&leaving).await?;
+        let moved = leaving.into_iter().map(|leaving| leaving.tag).collect();
+        link.bounded(self.ack(moved)).await
     }
 }
