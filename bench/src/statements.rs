@@ -82,7 +82,7 @@ pub async fn claim(ground: &Ground) -> anyhow::Result<Option<(f64, i64)>> {
     Ok(sqlx::query_as(
         "SELECT sum(total_exec_time) / sum(calls), sum(calls)::bigint FROM pg_stat_statements
          WHERE query LIKE '%FROM waiting%'
-           AND (query LIKE '%lease_token = $5%' OR query LIKE '%min(n.leased_until)%')
+           AND (query LIKE '%lease_token = $5%' OR query LIKE '%min(first.leased_until)%')
          HAVING sum(calls) > 0",
     )
     .fetch_optional(&mut connection)

@@ -8,8 +8,9 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
-use notifier::domain::{Day, SubscriptionId};
+use notifier::domain::{Day, Outcome, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
 use notifier::store::{NotificationFilter, Store, UpkeepStore};
 use runtime::Clock;
@@ -117,11 +118,47 @@ async fn claims_and_lists_of_a_long_backlog_read_no_table_from_end_to_end() {
     let before = scans(&pool).await;
     // More than the five after which Postgres may plan without knowing the values.
     for _ in 0..8 {
-        assert_eq!(world.claim(subscription, 8).await.len(), 8);
+        let claimed = world.claim(subscription, 8).await;
+        assert_eq!(claimed.len(), 8);
+        assert_eq!(scans(&pool).await, before, "claim");
+        world.store.next_due(&[subscription]).await.expect("a store");
+        assert_eq!(scans(&pool).await, before, "next_due");
+        let results: Vec<_> = claimed.iter().map(|one| world.result(one, Outcome::Delivered)).collect();
+        world.store.record(&results, world.now()).await.expect("a store");
+        assert_eq!(scans(&pool).await, before, "record");
     }
-    assert_eq!(scans(&pool).await, before);
-    for state in [None, Some(StateName::Delivered), Some(StateName::Pending), Some(StateName::Exhausted)] {
+    let (pending, held) = (Some(StateName::Pending), Some(StateName::Held));
+    for state in [None, Some(StateName::Delivered), pending, held, Some(StateName::Exhausted)] {
         world.list(NotificationFilter { state, ..NotificationFilter::default() }).await;
         assert_eq!(scans(&pool).await, before, "{state:?}");
     }
+}
+
+/// How often partitions of other days than `day` were looked into.
+async fn looks_elsewhere(pool: &PgPool, day: Day) -> i64 {
+    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
+    sqlx::query(flush).execute(pool).await.expect("counters");
+    let count = "SELECT sum(seq_scan + coalesce(idx_scan, 0))::bigint FROM pg_stat_user_tables
+                 WHERE relname ~ '^(events|notifications|attempts)_' AND relname !~ $1";
+    sqlx::query_scalar(count).bind(format!("{day}$")).fetch_one(pool).await.expect("a count")
+}
+
+#[tokio::test]
+async fn a_claim_a_result_and_a_look_at_one_notification_open_its_day_alone() {
+    let (world, pool) = world_on(1).await;
+    let subscription = world.subscribe("orders", None).await;
+    let today = Day::of(world.now());
+    let id = world.notify(subscription).await;
+    let before = looks_elsewhere(&pool, today).await;
+    let delivery = world.claim_one(subscription).await;
+    world.record(&delivery, Outcome::Delivered).await;
+    assert_eq!(world.show(id).await.attempts.len(), 1);
+    world
+        .store
+        .resend(id, None, &world.audit(Action::Resend))
+        .await
+        .expect("a store")
+        .expect("there")
+        .expect("ok");
+    assert_eq!(looks_elsewhere(&pool, today).await, before);
 }

@@ -106,7 +106,8 @@ const CLAIM: &str = "
     RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb";
 
 /// The first that is free, and the leases of those before it: two short walks along one index. A
-/// lease behind the first free one needs no look, for that one is due already then.
+/// lease behind the first free one needs no look, for that one is due already then. The bound tells
+/// the planner how short the second is; whoever has more in flight looks again soon anyway.
 const NEXT_DUE: &str = "
     SELECT wanted.id, LEAST(free.due_at, leased.until) FROM UNNEST($1::uuid[]) AS wanted (id)
     LEFT JOIN LATERAL (
@@ -114,9 +115,11 @@ const NEXT_DUE: &str = "
         WHERE n.subscription_id = wanted.id AND n.lease_token IS NULL ORDER BY n.due_at LIMIT 1
     ) free ON TRUE
     CROSS JOIN LATERAL (
-        SELECT min(n.leased_until) AS until FROM waiting n
-        WHERE n.subscription_id = wanted.id AND n.lease_token IS NOT NULL
-          AND n.due_at < coalesce(free.due_at, 'infinity')
+        SELECT min(first.leased_until) AS until FROM (
+            SELECT n.leased_until FROM waiting n
+            WHERE n.subscription_id = wanted.id AND n.due_at < coalesce(free.due_at, 'infinity')
+            ORDER BY n.due_at LIMIT 1000
+        ) first
     ) leased
     WHERE LEAST(free.due_at, leased.until) IS NOT NULL";
 
