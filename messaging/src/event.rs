@@ -151,16 +151,20 @@ pub struct EventKey(pub Uuid);
 
 impl EventKey {
     fn derive(id: &str, source: &str, time: DateTime<Utc>) -> Self {
-        Self::of_id(id).unwrap_or_else(|| {
-            let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0);
-            Self(timed_hash(millis, &[source.as_bytes(), id.as_bytes()]))
-        })
+        Self::of_id(id)
+            .unwrap_or_else(|| Self(timed_hash(millis_of(time), &[source.as_bytes(), id.as_bytes()])))
     }
 
     /// The key of the event with this id, where the id is a key by itself.
     pub fn of_id(id: &str) -> Option<Self> {
         let uuid = Uuid::try_parse(id).ok()?;
         (uuid.get_version_num() == 7 && id == uuid.to_string()).then_some(Self(uuid))
+    }
+
+    /// A key of the time `at`, derived from `parts`: the same for the same time and parts.
+    pub fn made_at(at: DateTime<Utc>, parts: &[&[u8]]) -> Self {
+        let micros = at.timestamp_micros().to_be_bytes();
+        Self(timed_hash(millis_of(at), &[&[&micros[..]], parts].concat()))
     }
 
     /// A `UUIDv7` of the same millisecond, derived from this key and `parts`: the same for the same
@@ -177,6 +181,10 @@ impl fmt::Display for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+fn millis_of(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or(0)
 }
 
 /// A `UUIDv7` whose time is `millis` and whose other bits are a hash of `parts`, each with its length.

@@ -55,6 +55,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
         egress: settings.targets.egress(),
         max_in_flight: settings.max_in_flight,
         retention: settings.retention,
+        backlog_limits: settings.backlog.limits(),
         spans,
     }))
 }

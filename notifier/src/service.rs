@@ -19,9 +19,11 @@ use tokio::sync::Notify;
 
 use crate::api;
 use crate::domain::Retention;
+use crate::domain::backlog::Limits;
 use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
+use crate::usecases::operators::Operators;
 use crate::usecases::replay::{self, RunReplays};
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, Upkeep};
@@ -46,6 +48,8 @@ pub struct Parts {
     pub max_in_flight: u32,
     /// How long the log is kept.
     pub retention: Retention,
+    /// From when on operators are told of a backlog.
+    pub backlog_limits: Limits,
     /// Where spans go.
     pub spans: Spans,
 }
@@ -66,13 +70,25 @@ pub struct Service {
     /// Keeps the tables in order.
     pub upkeep: Upkeep,
     upkeep_wake: Arc<Notify>,
+    /// Tells operators what they should know.
+    pub operators: Operators,
 }
 
 impl Service {
     /// Puts `parts` together; what runs ends with `shutdown`. Must be called inside of a tokio
     /// runtime.
     pub fn new(parts: Parts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let Parts { keyring, store, broker, sources, egress, max_in_flight, retention, spans } = parts;
+        let Parts {
+            keyring,
+            store,
+            broker,
+            sources,
+            egress,
+            max_in_flight,
+            retention,
+            backlog_limits,
+            spans,
+        } = parts;
         let lookup = Arc::new(SystemLookup::default());
         let sender = Arc::new(WebhookClient::new(egress, lookup, sources.clock.clone()));
         let metrics = Registry::new();
@@ -86,7 +102,10 @@ impl Service {
         let engine = Engine::new(engine_parts, &metrics).context("the engine's metrics")?;
         let engine = engine.with_spans(spans.clone());
         let intake = Intake::new("notifier.intake", broker.clone(), NOTIFIER_EVENTS, engine.ingest())
-            .with_spans(spans, sources.clock.clone());
+            .with_spans(spans.clone(), sources.clock.clone());
+        let told = (sources.clone(), spans);
+        let operators = Operators::new(store.clone(), broker.clone(), told, backlog_limits, &metrics)
+            .context("the backlog's metrics")?;
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Queue(broker)));
@@ -106,6 +125,7 @@ impl Service {
             replays_wake,
             upkeep,
             upkeep_wake,
+            operators,
         })
     }
 }
@@ -114,11 +134,13 @@ impl Service {
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = Service::new(parts, shutdown.clone())?;
-    let Service { router, intake, engine, replays, replays_wake, reseal, upkeep, upkeep_wake } = service;
+    let Service { router, intake, engine, replays, replays_wake, reseal, upkeep, upkeep_wake, operators } =
+        service;
     let never = Arc::new(Notify::new());
     let intake = tokio::spawn(background::run(intake, never.clone(), INTAKE_POLL, shutdown.clone()));
     let reseal = tokio::spawn(background::run(reseal, never, reseal_secrets::POLL, shutdown.clone()));
     let engine = tokio::spawn(engine.run());
+    let operators = tokio::spawn(operators.run(shutdown.clone()));
     let replays = tokio::spawn(background::run(replays, replays_wake, replay::POLL, shutdown.clone()));
     let upkeep = tokio::spawn(background::run(upkeep, upkeep_wake, upkeep::POLL, shutdown.clone()));
     let served = serve(listener, router, shutdown.clone()).await;
@@ -127,6 +149,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     replays.await?;
     upkeep.await?;
     reseal.await?;
+    operators.await?;
     engine.await?;
     Ok(served?)
 }

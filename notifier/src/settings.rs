@@ -1,5 +1,6 @@
 //! The settings of the `notifier` program.
 
+mod backlog;
 mod targets;
 
 use clap::Parser;
@@ -10,6 +11,7 @@ use runtime::settings::{Action, CommonSettings, ListenSettings};
 
 use crate::domain::Retention;
 
+pub use backlog::BacklogSettings;
 pub use targets::{Networks, TargetSettings};
 
 /// Tells subscribers by signed webhook what happened, and keeps ringing until they answer.
@@ -45,6 +47,9 @@ pub struct Settings {
     /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
     #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
     pub retention: Retention,
+    /// From when on operators are told of a backlog.
+    #[command(flatten)]
+    pub backlog: BacklogSettings,
     /// The settings that every service has.
     #[command(flatten)]
     pub common: CommonSettings,
@@ -73,6 +78,7 @@ mod tests {
         assert_eq!(settings.max_in_flight, plain.max_in_flight);
         assert_eq!(settings.targets, plain.targets);
         assert_eq!(settings.retention, plain.retention);
+        assert_eq!(settings.backlog, plain.backlog);
         assert_eq!(settings.common.grace_period, plain.common.grace_period);
     }
 

@@ -4,9 +4,11 @@
 //! What is not there and what the owner may not see look the same.
 
 mod audits;
+mod backlog;
 mod cache;
 mod log;
 mod notification_row;
+mod operator_events;
 mod outcome;
 mod plan;
 pub mod postgres;
@@ -28,6 +30,7 @@ use runtime::validation::Invalid;
 use uuid::Uuid;
 
 pub use audits::AuditStore;
+pub use backlog::BacklogStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
@@ -333,7 +336,14 @@ pub trait UpkeepStore: Send + Sync + 'static {
 
 /// Everything a notifier keeps.
 pub trait Store:
-    AuditStore + DeliveryStore + SubscriptionStore + NotificationStore + ReplayStore + SecretStore + UpkeepStore
+    AuditStore
+    + DeliveryStore
+    + SubscriptionStore
+    + NotificationStore
+    + ReplayStore
+    + SecretStore
+    + UpkeepStore
+    + BacklogStore
 {
 }
 
@@ -345,6 +355,7 @@ impl<T> Store for T where
         + ReplayStore
         + SecretStore
         + UpkeepStore
+        + BacklogStore
 {
 }
 

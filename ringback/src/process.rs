@@ -149,6 +149,7 @@ impl Ground<'_> {
             egress: settings.targets.egress(),
             max_in_flight: settings.max_in_flight,
             retention: settings.retention,
+            backlog_limits: settings.backlog.limits(),
             spans: self.spans("notifier")?,
         })
     }

@@ -55,6 +55,9 @@ pub struct Settings {
     /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
     #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
     pub retention: notifier::domain::Retention,
+    /// From when on operators are told of a backlog
+    #[command(flatten)]
+    pub backlog: notifier::settings::BacklogSettings,
     /// Keys, grace period, log format
     #[command(flatten)]
     pub common: CommonSettings,

@@ -93,15 +93,23 @@ pub async fn an_address_that_must_not_be_reached_is_refused_at_the_connection(fo
     }
 }
 
-/// What was given up is rung again at an operator's word, who and why being kept.
+/// What was given up is told to operators, and rung again at an operator's word, who and why being
+/// kept.
 pub async fn an_exhausted_notification_is_delivered_when_an_operator_resends_it(footing: Footing) {
     let stack = Stack::start(footing).await;
     stack.open_account(ACCOUNT).await;
     let broken = stack.subscribe("broken", &["recharge.*"], json!({ "ladder": ["1s"] })).await;
     stack.receiver.script(&broken.path, [Reply::Status(500), Reply::Status(502)], Reply::Status(204));
+    let alerts = stack.subscribe("alerts", &["ringback.*"], json!({})).await;
     let tx_no = text(&stack.recharge(ACCOUNT, 100).await["tx_no"]);
     let exhausted = stack.until_notification(&broken.id, &tx_no, "exhausted").await;
     assert_eq!(each_attempt(&exhausted, "http_status"), [500, 502]);
+    let told = stack.receiver.wait_for(&alerts.path, 1).await[0].json();
+    assert_eq!(told["type"], "ringback.notification.exhausted");
+    assert_eq!(
+        (&told["data"]["notification_id"], &told["data"]["subject"]),
+        (&exhausted["id"], &json!(tx_no))
+    );
 
     let path = format!("/v1/notifications/{}/resend", text(&exhausted["id"]));
     stack.notifier.post(&path, &json!({ "reason": "the receiver is repaired" })).await.expect(200);

@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use messaging::event::is_event_type;
 
-/// An event type exactly (`recharge.succeeded`), a family (`recharge.*`), or everything (`*`).
+use super::operator_event::is_for_operators;
+
+/// An event type exactly (`recharge.succeeded`), a family (`recharge.*`), or everything (`*`) but what
+/// is for operators, which must be asked for by name or as `ringback.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventPattern(String);
 
@@ -18,6 +21,7 @@ impl EventPattern {
     /// Whether events of type `kind` are asked for. A family holds all types below it, at any depth.
     pub fn matches(&self, kind: &str) -> bool {
         match self.0.strip_suffix('*') {
+            Some("") => !is_for_operators(kind),
             Some(family) => kind.starts_with(family),
             None => kind == self.0,
         }
@@ -57,6 +61,14 @@ mod tests {
         assert!(!matches("recharge.*", "recharge"));
         assert!(!matches("recharge.*", "rechargeable.x"));
         assert!(matches("*", "anything"));
+    }
+
+    #[test]
+    fn everything_does_not_hold_what_is_for_operators() {
+        let matches = |pattern: &str, kind| pattern.parse::<EventPattern>().expect(pattern).matches(kind);
+        let kind = "ringback.notification.exhausted";
+        assert!(!matches("*", kind) && matches("*", "ringbacks"));
+        assert!(["ringback.*", "ringback.notification.*", kind].iter().all(|pattern| matches(pattern, kind)));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::Recorded;
 use crate::domain::attempt::{AttemptResult, FailureClass, Verdict};
-use crate::domain::{Attempt, SubscriptionId};
+use crate::domain::operator_event::Concerned;
+use crate::domain::{Attempt, OperatorEvent, SubscriptionId};
 
 /// Why a subscription is disabled by [`Verdict::Gone`].
 pub(super) const GONE_REASON: &str = "the endpoint answered 410 Gone";
@@ -54,4 +55,10 @@ pub(super) fn answers(held: &HashSet<(Uuid, Uuid)>, results: &[AttemptResult]) -
 pub(super) fn gone(counted: &[&AttemptResult]) -> impl Iterator<Item = (SubscriptionId, DateTime<Utc>)> {
     let gone = counted.iter().filter(|result| result.verdict == Verdict::Gone);
     gone.map(|result| (result.subscription, result.attempt.started_at))
+}
+
+/// What operators are told of a subscription (its id, name and merchant) that a 410 has disabled.
+pub(super) fn disabled_by_410((id, name, merchant): (Uuid, String, Option<String>)) -> OperatorEvent {
+    let subscription = Concerned { id: SubscriptionId(id), name, merchant };
+    OperatorEvent::SubscriptionDisabled { subscription, reason: GONE_REASON.to_owned() }
 }

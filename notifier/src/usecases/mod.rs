@@ -1,5 +1,6 @@
 //! What the notifier's operators and their programs ask for, one file each.
 
+pub mod operators;
 pub mod replay;
 pub mod reseal_secrets;
 pub mod subscribe;

@@ -1,4 +1,4 @@
-//! The whole router in this process, on a `SQLite` file and a broker that is never asked.
+//! The whole router in this process, on a database of its own and a broker that is never asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +7,17 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use chrono::TimeDelta;
 use messaging::broker::{BrokerError, DeadLetters, Queue};
 use messaging::consumer::{HandleEvents, Verdict};
 use messaging::{Broker, Consumer, Event};
+use notifier::domain::backlog::{Extent, Limits};
 use notifier::domain::{
     Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Retention, SubscriptionId,
 };
 use notifier::engine::Ingest;
-use notifier::store::sqlite::SqliteStore;
 use notifier::store::{AdmitNone, Store, Want};
+use notifier::usecases::operators::Operators;
 use notifier::usecases::replay::RunReplays;
 use notifier::usecases::upkeep::Upkeep;
 use notifier::webhook::{AddressPolicy, Egress};
@@ -31,9 +33,13 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::backend;
+
 pub const OPERATOR: &str = "operator-key";
 pub const SHOP: &str = "shop-key";
 pub const BANK: &str = "bank-key";
+
+const LIMITS: Limits = Limits { each: Extent { waiting: 3, age: TimeDelta::hours(1) }, total: 100 };
 
 pub struct Harness {
     pub store: Arc<dyn Store>,
@@ -43,7 +49,8 @@ pub struct Harness {
     replays: RunReplays,
     upkeep: Upkeep,
     ingest: Ingest,
-    _folder: tempfile::TempDir,
+    operators: Operators,
+    _guard: backend::Guard,
 }
 
 /// An answer, its body read as JSON, or as text where it is none.
@@ -80,8 +87,7 @@ impl Answer {
 
 impl Harness {
     pub async fn new() -> Self {
-        let (database, folder) = runtime::testing::temporary_sqlite().await;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
+        let (store, guard) = backend::store().await;
         let (sources, clock) = manual_sources(7);
         let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
         let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().expect("a network")]);
@@ -93,11 +99,13 @@ impl Harness {
             egress: Egress::direct(policy, Arc::new(RootCertStore::empty())),
             max_in_flight: 8,
             retention: Retention::default(),
+            backlog_limits: LIMITS,
             spans: Spans::off(),
         };
         let service = Service::new(parts, Shutdown::new()).expect("a service");
-        let Service { router, replays, upkeep, engine, .. } = service;
-        Self { store, clock, sources, router, replays, upkeep, ingest: engine.ingest(), _folder: folder }
+        let Service { router, replays, upkeep, engine, operators, .. } = service;
+        let ingest = engine.ingest();
+        Self { store, clock, sources, router, replays, upkeep, ingest, operators, _guard: guard }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -193,6 +201,10 @@ impl Harness {
     /// Rounds of the upkeep until there is nothing to do.
     pub async fn run_upkeep(&mut self) {
         while self.upkeep.run_once().await.expect("a store") == Progress::More {}
+    }
+
+    pub async fn measure_backlog(&mut self) {
+        self.operators.backlog.run_once().await.expect("a store");
     }
 
     pub async fn run_replays(&mut self) {

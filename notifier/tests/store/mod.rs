@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod deliveries;
 pub mod log;
+pub mod operators;
 pub mod retention;
 pub mod secrets;
 mod shelf;
@@ -54,6 +55,15 @@ macro_rules! suite {
             what_is_done_to_a_subscription_is_kept_in_its_order_and_outlives_it
             what_is_refused_leaves_no_trace
             audits_page_newest_first
+        );
+        store::cases!($world, operators,
+            a_subscription_that_a_410_disables_is_told_to_operators_once
+            a_subscription_that_a_person_disables_is_told_to_operators
+            an_exhausted_notification_is_told_with_what_it_was_about
+            an_exhausted_notification_for_operators_is_not_told
+            what_waits_is_counted_by_state_once_in_a_while
+            a_backlog_that_grows_is_told_once_until_it_has_calmed_down
+            many_processes_measure_once
         );
         store::cases!($world, log,
             pausing_holds_and_resuming_releases

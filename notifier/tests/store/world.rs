@@ -91,7 +91,12 @@ impl World {
     }
 
     pub async fn subscribe(&self, name: &str, merchant: Option<&str>) -> SubscriptionId {
-        let subscription = self.unsaved(Self::draft(name), merchant);
+        self.subscribe_to(name, merchant, &["recharge.*"]).await
+    }
+
+    pub async fn subscribe_to(&self, name: &str, merchant: Option<&str>, types: &[&str]) -> SubscriptionId {
+        let event_types = types.iter().map(|&kind| kind.to_owned()).collect();
+        let subscription = self.unsaved(Draft { event_types, ..Self::draft(name) }, merchant);
         let made = self
             .store
             .create(&subscription, &Self::key(1), &self.deed(SubscriptionAction::Create))

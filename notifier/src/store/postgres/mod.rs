@@ -1,11 +1,13 @@
 //! The store in Postgres: any number of notifier processes share it.
 
 mod audits;
+mod backlog;
 mod days;
 mod deliveries;
 mod ingest;
 mod list;
 mod notifications;
+mod operator_events;
 mod record;
 mod replays;
 mod secrets;

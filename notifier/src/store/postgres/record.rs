@@ -7,7 +7,8 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::bump_version;
+use super::{bump_version, operator_events};
+use crate::domain::OperatorEvent;
 use crate::domain::attempt::{AttemptResult, Verdict};
 use crate::store::outcome::{GONE_REASON, Written};
 use crate::store::rows::duration_ms;
@@ -30,7 +31,9 @@ pub(super) async fn record(
     let held: HashSet<(Uuid, Uuid)> = moved.into_iter().collect();
     let counted: Vec<&AttemptResult> =
         results.iter().filter(|result| outcome::holds(&held, result)).collect();
-    disable_gone(&mut transaction, &counted, now).await?;
+    let mut told = disable_gone(&mut transaction, &counted, now).await?;
+    told.extend(operator_events::of_exhausted(&mut transaction, &counted).await?);
+    operator_events::tell(&mut transaction, &told, now).await?;
     transaction.commit().await?;
     Ok(outcome::answers(&held, results))
 }
@@ -107,22 +110,23 @@ async fn disable_gone(
     connection: &mut PgConnection,
     counted: &[&AttemptResult],
     now: DateTime<Utc>,
-) -> StoreResult<()> {
+) -> StoreResult<Vec<OperatorEvent>> {
     let (gone, seen): (Vec<Uuid>, Vec<DateTime<Utc>>) =
         outcome::gone(counted).map(|(id, seen)| (id.0, seen)).unzip();
     if gone.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query(
+    let disabled: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
         "UPDATE subscriptions SET state = 'disabled', disabled_reason = $2, updated_at = $3
          FROM UNNEST($1::uuid[], $4::timestamptz[]) AS gone (subscription_id, seen)
-         WHERE id = subscription_id AND state <> 'disabled' AND updated_at <= seen",
+         WHERE id = subscription_id AND state <> 'disabled' AND updated_at <= seen
+         RETURNING id, name, merchant",
     )
     .bind(gone)
     .bind(GONE_REASON)
     .bind(now)
     .bind(seen)
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    Ok(disabled.into_iter().map(outcome::disabled_by_410).collect())
 }

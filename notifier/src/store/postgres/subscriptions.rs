@@ -7,9 +7,9 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::{PostgresStore, audits, bump_version, secrets};
+use super::{PostgresStore, audits, bump_version, operator_events, secrets};
 use crate::domain::subscription::Patch;
-use crate::domain::{Subscription, SubscriptionAudit, SubscriptionId};
+use crate::domain::{OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
 use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
 
@@ -81,6 +81,7 @@ impl SubscriptionStore for PostgresStore {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
         let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let before = subscription.state.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
             return Ok(Some(Err(invalid.into())));
         }
@@ -105,6 +106,8 @@ impl SubscriptionStore for PostgresStore {
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
+        let told = OperatorEvent::of_change(&before, &subscription);
+        operator_events::tell(&mut transaction, told.as_slice(), audit.at).await?;
         transaction.commit().await?;
         Ok(Some(Ok(subscription)))
     }

@@ -2,11 +2,13 @@
 //! is cheap, and there is one writer at a time.
 
 mod audits;
+mod backlog;
 mod deliveries;
 mod ingest;
 mod list;
 mod moves;
 mod notifications;
+mod operator_events;
 mod record;
 mod replays;
 mod secrets;

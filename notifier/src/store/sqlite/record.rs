@@ -7,7 +7,8 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{bump_version, moves};
+use super::{bump_version, moves, operator_events};
+use crate::domain::OperatorEvent;
 use crate::domain::attempt::AttemptResult;
 use crate::store::outcome::{GONE_REASON, Written};
 use crate::store::rows::duration_ms;
@@ -27,9 +28,11 @@ pub(super) async fn record(
             counted.push(result);
         }
     }
+    let mut told = operator_events::of_exhausted(connection, &counted).await?;
     for (subscription, seen) in outcome::gone(&counted) {
-        disable(connection, subscription.0, seen, now).await?;
+        told.extend(disable(connection, subscription.0, seen, now).await?);
     }
+    operator_events::tell(connection, &told, now).await?;
     Ok(outcome::answers(&held, results))
 }
 
@@ -133,17 +136,18 @@ async fn disable(
     subscription: Uuid,
     seen: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> StoreResult<()> {
+) -> StoreResult<Option<OperatorEvent>> {
     bump_version(connection).await?;
-    sqlx::query(
+    let disabled: Option<(Uuid, String, Option<String>)> = sqlx::query_as(
         "UPDATE subscriptions SET state = 'disabled', disabled_reason = ?2, updated_at = ?3
-         WHERE id = ?1 AND state <> 'disabled' AND updated_at <= ?4",
+         WHERE id = ?1 AND state <> 'disabled' AND updated_at <= ?4
+         RETURNING id, name, merchant",
     )
     .bind(subscription)
     .bind(GONE_REASON)
     .bind(now.timestamp_micros())
     .bind(seen.timestamp_micros())
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(())
+    Ok(disabled.map(outcome::disabled_by_410))
 }

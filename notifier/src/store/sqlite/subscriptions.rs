@@ -6,9 +6,9 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{SqliteStore, audits, bump_version, secrets};
+use super::{SqliteStore, audits, bump_version, operator_events, secrets};
 use crate::domain::subscription::Patch;
-use crate::domain::{Subscription, SubscriptionAudit, SubscriptionId};
+use crate::domain::{OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
 use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
 
@@ -80,6 +80,7 @@ impl SubscriptionStore for SqliteStore {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
         let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let before = subscription.state.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
             return Ok(Some(Err(invalid.into())));
         }
@@ -104,6 +105,8 @@ impl SubscriptionStore for SqliteStore {
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
+        let told = OperatorEvent::of_change(&before, &subscription);
+        operator_events::tell(&mut transaction, told.as_slice(), audit.at).await?;
         transaction.commit().await?;
         Ok(Some(Ok(subscription)))
     }

@@ -1,0 +1,6 @@
+//! The API on Postgres.
+
+#[path = "api/postgres.rs"]
+mod backend;
+
+mod api;

@@ -1,0 +1,6 @@
+//! The API on `SQLite`.
+
+#[path = "api/sqlite.rs"]
+mod backend;
+
+mod api;
