@@ -8,6 +8,7 @@ pub mod ladder;
 pub mod libraries;
 pub mod reconciliation;
 pub mod retries;
+pub mod secrecy;
 pub mod sharing;
 pub mod success;
 pub mod termination;
@@ -59,6 +60,9 @@ macro_rules! every_scenario {
                 a_failed_recharge_is_answered_as_failed_and_credits_nothing,
                 a_transaction_that_nobody_knows_is_answered_404,
                 while_pay_service_is_down_nothing_is_made_up,
+            }
+            secrecy {
+                no_secret_is_in_a_log_a_metric_a_problem_or_the_database_file,
             }
             sharing {
                 a_burst_of_events_is_shared_and_each_is_sent_once,
