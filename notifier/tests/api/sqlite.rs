@@ -12,3 +12,12 @@ pub async fn store() -> (Arc<dyn Store>, Guard) {
     let (database, folder) = runtime::testing::temporary_sqlite().await;
     (Arc::new(SqliteStore::migrate(database).await.expect("a schema")), folder)
 }
+
+/// Whether the metrics tell of the end of a day with one event and one notification: its rows are
+/// removed one by one.
+pub fn day_was_removed(metrics: &str) -> bool {
+    ["event", "notification"].iter().all(|kind| {
+        let removed = format!("ringback_retention_rows_removed_total{{kind=\"{kind}\"}} 1");
+        metrics.lines().any(|line| line == removed)
+    })
+}
