@@ -23,7 +23,7 @@ pub struct PostgresOutbox {
 }
 
 /// Writes `events` as part of the caller's transaction (law 1), due at `now`. Wake the relay after
-/// the commit.
+/// the commit. An event that waits already waits once.
 pub async fn insert(connection: &mut PgConnection, events: &[Event], now: DateTime<Utc>) -> StoreResult<()> {
     if events.is_empty() {
         return Ok(());
@@ -32,7 +32,8 @@ pub async fn insert(connection: &mut PgConnection, events: &[Event], now: DateTi
     let texts: Vec<String> = events.iter().map(Event::to_json_text).collect();
     sqlx::query(
         "INSERT INTO outbox (id, event, due_at, created_at)
-         SELECT id, event, $3, $3 FROM UNNEST($1::uuid[], $2::text[]) AS new (id, event)",
+         SELECT id, event, $3, $3 FROM UNNEST($1::uuid[], $2::text[]) AS new (id, event)
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(ids)
     .bind(texts)

@@ -20,7 +20,7 @@ pub struct SqliteOutbox {
 }
 
 /// Writes `events` as part of the caller's transaction (law 1), due at `now`. Wake the relay after
-/// the commit.
+/// the commit. An event that waits already waits once.
 pub async fn insert(
     connection: &mut SqliteConnection,
     events: &[Event],
@@ -32,7 +32,8 @@ pub async fn insert(
     let rows: Vec<_> = events.iter().map(|event| json!([hex(event.key().0), event.to_json_text()])).collect();
     sqlx::query(
         "INSERT INTO outbox (id, event, due_at, created_at)
-         SELECT unhex(value ->> 0), value ->> 1, ?2, ?2 FROM json_each(?1)",
+         SELECT unhex(value ->> 0), value ->> 1, ?2, ?2 FROM json_each(?1) WHERE TRUE
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(json!(rows).to_string())
     .bind(now.timestamp_micros())

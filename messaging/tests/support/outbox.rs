@@ -79,6 +79,12 @@ pub async fn what_is_rolled_back_was_never_in_the_outbox(bench: &Bench) {
     assert_eq!(bench.waiting().await, 0);
 }
 
+pub async fn an_event_that_waits_already_waits_once(bench: &Bench) {
+    let events = bench.written(2).await;
+    bench.write.insert(&events, bench.clock.now(), true).await;
+    assert_eq!(bench.waiting().await, 2);
+}
+
 pub async fn events_come_out_oldest_first_and_byte_for_byte(bench: &Bench) {
     let mut sent = bench.written(3).await;
     bench.clock.advance(Duration::from_secs(1));
@@ -260,6 +266,7 @@ macro_rules! outbox_suite {
     ($fresh:path) => {
         $crate::outbox_suite! { $fresh:
             what_is_rolled_back_was_never_in_the_outbox
+            an_event_that_waits_already_waits_once
             events_come_out_oldest_first_and_byte_for_byte
             the_backlog_is_counted_from_its_oldest_row
             two_relays_never_claim_the_same_row

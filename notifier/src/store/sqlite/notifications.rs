@@ -27,7 +27,9 @@ impl NotificationStore for SqliteStore {
         page: Page,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
-        let rows = list::rows(&mut *self.db.reader.acquire().await?, filter, page, now).await?;
+        // One look at both tables: what moves from one to the other meanwhile is listed once.
+        let mut transaction = self.db.reader.begin().await?;
+        let rows = list::rows(&mut transaction, filter, page, now).await?;
         rows.into_iter().map(|row| row.notification(now)).collect()
     }
 
@@ -37,7 +39,7 @@ impl NotificationStore for SqliteStore {
         owner: Option<&str>,
         now: DateTime<Utc>,
     ) -> StoreResult<Option<NotificationDetail>> {
-        let mut connection = self.db.reader.acquire().await?;
+        let mut connection = self.db.reader.begin().await?;
         let Some(row) = find(&mut connection, id, owner).await? else { return Ok(None) };
         let event: EventRow<Time> = sqlx::query_as("SELECT * FROM events WHERE key = ?1")
             .bind(row.event_key)
