@@ -41,7 +41,7 @@ pub enum ExceptionState {
 pub struct Resolution {
     /// What became of it.
     pub outcome: Outcome,
-    /// `operator`, or [`BY_ITSELF`].
+    /// `operator`, or `BY_ITSELF`.
     pub by: String,
     /// Why.
     pub reason: String,
