@@ -11,6 +11,13 @@ use crate::clock::{SharedClock, SystemClock};
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `buffer` with random bytes.
     fn fill(&self, buffer: &mut [u8]);
+
+    /// A number from 0 to 1, drawn by lot: spreads out in time what would else happen at once.
+    fn lot(&self) -> f64 {
+        let mut lot = [0_u8; 4];
+        self.fill(&mut lot);
+        f64::from(u32::from_le_bytes(lot)) / f64::from(u32::MAX)
+    }
 }
 
 /// The operating system's cryptographically secure generator.

@@ -17,10 +17,3 @@ pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
 pub use sweep::{Sweep, SweepPlan};
 pub use watch::Watch;
-
-/// A number between 0 and 1.
-fn lot(sources: &runtime::Sources) -> f64 {
-    let mut lot = [0_u8; 4];
-    sources.entropy.fill(&mut lot);
-    f64::from(u32::from_le_bytes(lot)) / f64::from(u32::MAX)
-}

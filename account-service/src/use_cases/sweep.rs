@@ -14,16 +14,16 @@ use runtime::database::bounded;
 use runtime::problem::Chain;
 use uuid::Uuid;
 
+use super::PostResults;
 use super::pace::Pace;
 use super::wrong_answers::Asked;
-use super::{PostResults, lot};
 use crate::domain::{Arrival, CreditSource, DueRequest, ExceptionKind, Heard, Incident, Status, Verdict};
 use crate::metrics::Call;
 use crate::pay_service::{Answer, PayService, Unanswered};
 use crate::store::Store;
 
 /// How many questions are out at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: u32 = 8;
 /// What a lease lasts beyond the questions: room for reading and writing.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -96,7 +96,7 @@ impl Sweep {
 
     /// Longer than a round of unanswered questions takes.
     fn lease(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let rounds = self.pace.batch().div_ceil(8);
+        let rounds = self.pace.batch().div_ceil(AT_ONCE);
         let lease = self.timeout.saturating_mul(rounds) + MARGIN;
         now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(10))
     }
@@ -105,7 +105,7 @@ impl Sweep {
     async fn ask_all(&self, due: Vec<DueRequest>) -> Vec<Question> {
         let mut questions: Vec<Question> =
             due.into_iter().map(|due| Question { due, answer: None }).collect();
-        for few in questions.chunks_mut(AT_ONCE) {
+        for few in questions.chunks_mut(AT_ONCE as usize) {
             let answers = join_all(few.iter().map(|question| self.ask(&question.due))).await;
             let out = answers.iter().all(is_outage);
             for (question, answer) in few.iter_mut().zip(answers) {
@@ -150,8 +150,9 @@ impl Sweep {
             bounded(self.store.note(&findings.incidents, now)).await?;
         }
         let next = questions.iter().zip(&findings.heard);
-        let next: Vec<_> =
-            next.map(|(q, heard)| q.due.next(*heard, &self.ladder, now, lot(&self.sources))).collect();
+        let next: Vec<_> = next
+            .map(|(q, heard)| q.due.next(*heard, &self.ladder, now, self.sources.entropy.lot()))
+            .collect();
         bounded(self.store.set_next_asks(token, &next)).await?;
         Ok(())
     }
@@ -206,7 +207,7 @@ impl Sweep {
             None => self.pace.answered(asked, now),
             Some(error) => {
                 tracing::warn!(error, "sweep.pay_service_unanswered");
-                self.pace.outage(now, lot(&self.sources));
+                self.pace.outage(now, self.sources.entropy.lot());
             }
         }
     }

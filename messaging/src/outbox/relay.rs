@@ -57,9 +57,7 @@ impl Relay {
     /// 1 min, the second half of it drawn by lot so that rows that failed together spread out.
     fn retry_at(&self, failures: u32, now: DateTime<Utc>) -> DateTime<Utc> {
         let wait = MIN_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(MAX_WAIT);
-        let mut lot = [0_u8; 4];
-        self.sources.entropy.fill(&mut lot);
-        let wait = wait / 2 + (wait / 2).mul_f64(f64::from(u32::from_le_bytes(lot)) / f64::from(u32::MAX));
+        let wait = wait / 2 + (wait / 2).mul_f64(self.sources.entropy.lot());
         now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(60))
     }
 
