@@ -136,6 +136,9 @@ async fn note_arrivals(
     .await?;
     let known: HashSet<Uuid> = known.into_iter().collect();
     let days = plan::days(odd.into_iter().filter(|key| *key >= floor && !known.contains(key)));
+    if days.is_empty() {
+        return Ok(known);
+    }
     sqlx::query(
         "INSERT INTO arrivals (day, first_at, last_at)
          SELECT new.day, $2, $3 FROM UNNEST($1::bigint[]) AS new (day)
