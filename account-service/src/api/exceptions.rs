@@ -101,17 +101,18 @@ struct ResolutionView {
 
 impl From<Exception> for ExceptionView {
     fn from(exception: Exception) -> Self {
+        let (state, incident) = (exception.state_name(), exception.incident);
         let json = |text: Box<str>| RawValue::from_string(text.into()).ok();
         Self {
             id: exception.id,
-            kind: exception.kind.as_str(),
-            state: exception.state_name().as_str(),
-            tx_no: exception.tx_no,
-            merchant_order_no: exception.merchant_order_no,
-            source: exception.source.as_str(),
-            event_id: exception.event_id,
-            detail: exception.detail,
-            received: exception.received.and_then(json),
+            kind: incident.kind.as_str(),
+            state: state.as_str(),
+            tx_no: incident.tx_no,
+            merchant_order_no: incident.merchant_order_no,
+            source: incident.source.as_str(),
+            event_id: incident.event_id,
+            detail: incident.detail,
+            received: incident.received.and_then(json),
             contradiction: exception.contradiction.and_then(json),
             recorded: json(exception.recorded),
             first_seen: exception.first_seen,

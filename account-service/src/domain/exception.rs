@@ -68,24 +68,8 @@ pub enum Outcome {
 pub struct Exception {
     /// Its id, by which exceptions are ordered in time.
     pub id: Uuid,
-    /// What it is about: the `tx_no`, or the number of a request that has none.
-    pub subject: Uuid,
-    /// What does not fit.
-    pub kind: ExceptionKind,
-    /// pay-service's number for the recharge, where it is known.
-    pub tx_no: Option<Uuid>,
-    /// The merchant's number for it, where it is known.
-    pub merchant_order_no: Option<String>,
-    /// How it came.
-    pub source: CreditSource,
-    /// The event that told it.
-    pub event_id: Option<String>,
-    /// What is wrong, in a sentence.
-    pub detail: String,
-    /// What was told first, as JSON, as it was received.
-    pub received: Option<Box<str>>,
-    /// The same, as far as it is a recharge.
-    pub result: Option<Recharge>,
+    /// What happened, as it was told first.
+    pub incident: Incident,
     /// The last that was told otherwise than the first.
     pub contradiction: Option<Box<str>>,
     /// What the books held then: account, request and credit, as JSON.
@@ -232,9 +216,9 @@ impl Exception {
 
     /// Whether `incident` tells again what was told first.
     fn tells(&self, incident: &Incident) -> bool {
-        match (&self.result, &incident.result) {
+        match (&self.incident.result, &incident.result) {
             (Some(first), Some(now)) => first == now,
-            (None, None) => self.received == incident.received,
+            (None, None) => self.incident.received == incident.received,
             _ => false,
         }
     }

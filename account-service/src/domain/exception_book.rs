@@ -21,7 +21,7 @@ impl ExceptionBook {
     pub(super) fn new(stored: Vec<Exception>) -> Self {
         let mut book = Self::default();
         for exception in stored {
-            book.about.entry(exception.subject).or_default().push(exception);
+            book.about.entry(exception.incident.subject).or_default().push(exception);
         }
         book.about.values_mut().for_each(|all| all.sort_unstable_by_key(|exception| exception.id));
         book
@@ -31,7 +31,8 @@ impl ExceptionBook {
     /// exception. At most one exception is open per subject and kind.
     pub(super) fn note(&mut self, incident: Incident, recorded: Box<str>, now: DateTime<Utc>) {
         let about = self.about.entry(incident.subject).or_default();
-        let mut alike: Vec<&mut Exception> = about.iter_mut().filter(|e| e.kind == incident.kind).collect();
+        let mut alike: Vec<&mut Exception> =
+            about.iter_mut().filter(|e| e.incident.kind == incident.kind).collect();
         let ordinal = alike.len();
         // The open one comes first: it takes whatever is told.
         alike.sort_by_key(|exception| !exception.is_open());
@@ -78,7 +79,9 @@ impl ExceptionBook {
     pub(super) fn into_changed(self) -> Vec<Exception> {
         let mut changed: Vec<Exception> =
             self.about.into_values().flatten().filter(|e| self.changed.contains(&e.id)).collect();
-        changed.sort_unstable_by_key(|exception| (exception.subject, exception.kind, exception.id));
+        changed.sort_unstable_by_key(|exception| {
+            (exception.incident.subject, exception.incident.kind, exception.id)
+        });
         changed
     }
 }
@@ -91,15 +94,7 @@ fn open(incident: Incident, ordinal: usize, recorded: Box<str>, now: DateTime<Ut
         [incident.subject.as_bytes(), incident.kind.as_str().as_bytes(), &ordinal.to_be_bytes()];
     Exception {
         id: time.derived(&parts),
-        subject: incident.subject,
-        kind: incident.kind,
-        tx_no: incident.tx_no,
-        merchant_order_no: incident.merchant_order_no,
-        source: incident.source,
-        event_id: incident.event_id,
-        detail: incident.detail,
-        received: incident.received,
-        result: incident.result,
+        incident,
         contradiction: None,
         recorded,
         first_seen: now,
@@ -153,7 +148,7 @@ mod tests {
         let exception = only(book);
         assert_eq!((exception.count, exception.is_open()), (4, true));
         assert_eq!(
-            (exception.received.as_deref(), exception.contradiction.as_deref()),
+            (exception.incident.received.as_deref(), exception.contradiction.as_deref()),
             (Some("1"), Some("2"))
         );
     }

@@ -182,9 +182,9 @@ impl Ledger {
         let reason = format!("credited, source {}", credit.source.as_str());
         let told = |result: &Recharge| result.status == Status::Succeeded && credit.agrees_with(result);
         let gone = |exception: &Exception| {
-            exception.kind != ExceptionKind::ContradictsCredit
+            exception.incident.kind != ExceptionKind::ContradictsCredit
                 && exception.contradiction.is_none()
-                && exception.result.as_ref().is_some_and(told)
+                && exception.incident.result.as_ref().is_some_and(told)
         };
         self.exceptions.close(credit.tx_no, gone, &reason, now);
     }
@@ -193,7 +193,7 @@ impl Ledger {
     fn close_answered(&mut self, arrival: &Arrival, order: Option<Uuid>, now: DateTime<Utc>) {
         let recharge = &arrival.recharge;
         let reason = format!("told by pay-service, source {}", arrival.source.as_str());
-        let gone = |exception: &Exception| match exception.kind {
+        let gone = |exception: &Exception| match exception.incident.kind {
             ExceptionKind::NotTaken => true,
             ExceptionKind::NotAtPayService | ExceptionKind::WrongAnswer => arrival.source.is_answer(),
             _ => false,

@@ -53,12 +53,12 @@ pub enum CantResolve {
 impl Exception {
     /// The result that a person may have credited.
     fn creditable(&self) -> Result<Arrival, CantResolve> {
-        let told = self.result.clone().filter(|result| result.status == Status::Succeeded);
+        let told = self.incident.result.clone().filter(|result| result.status == Status::Succeeded);
         let recharge = told.ok_or(CantResolve::NothingToCredit)?;
         if self.contradiction.is_some() {
             return Err(CantResolve::ToldInTwoWays);
         }
-        let (event_id, received) = (self.event_id.clone(), self.received.clone());
+        let (event_id, received) = (self.incident.event_id.clone(), self.incident.received.clone());
         Ok(Arrival { recharge, source: CreditSource::Exception, event_id, received })
     }
 }

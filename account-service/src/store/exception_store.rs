@@ -75,8 +75,7 @@ impl<T: StoredTime> ExceptionRow<T> {
         let kind: ExceptionKind = self.kind.parse().map_err(corrupt)?;
         // What was told by a wrong answer is nobody's result.
         let told = self.received.as_ref().filter(|_| kind.is_refusal());
-        Ok(Exception {
-            id: self.id,
+        let incident = Incident {
             subject: self.subject,
             kind,
             result: told.and_then(|text| read_recharge(text.as_bytes()).ok()),
@@ -86,6 +85,10 @@ impl<T: StoredTime> ExceptionRow<T> {
             event_id: self.event_id,
             detail: self.detail,
             received: self.received.map(Into::into),
+        };
+        Ok(Exception {
+            id: self.id,
+            incident,
             contradiction: self.contradiction.map(Into::into),
             recorded: self.recorded.into(),
             first_seen: self.first_seen.read()?,
@@ -98,6 +101,7 @@ impl<T: StoredTime> ExceptionRow<T> {
 
 /// The row that holds it, by columns: uuids as hexadecimal digits, times as `time` writes them.
 pub(super) fn to_json(exception: &Exception, time: impl Fn(DateTime<Utc>) -> Value) -> Value {
+    let incident = &exception.incident;
     let hex = |id: Uuid| id.simple().to_string();
     let resolution = match &exception.state {
         ExceptionState::Open => None,
@@ -105,14 +109,14 @@ pub(super) fn to_json(exception: &Exception, time: impl Fn(DateTime<Utc>) -> Val
     };
     json!({
         "id": hex(exception.id),
-        "subject": hex(exception.subject),
-        "kind": exception.kind.as_str(),
-        "tx_no": exception.tx_no.map(hex),
-        "merchant_order_no": exception.merchant_order_no,
-        "source": exception.source.as_str(),
-        "event_id": exception.event_id,
-        "detail": exception.detail,
-        "received": exception.received,
+        "subject": hex(incident.subject),
+        "kind": incident.kind.as_str(),
+        "tx_no": incident.tx_no.map(hex),
+        "merchant_order_no": incident.merchant_order_no,
+        "source": incident.source.as_str(),
+        "event_id": incident.event_id,
+        "detail": incident.detail,
+        "received": incident.received,
         "contradiction": exception.contradiction,
         "recorded": exception.recorded,
         "first_seen": time(exception.first_seen),

@@ -28,7 +28,7 @@ impl Named {
 
     /// What an exception names.
     pub(super) fn by_exception(exception: &Exception) -> Self {
-        Self::by(&exception.result.iter().collect::<Vec<_>>(), &[exception.subject])
+        Self::by(&exception.incident.result.iter().collect::<Vec<_>>(), &[exception.incident.subject])
     }
 
     /// A subject is a `tx_no` or an order number; which, it does not say.

@@ -87,7 +87,8 @@ pub async fn every_refusal_is_kept_under_its_kind_beside_what_the_books_hold(dat
     ];
     post(&*store, &refused).await;
     let kept = all(&*store).await;
-    let mut kept: Vec<_> = kept.iter().map(|e| (e.tx_no.expect("known"), e.kind, &*e.recorded)).collect();
+    let mut kept: Vec<_> =
+        kept.iter().map(|e| (e.incident.tx_no.expect("known"), e.incident.kind, &*e.recorded)).collect();
     kept.sort_unstable();
     let kinds: Vec<_> = kept.iter().map(|(_, kind, _)| *kind).collect();
     let expected = [
@@ -119,8 +120,8 @@ pub async fn a_repetition_counts_up_and_another_telling_is_kept_beside_the_first
     let other = paid(tx(1), "nobody", 101);
     post(&*store, from_ref(&other)).await;
     let exception = only(&*store).await;
-    assert_eq!((exception.count, exception.kind), (4, ExceptionKind::UnknownAccount));
-    assert_eq!(exception.result, Some(first));
+    assert_eq!((exception.count, exception.incident.kind), (4, ExceptionKind::UnknownAccount));
+    assert_eq!(exception.incident.result, Some(first));
     let contradiction = exception.contradiction.as_deref().expect("kept");
     assert_eq!(serde_json::from_str::<Value>(contradiction).expect("JSON"), as_json(&other));
     open_account(&*store, "nobody").await;
@@ -291,8 +292,9 @@ pub async fn whatever_a_refused_result_holds_can_be_kept(database: Database) {
     for (number, order) in [(1, "\0".to_owned()), (2, "x".repeat(60_000)), (3, "\u{202e}é".to_owned())] {
         let recharge = Recharge { merchant_order_no: order, ..paid(tx(number), "nobody", 1) };
         post(&*store, from_ref(&recharge)).await;
-        let kept = all(&*store).await.into_iter().find(|e| e.tx_no == Some(tx(number))).expect("kept");
-        assert_eq!(kept.result, Some(recharge));
+        let kept =
+            all(&*store).await.into_iter().find(|e| e.incident.tx_no == Some(tx(number))).expect("kept");
+        assert_eq!(kept.incident.result, Some(recharge));
     }
 }
 
