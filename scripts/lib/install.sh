@@ -7,6 +7,7 @@ has() {
         cc) command -v cc >/dev/null ;;
         pyyaml) python3 -c 'import yaml' 2>/dev/null ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        node) node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -21,6 +22,8 @@ package() {
         python3) echo python3 ;;
         pyyaml) echo python3-yaml ;;
         venv) echo python3-venv ca-certificates ;; # to fetch packages
+        node) echo nodejs ;;
+        npm) echo npm ca-certificates ;; # to fetch packages
     esac
 }
 

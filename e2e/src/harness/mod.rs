@@ -2,6 +2,7 @@
 
 mod binaries;
 mod client;
+mod documented;
 mod footing;
 pub mod port;
 mod process;
@@ -15,6 +16,7 @@ mod story;
 mod wait;
 
 pub use client::{Answer, Api};
+pub use documented::{Documented, Language};
 pub use footing::{Footing, Kind};
 pub use process::Process;
 pub use publisher::Publisher;

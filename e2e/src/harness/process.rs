@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use super::binaries;
@@ -25,9 +25,14 @@ pub struct Process {
 impl Process {
     /// `program` of this workspace, not yet started; its log is `<name>.log` in `folder`.
     pub fn new(program: &str, name: &str, folder: &Path) -> Self {
+        Self::foreign(binaries::path(program), name, folder)
+    }
+
+    /// The same with a program that is not of this workspace, by its path or, where it is given a `PATH`, its name.
+    pub fn foreign(program: PathBuf, name: &str, folder: &Path) -> Self {
         Self {
             name: name.to_owned(),
-            program: binaries::path(program),
+            program,
             arguments: Vec::new(),
             environment: Vec::new(),
             log: folder.join(format!("{name}.log")),
@@ -55,17 +60,32 @@ impl Process {
         let log = |file: &Path| -> File {
             OpenOptions::new().create(true).append(true).open(file).expect("the log file can be written")
         };
-        let child = Command::new(&self.program)
-            .args(&self.arguments)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.log.parent().expect("the log is in a folder"))
-            .stdin(Stdio::null())
+        let child = self
+            .command()
             .stdout(log(&self.log))
             .stderr(log(&self.log))
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", self.program.display()));
         self.child = Some(child);
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.log.parent().expect("the log is in a folder"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it once more to its end, beside the one that may be running, with further arguments.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(arguments);
+        let ran = tokio::process::Command::from(command).output().await;
+        ran.unwrap_or_else(|error| panic!("{} does not start: {error}", self.program.display()))
     }
 
     /// Whether it has been started and not been killed.

@@ -41,6 +41,24 @@ mod tests {
     use super::sign;
 
     #[test]
+    fn the_example_of_the_document_is_signed_as_it_says() {
+        let document = include_str!("../../../docs/receiving.md");
+        let (_, example) = document.split_once("```http\n").expect("it shows a webhook");
+        let (head, rest) = example.split_once("\n\n").expect("a head ends with an empty line");
+        let (body, _) = rest.split_once("\n```").expect("the example ends");
+        let header = |name: &str| {
+            let told = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            told.unwrap_or_else(|| panic!("{name} is shown"))
+        };
+        let timestamp = header("webhook-timestamp").parse().expect("seconds");
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        assert!(document.contains(secret));
+        let signature = sign(secret, header("webhook-id"), timestamp, body.as_bytes());
+        assert_eq!(header("webhook-signature"), signature);
+        assert_eq!(header("content-length"), body.len().to_string());
+    }
+
+    #[test]
     fn the_example_of_the_standard_is_signed_as_it_says() {
         let signature = sign(
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -6,6 +6,7 @@ pub mod foreign;
 pub mod intake;
 pub mod ladder;
 pub mod libraries;
+pub mod receivers;
 pub mod reconciliation;
 pub mod retries;
 pub mod secrecy;
