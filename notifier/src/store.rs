@@ -81,6 +81,15 @@ pub struct Want {
     pub subscription: SubscriptionId,
     /// At most so many deliveries.
     pub quota: u32,
+    /// Whether the odd one of the quota is for a retry, where first attempts wait as well.
+    pub retries_first: bool,
+}
+
+impl Want {
+    /// How many of the quota are for first attempts while there are enough of both kinds.
+    fn first_attempts(&self) -> u32 {
+        if self.retries_first { self.quota / 2 } else { self.quota.div_ceil(2) }
+    }
 }
 
 /// What became of an attempt's result.
@@ -106,9 +115,10 @@ pub trait DeliveryStore: Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> StoreResult<Ingested>;
 
-    /// Hands out what is due at `now` and under no live lease, oldest due first, to each wanted
-    /// subscription that is active, under the lease `token` (law 5). A lease that ended without a
-    /// result is handed out again with the same attempt number.
+    /// Hands out what is due at `now` and under no live lease to each wanted subscription that is
+    /// active, under the lease `token` (law 5): first attempts and retries by halves, or what there is
+    /// of the one when the other has less than that; oldest due first of each. A lease that ended
+    /// without a result is handed out again with the same attempt number.
     async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>>;
 
     /// For each of `subscriptions` for which something waits, when the first of it becomes due or

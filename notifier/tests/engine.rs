@@ -142,6 +142,30 @@ async fn a_hanging_subscriber_does_not_hold_another_back() {
     assert!(hanging.requests().len() <= 8, "half the room at the most: {}", hanging.requests().len());
 }
 
+/// Fresh events that come just as fast as the receiver takes them find a slot free every time, so none
+/// of them ever waits in the database, where the turns are.
+#[tokio::test]
+async fn fresh_results_that_keep_a_lane_full_do_not_starve_its_retries() {
+    let hold = Arc::new(Semaphore::new(0));
+    let receiver = Receiver::start(vec![answer(500, "", "no"), Act::Hold(hold.clone())]).await;
+    let mut rig = Rig::new(vec![Draft { max_in_flight: 1, ..climbing(&receiver.url(), &["1s"]) }]);
+    rig.take_in(1).await;
+    rig.store.wait_until(|rows| attempts(rows) == 1).await;
+    let retried = |rows: &[Row]| rows.iter().any(|row| row.attempts.len() == 2);
+    for fresh in 0..5 {
+        rig.settle().await;
+        rig.take_in(1).await;
+        rig.after(Duration::from_secs(2)).await;
+        receiver.wait_for(2 + fresh).await;
+        hold.add_permits(1);
+        rig.store.wait_until(|rows| attempts(rows) == 2 + fresh).await;
+        if retried(&rig.store.rows()) {
+            return;
+        }
+    }
+    panic!("five fresh results went before the retry");
+}
+
 #[tokio::test]
 async fn no_call_of_the_store_is_open_while_a_receiver_is_waited_for() {
     let hold = Arc::new(Semaphore::new(0));

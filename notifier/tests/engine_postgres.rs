@@ -28,3 +28,10 @@ async fn no_connection_is_held_while_receivers_are_waited_for() {
     let store = PostgresStore::migrate(pool).await.expect("a schema");
     engine_store::no_connection_is_held_while_receivers_are_waited_for(Arc::new(store)).await;
 }
+
+#[tokio::test]
+async fn fresh_results_pass_a_backlog_of_retries_by_turns() {
+    let pool = runtime::testing::temporary_postgres().await;
+    let store = PostgresStore::migrate(pool).await.expect("a schema");
+    engine_store::fresh_results_pass_a_backlog_of_retries_by_turns(Arc::new(store)).await;
+}

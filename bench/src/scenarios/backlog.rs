@@ -75,8 +75,8 @@ const FILL_EVENTS: &str = "
          LATERAL (SELECT ('0199' || lpad(to_hex(n), 8, '0') || '7000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key) k";
 
 const FILL_NOTIFICATIONS: &str = "
-    INSERT INTO waiting (id, event_key, subscription_id, attempts, climb, due_at, created_at, updated_at)
-    SELECT key, key, ('01990000-0000-7000-8000-' || lpad(to_hex(n % $3), 12, '0'))::uuid, 1, 1,
+    INSERT INTO waiting (id, event_key, subscription_id, attempts, climb, again, due_at, created_at, updated_at)
+    SELECT key, key, ('01990000-0000-7000-8000-' || lpad(to_hex(n % $3), 12, '0'))::uuid, 1, 1, true,
            now() + interval '1 hour' + (n % 36000) * interval '1 second', now(), now()
     FROM generate_series($1::bigint, $2) AS n,
          LATERAL (SELECT ('0199' || lpad(to_hex(n), 8, '0') || '7000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key) k";

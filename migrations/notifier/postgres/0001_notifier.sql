@@ -85,6 +85,9 @@ CREATE TABLE waiting (
     attempts bigint NOT NULL DEFAULT 0,
     -- Failed attempts in this climb of the ladder.
     climb bigint NOT NULL DEFAULT 0,
+    -- Whether it is a retry: tried before, and not asked for anew by a person since. Claims take retries
+    -- and first attempts alternately, so that a backlog of the one never starves the other.
+    again boolean NOT NULL DEFAULT false,
     -- When the next attempt is due. A lease leaves it as it is, so that a claim changes no column of
     -- an index; those under a live lease are passed over, and no subscription has many of them.
     due_at timestamptz NOT NULL,
@@ -105,7 +108,7 @@ CREATE TABLE waiting (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_cost_delay = 0
 );
-CREATE INDEX waiting_due ON waiting (subscription_id, due_at);
+CREATE INDEX waiting_due ON waiting (subscription_id, again, due_at);
 CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
 
 -- The final ones, written once. A resend moves one back.

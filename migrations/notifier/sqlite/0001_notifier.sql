@@ -79,6 +79,9 @@ CREATE TABLE waiting (
     attempts INTEGER NOT NULL DEFAULT 0,
     -- Failed attempts in this climb of the ladder.
     climb INTEGER NOT NULL DEFAULT 0,
+    -- Whether it is a retry: tried before, and not asked for anew by a person since. Claims take retries
+    -- and first attempts alternately, so that a backlog of the one never starves the other.
+    again INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
     -- When the next attempt is due. A lease leaves it as it is, so that a claim changes no column of
     -- an index; those under a live lease are passed over, and no subscription has many of them.
     due_at INTEGER NOT NULL,
@@ -90,7 +93,7 @@ CREATE TABLE waiting (
     updated_at INTEGER NOT NULL,
     CHECK ((lease_token IS NULL) = (leased_until IS NULL))
 ) STRICT;
-CREATE INDEX waiting_due ON waiting (subscription_id, due_at);
+CREATE INDEX waiting_due ON waiting (subscription_id, again, due_at);
 CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
 
 -- The final ones, written once. A resend moves one back.

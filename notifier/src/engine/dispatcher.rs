@@ -42,6 +42,7 @@ impl Dispatcher {
         let want = |reservation: &Reservation| Want {
             subscription: reservation.subscription,
             quota: u32::try_from(reservation.slots.len()).unwrap_or(u32::MAX),
+            retries_first: reservation.retries_first,
         };
         let wants: Vec<Want> = reserved.iter().map(want).collect();
         let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now)).await?;
@@ -80,8 +81,8 @@ impl Dispatcher {
     async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<usize> {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
-        let with_room = directory.active().filter(|endpoint| self.slots.has_room(endpoint, now));
-        let ids: Vec<SubscriptionId> = with_room.map(|endpoint| endpoint.subscription).collect();
+        let asked_for = directory.active().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, now));
+        let ids: Vec<SubscriptionId> = asked_for.map(|endpoint| endpoint.subscription).collect();
         let (due, later): (Vec<_>, Vec<_>) =
             self.store.next_due(&ids).await?.into_iter().partition(|(_, due_at)| *due_at <= now);
         if let Some(next) = later.into_iter().map(|(_, due_at)| due_at).min() {

@@ -27,6 +27,8 @@ pub struct Lane {
     /// Whether the last request to end was quick. Not so before the first: who hangs must not have
     /// the room of those who answer until that is found out.
     quick: bool,
+    /// Whether the next odd slot that waiting work is claimed for is for a retry.
+    retries_first: bool,
     /// Whether its slots count among those of slow lanes; see [`super::room::Room`].
     pub counted_slow: bool,
 }
@@ -42,8 +44,17 @@ impl Lane {
             sending: 0,
             progress: DateTime::UNIX_EPOCH,
             quick: false,
+            retries_first: false,
             counted_slow: true,
         }
+    }
+
+    /// Whether retries have the odd one of `count` slots that waiting work is claimed for. First
+    /// attempts and retries have it by turns, so that even a lane of one slot serves both.
+    pub fn claim(&mut self, count: u32) -> bool {
+        let retries_first = self.retries_first;
+        self.retries_first ^= count % 2 == 1;
+        retries_first
     }
 
     /// A request goes out.

@@ -203,9 +203,11 @@ impl Room {
         !self.backlog.is_empty()
     }
 
-    /// It was this one's turn.
-    pub fn served(&mut self, subscription: SubscriptionId) {
+    /// It was this one's turn: waiting work is claimed for `count` slots of it. Whether retries have
+    /// the odd one of them.
+    pub fn serve(&mut self, subscription: SubscriptionId, count: u32) -> bool {
         self.last_served = Some(subscription);
+        self.lanes.get_mut(&subscription).is_some_and(|lane| lane.claim(count))
     }
 
     /// The lanes whose work waits, beginning after the one that was served last.

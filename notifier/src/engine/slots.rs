@@ -28,7 +28,8 @@ impl Slots {
         self.lock().close();
     }
 
-    /// A slot for a fresh delivery to `endpoint`. None while older work waits: that comes first.
+    /// A slot for a fresh delivery to `endpoint`. None while work of it waits: what is fresh then waits
+    /// as well, and claims share the lane between that and retries.
     pub fn take_fresh(&self, endpoint: &Arc<Endpoint>, now: DateTime<Utc>) -> Option<Slot> {
         let mut room = self.lock();
         let older_waits = room.mark_of(endpoint.subscription).is_some();
@@ -58,23 +59,26 @@ impl Slots {
             match room.take(endpoint, now, each) {
                 0 => room.mark_if_unmarked(subscription),
                 count => {
-                    room.served(subscription);
-                    taken.push((subscription, count, room.mark_of(subscription)));
+                    let retries_first = room.serve(subscription, count);
+                    taken.push((subscription, count, retries_first, room.mark_of(subscription)));
                 }
             }
         }
         drop(room);
-        let reservation = |(subscription, count, mark)| Reservation {
+        let reservation = |(subscription, count, retries_first, mark)| Reservation {
             subscription,
             slots: (0..count).map(|_| self.slot(subscription)).collect(),
+            retries_first,
             mark,
         };
         taken.into_iter().map(reservation).collect()
     }
 
-    /// Whether `endpoint` has room now.
-    pub fn has_room(&self, endpoint: &Endpoint, now: DateTime<Utc>) -> bool {
-        self.lock().has_room(endpoint, now)
+    /// Whether it makes a difference to know that work of `endpoint` is due: there is room for it, or
+    /// it is not marked. A lane that fresh events keep full must be, or retries never get their turn.
+    pub fn is_to_be_asked_for(&self, endpoint: &Endpoint, now: DateTime<Utc>) -> bool {
+        let room = self.lock();
+        room.mark_of(endpoint.subscription).is_none() || room.has_room(endpoint, now)
     }
 
     /// Remembers that work of `subscription` waits in the database.
@@ -158,6 +162,8 @@ pub struct Reservation {
     pub subscription: SubscriptionId,
     /// One slot for each delivery that may be claimed.
     pub slots: Vec<Slot>,
+    /// Whether retries have the odd one of them.
+    pub retries_first: bool,
     /// The mark the subscription had, for [`Slots::clear`].
     pub mark: Option<u64>,
 }

@@ -168,7 +168,7 @@ impl Harness {
     }
 
     pub async fn claim(&self, subscription: &Value) -> Delivery {
-        let wants = [Want { subscription: id_of(subscription), quota: 1 }];
+        let wants = [Want { subscription: id_of(subscription), quota: 1, retries_first: false }];
         let token = self.sources.ids.next();
         let claimed = self.store.claim_due(&wants, token, self.clock.now()).await.expect("a store");
         claimed.into_iter().next().expect("something is due")

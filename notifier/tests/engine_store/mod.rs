@@ -1,11 +1,14 @@
 //! The engine on real stores, as several processes run it.
 
+mod fairness;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::Event;
 use messaging::consumer::HandleEvents;
+use notifier::domain::subscription::Draft;
 use notifier::domain::{
     NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
 };
@@ -21,6 +24,8 @@ use tokio::task::JoinHandle;
 use crate::support::receiver::{Act, Receiver, answer};
 use crate::support::rig::{climbing, id};
 use crate::support::{client, secret};
+
+pub use fairness::fresh_results_pass_a_backlog_of_retries_by_turns;
 
 const EVENTS: usize = 300;
 const REFUSED: usize = 100;
@@ -65,11 +70,11 @@ impl Process {
     }
 }
 
-async fn subscribe(store: &dyn Store, url: &str, clock: &ManualClock) -> SubscriptionId {
+async fn subscribe(store: &dyn Store, draft: Draft, clock: &ManualClock) -> SubscriptionId {
     let subscription = Subscription {
         id: id(0),
         merchant: None,
-        definition: climbing(url, &["1s", "1s"]).check().expect("valid"),
+        definition: draft.check().expect("valid"),
         state: SubscriptionState::Active,
         created_at: clock.now(),
         updated_at: clock.now(),
@@ -98,7 +103,7 @@ pub async fn two_processes_share_the_work(stores: [Arc<dyn Store>; 2]) {
     let receiver = Receiver::start(acts).await;
     let clock = ManualClock::default();
     let store = stores[0].clone();
-    let subscription = subscribe(store.as_ref(), &receiver.url(), &clock).await;
+    let subscription = subscribe(store.as_ref(), climbing(&receiver.url(), &["1s", "1s"]), &clock).await;
     let [mut one, mut other] = [0, 1].map(|n: usize| Process::start(stores[n].clone(), &clock, n as u64 + 1));
 
     let (first, second) = (one.events(EVENTS / 2), other.events(EVENTS / 2));
@@ -134,7 +139,7 @@ pub async fn no_connection_is_held_while_receivers_are_waited_for(store: Arc<dyn
     let hold = Arc::new(Semaphore::new(0));
     let receiver = Receiver::start(vec![Act::Hold(hold.clone())]).await;
     let clock = ManualClock::default();
-    let subscription = subscribe(store.as_ref(), &receiver.url(), &clock).await;
+    let subscription = subscribe(store.as_ref(), climbing(&receiver.url(), &["1s", "1s"]), &clock).await;
     let mut process = Process::start(store.clone(), &clock, 1);
     for expected in 1..=5 {
         let events = process.events(1);

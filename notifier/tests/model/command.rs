@@ -13,7 +13,7 @@ pub enum Command {
     /// An event comes in again, along with a new one.
     IngestAgain { pick: usize },
     /// A process looks for due work.
-    Claim { subscription: usize, quota: u32 },
+    Claim { subscription: usize, quota: u32, retries_first: bool },
     /// Attempts end and are recorded as a group, in time or late. What is never recorded died with
     /// its process.
     Record { ended: Vec<(usize, Ending)> },
@@ -103,8 +103,9 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         5 => (1..3_usize, any::<bool>()).prop_map(|(count, room)| Command::Ingest { count, room }),
         2 => pick.clone().prop_map(|pick| Command::IngestAgain { pick }),
-        9 => (subscription.clone(), 1..5_u32)
-            .prop_map(|(subscription, quota)| Command::Claim { subscription, quota }),
+        9 => (subscription.clone(), 1..5_u32, any::<bool>()).prop_map(
+            |(subscription, quota, retries_first)| Command::Claim { subscription, quota, retries_first }
+        ),
         8 => prop::collection::vec((pick.clone(), ending()), 1..4).prop_map(|ended| Command::Record { ended }),
         1 => Just(Command::RecordAgain),
         4 => millis.prop_map(|millis| Command::Pass { millis }),

@@ -138,7 +138,9 @@ impl Driver {
                 let again = self.events.get(pick % self.events.len().max(1)).cloned();
                 self.ingest(1, true, again).await;
             }
-            Command::Claim { subscription, quota } => self.claim(*subscription, *quota).await,
+            Command::Claim { subscription, quota, retries_first } => {
+                self.claim(*subscription, *quota, *retries_first).await;
+            }
             Command::Record { ended } => self.record(ended).await,
             Command::RecordAgain => self.record_again().await,
             Command::Pass { millis } => self.pass(*millis),
@@ -231,18 +233,21 @@ impl Driver {
         }
     }
 
-    async fn claim(&mut self, subscription: usize, quota: u32) {
+    async fn claim(&mut self, subscription: usize, quota: u32, retries_first: bool) {
         let (token, model_token) = self.token();
-        let wants = [Want { subscription: self.subscriptions[subscription], quota }];
+        let wants = [Want { subscription: self.subscriptions[subscription], quota, retries_first }];
         let claimed = self.store.claim_due(&wants, token, self.now()).await.expect("a store");
-        let due = self.model.due(subscription);
-        assert_eq!(claimed.len(), due.len().min(quota as usize), "as many as are due, and were asked for");
         let names: Vec<Name> = claimed.iter().map(|delivery| self.names[&delivery.notification]).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "none twice");
-        let due_of = |name: &Name| due.iter().find(|(_, one)| one == name).map(|(at, _)| *at);
-        let newest = names.iter().map(|name| due_of(name).expect("due, and under no live lease")).max();
-        let left = due.iter().filter(|(_, name)| !names.contains(name)).map(|(at, _)| *at);
-        assert!(left.min().is_none_or(|left| newest.is_none_or(|newest| newest <= left)), "oldest due first");
+        let due = [false, true].map(|again| self.model.due(subscription, again));
+        let shared = due.each_ref().map(|due| oldest_taken(due, &names));
+        let [first, retries] = due.each_ref().map(Vec::len);
+        assert_eq!(shared, shares(first, retries, quota as usize, retries_first), "of {first} and {retries}");
+        assert_eq!(names.len(), shared.iter().sum::<usize>(), "all were due, and under no live lease");
+        self.saw(
+            "claims of both kinds",
+            usize::from(first + retries > quota as usize && !shared.contains(&0)),
+        );
         let held = self.model.claim(&names, model_token);
         self.take_in_hand(claimed, held);
     }
@@ -251,7 +256,7 @@ impl Driver {
         let Some((due, (subscription, _))) = self.pick_waiting(pick) else { return };
         self.pass(due.saturating_sub(self.model.now));
         let before = self.in_hand.len();
-        self.claim(subscription, 3).await;
+        self.claim(subscription, 3, false).await;
         let claimed = self.in_hand.split_off(before);
         self.conclude(claimed.into_iter().map(|pair| (pair, ending)).collect()).await;
     }
@@ -299,6 +304,31 @@ impl Driver {
         let recorded = self.store.record(&results, self.now()).await.expect("a store");
         assert!(recorded.iter().all(|one| *one == Recorded::Late), "a result counts once");
     }
+}
+
+/// How many of `due` are among `taken`; those must be the oldest.
+fn oldest_taken(due: &[(u64, Name)], taken: &[Name]) -> usize {
+    let (taken, left): (Vec<_>, Vec<_>) = due.iter().partition(|(_, name)| taken.contains(name));
+    let (newest, left) = (taken.iter().map(|(at, _)| at).max(), left.iter().map(|(at, _)| at).min());
+    assert!(newest.zip(left).is_none_or(|(newest, left)| newest <= left), "oldest due first");
+    taken.len()
+}
+
+/// How many first attempts and how many retries a claim takes: by turns, until there are no more.
+fn shares(first: usize, retries: usize, quota: usize, retries_first: bool) -> [usize; 2] {
+    let (mut left, mut taken, mut turn) = ([first, retries], [0, 0], usize::from(retries_first));
+    for _ in 0..quota {
+        if left[turn] == 0 {
+            turn = 1 - turn;
+        }
+        if left[turn] == 0 {
+            break;
+        }
+        left[turn] -= 1;
+        taken[turn] += 1;
+        turn = 1 - turn;
+    }
+    taken
 }
 
 fn schedule(steps: &[u64]) -> Schedule {

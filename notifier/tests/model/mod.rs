@@ -20,7 +20,8 @@ use command::commands;
 use driver::{Driver, Seen};
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 9] = [
+const MUST_BE_SEEN: [&str; 10] = [
+    "claims of both kinds",
     "leases taken over",
     "late results",
     "third attempts",

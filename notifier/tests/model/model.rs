@@ -51,6 +51,8 @@ pub struct Notification {
     pub attempts: Vec<Ending>,
     /// Failures of this climb.
     pub climb: usize,
+    /// Whether it stands among the retries.
+    pub again: bool,
     pub created_at: u64,
 }
 
@@ -123,7 +125,8 @@ impl Model {
             }
             let name = (subscription, event);
             let stage = Stage::Waiting { due: self.now, lease: None };
-            let fresh = Notification { stage, attempts: Vec::new(), climb: 0, created_at: self.now };
+            let (attempts, created_at) = (Vec::new(), self.now);
+            let fresh = Notification { stage, attempts, climb: 0, again: false, created_at };
             self.notifications.insert(name, fresh);
             if room && life == Life::Active {
                 held.push(self.hand_out(name, token));
@@ -132,19 +135,18 @@ impl Model {
         held
     }
 
-    /// What may be handed out now, oldest due first.
-    pub fn due(&self, subscription: usize) -> Vec<(u64, Name)> {
+    /// What may be handed out now: retries, or what is no retry.
+    pub fn due(&self, subscription: usize, again: bool) -> Vec<(u64, Name)> {
         if self.subscriptions[subscription].life != Life::Active {
             return Vec::new();
         }
-        let own = self.notifications.iter().filter(|(name, _)| name.0 == subscription);
+        let own =
+            self.notifications.iter().filter(|(name, one)| name.0 == subscription && one.again == again);
         let due = own.filter_map(|(name, notification)| match notification.stage {
             Stage::Waiting { due, lease } if due.max(lease_end(lease)) <= self.now => Some((due, *name)),
             _ => None,
         });
-        let mut due: Vec<_> = due.collect();
-        due.sort_unstable();
-        due
+        due.collect()
     }
 
     pub fn claim(&mut self, names: &[Name], token: u64) -> Vec<Held> {
@@ -159,6 +161,7 @@ impl Model {
             return false;
         }
         notification.attempts.push(ending);
+        notification.again = true;
         notification.stage = match ending {
             Ending::Delivered => Stage::Delivered,
             Ending::Gone => Stage::Waiting { due: self.now, lease: None },
@@ -219,8 +222,8 @@ impl Model {
         there
     }
 
-    /// Whether it could be resent.
-    pub fn resend(&mut self, name: Name) -> bool {
+    /// Whether it could be resent, by itself or in a replay.
+    pub fn resend(&mut self, name: Name, in_replay: bool) -> bool {
         let deleted = self.subscriptions[name.0].life == Life::Deleted;
         if deleted || matches!(self.shown(name), Shown::Delivering { .. }) {
             return false;
@@ -228,6 +231,7 @@ impl Model {
         let notification = self.notifications.get_mut(&name).expect("known");
         notification.stage = Stage::Waiting { due: self.now, lease: None };
         notification.climb = 0;
+        notification.again = in_replay && !notification.attempts.is_empty();
         true
     }
 

@@ -56,7 +56,7 @@ impl Driver {
         let Some(name) = self.pick_name(pick) else { return };
         let audit = self.audit(Action::Resend);
         let resent = self.store.resend(self.id(name), None, &audit).await.expect("a store").expect("there");
-        let expected = self.model.resend(name);
+        let expected = self.model.resend(name, false);
         self.saw(if expected { "resent" } else { "resends refused" }, 1);
         self.compare_change(name, resent, expected);
     }
@@ -115,7 +115,7 @@ impl Driver {
         let found = self.next_of(&replaying, limit as usize);
         replaying.cursor = found.last().copied().or(replaying.cursor);
         let names = found.iter().map(|(_, id)| self.names[id]).collect::<Vec<_>>();
-        let resent = names.into_iter().filter(|name| self.model.resend(*name)).count();
+        let resent = names.into_iter().filter(|name| self.model.resend(*name, true)).count();
         self.saw("replayed", resent);
         self.saw("passed over by replays", found.len() - resent);
         let ids = self.sources.ids.clone();

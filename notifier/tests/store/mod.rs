@@ -2,6 +2,7 @@
 
 pub mod audits;
 pub mod deliveries;
+pub mod fairness;
 pub mod log;
 pub mod operators;
 pub mod retention;
@@ -42,6 +43,12 @@ macro_rules! suite {
             next_due_tells_when_to_look_again
             a_subscription_that_answers_410_is_disabled_and_its_notification_held
             a_410_of_an_attempt_from_before_a_change_disables_nothing
+        );
+        store::cases!($world, fairness,
+            a_claim_takes_first_attempts_and_retries_by_halves_oldest_first_of_each
+            the_odd_one_of_a_claim_is_of_the_kind_whose_turn_it_is
+            where_one_kind_has_less_than_its_half_the_other_has_the_rest
+            a_resend_goes_among_the_first_attempts_and_a_replay_among_the_retries
         );
         store::cases!($world, subscriptions,
             a_subscription_comes_back_as_it_was_made

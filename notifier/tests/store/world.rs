@@ -141,8 +141,18 @@ impl World {
     }
 
     pub async fn claim(&self, subscription: SubscriptionId, quota: u32) -> Vec<Delivery> {
+        self.claim_by_halves(subscription, quota, false).await
+    }
+
+    /// A claim of which retries or first attempts have the odd one.
+    pub async fn claim_by_halves(
+        &self,
+        subscription: SubscriptionId,
+        quota: u32,
+        retries_first: bool,
+    ) -> Vec<Delivery> {
         let token = self.sources.ids.next();
-        let wants = [Want { subscription, quota }];
+        let wants = [Want { subscription, quota, retries_first }];
         self.store.claim_due(&wants, token, self.now()).await.expect("a store")
     }
 

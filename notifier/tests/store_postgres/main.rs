@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
-use notifier::domain::{Day, Outcome, SubscriptionId};
+use notifier::domain::{Day, Delivery, Outcome, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
 use notifier::store::{NotificationFilter, Store, UpkeepStore};
 use runtime::Clock;
@@ -83,14 +83,15 @@ async fn shelf() -> Shelf {
 
 store::suite!(world, shelf);
 
-/// Half of `subscription`'s notifications are due, half are delivered.
+/// Half of `subscription`'s notifications are due, every fourth of them for the first time; half are
+/// delivered.
 async fn fill(world: &World, pool: &PgPool, subscription: SubscriptionId) {
     for statement in [
         "INSERT INTO events (key, id, source, type, time, body, received_at)
          SELECT gen_random_uuid(), n::text, '/shop', 'order.paid', $2, '{}', $2 - n * interval '1 s'
          FROM generate_series(1, $3) n WHERE $1::uuid IS NOT NULL",
-        "INSERT INTO waiting (id, event_key, subscription_id, due_at, created_at, updated_at)
-         SELECT key, key, $1, received_at, received_at, $2 FROM events WHERE id::int <= $3 / 2",
+        "INSERT INTO waiting (id, event_key, subscription_id, again, due_at, created_at, updated_at)
+         SELECT key, key, $1, id::int % 4 > 0, received_at, received_at, $2 FROM events WHERE id::int <= $3 / 2",
         "INSERT INTO notifications (id, event_key, subscription_id, state, attempts, created_at, updated_at)
          SELECT key, key, $1, 'delivered', 1, received_at, $2 FROM events WHERE id::int > $3 / 2",
     ] {
@@ -131,6 +132,38 @@ async fn claims_and_lists_of_a_long_backlog_read_no_table_from_end_to_end() {
     for state in [None, Some(StateName::Delivered), pending, held, Some(StateName::Exhausted)] {
         world.list(NotificationFilter { state, ..NotificationFilter::default() }).await;
         assert_eq!(scans(&pool).await, before, "{state:?}");
+    }
+}
+
+/// How many rows of `waiting` were fetched by an index, and how many were changed in a way that
+/// changes an index.
+async fn work(pool: &PgPool) -> (i64, i64) {
+    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
+    sqlx::query(flush).execute(pool).await.expect("counters");
+    let count =
+        "SELECT idx_tup_fetch, n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'waiting'";
+    sqlx::query_as(count).fetch_one(pool).await.expect("counts")
+}
+
+#[tokio::test]
+async fn a_claim_reads_hardly_more_than_it_takes_and_changes_no_index() {
+    let (world, pool) = world_on(1).await;
+    let subscription = world.subscribe("orders", None).await;
+    fill(&world, &pool, subscription).await;
+    for statement in ["UPDATE waiting SET again = true", "VACUUM ANALYZE waiting"] {
+        sqlx::query(statement).execute(&pool).await.expect("all are retries");
+    }
+    let fresh: Vec<_> = (0..8).map(|n| world.event(&format!("tx-{n}"))).collect();
+    world.ingest(&fresh).await;
+    for (retries_first, first_attempts) in [(false, 4), (true, 3), (false, 1), (true, 0)] {
+        let (read, changed) = work(&pool).await;
+        let claimed = world.claim_by_halves(subscription, 7, retries_first).await;
+        assert_eq!(claimed.len(), 7);
+        let fresh = |one: &&Delivery| fresh.iter().any(|event| event.message() == one.message);
+        assert_eq!(claimed.iter().filter(fresh).count(), first_attempts);
+        let (read_since, changed_since) = work(&pool).await;
+        assert!(read_since - read <= 100, "{} rows", read_since - read);
+        assert_eq!(changed_since - changed, 0, "rows whose indexes were written");
     }
 }
 

@@ -44,6 +44,21 @@ struct State {
     claimed_for: BTreeSet<SubscriptionId>,
 }
 
+impl State {
+    /// What a claim takes: first attempts and retries by turns.
+    fn due(&self, want: &Want, now: DateTime<Utc>) -> Vec<NotificationId> {
+        let due = self.rows.iter().filter(|(_, row)| {
+            row.endpoint.subscription == want.subscription && row.free_at().is_some_and(|at| at <= now)
+        });
+        let (retries, first): (Vec<_>, Vec<_>) = due.partition(|(_, row)| !row.attempts.is_empty());
+        let turns = |rows: Vec<_>, odd: bool| (usize::from(odd)..).step_by(2).zip(rows);
+        let mut in_turn: Vec<(usize, (&NotificationId, &Row))> =
+            turns(first, want.retries_first).chain(turns(retries, !want.retries_first)).collect();
+        in_turn.sort_by_key(|(turn, _)| *turn);
+        in_turn.into_iter().take(want.quota as usize).map(|(_, (id, _))| *id).collect()
+    }
+}
+
 /// The store. It has no transactions to hold; `busy` counts calls that have not returned.
 #[derive(Default)]
 pub struct MemoryStore {
@@ -206,10 +221,9 @@ impl DeliveryStore for MemoryStore {
         state.claimed_for.extend(wants.iter().map(|want| want.subscription));
         let mut claimed = Vec::new();
         for want in wants {
-            let due = state.rows.iter_mut().filter(|(_, row)| {
-                row.endpoint.subscription == want.subscription && row.free_at().is_some_and(|at| at <= now)
-            });
-            claimed.extend(due.take(want.quota as usize).map(|(id, row)| row.hand_out(*id, token, now)));
+            for id in state.due(want, now) {
+                claimed.extend(state.rows.get_mut(&id).map(|row| row.hand_out(id, token, now)));
+            }
         }
         Ok(claimed)
     }

@@ -110,6 +110,13 @@ impl Rig {
         self.dispatch().await;
     }
 
+    /// Lets attempts whose results are written end, so that their slots are free.
+    pub async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The value of a metric without labels.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();

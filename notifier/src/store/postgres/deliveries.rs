@@ -47,6 +47,7 @@ impl DeliveryStore for PostgresStore {
             .bind(granted.iter().map(|(_, lease)| lease.until()).collect::<Vec<_>>())
             .bind(now)
             .bind(token)
+            .bind(granted.iter().map(|(want, _)| i64::from(want.first_attempts())).collect::<Vec<_>>())
             .fetch_all(&self.pool)
             .await?;
         let messages = messages(&self.pool, &claimed).await?;
@@ -82,46 +83,63 @@ impl DeliveryStore for PostgresStore {
     }
 }
 
-/// One index probe per wanted subscription. It passes over what is under a live lease (which is no
-/// more than what the subscription has in flight) and over rows that another process is claiming.
-/// No indexed column changes, so the rows' indexes stay as they are. What was found is an array of
-/// places to the update, since a join with it would be planned for a tenth of the backlog.
+/// Two index probes per wanted subscription: for its first attempts and for its retries, `share` of
+/// the quota for the first ones while there are enough of both. They pass over what is under a live
+/// lease (which is no more than what the subscription has in flight) and over rows that another
+/// process is claiming. No indexed column changes, so the rows' indexes stay as they are. What was
+/// found is an array of places to the update, since a join with it would be planned for a tenth of
+/// the backlog.
 const CLAIM: &str = "
     WITH wanted AS MATERIALIZED (
-        SELECT w.subscription_id, w.quota, w.lease_until
-        FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[]) AS w (subscription_id, quota, lease_until)
+        SELECT w.subscription_id, w.quota, w.share, w.lease_until
+        FROM UNNEST($1::uuid[], $2::bigint[], $6::bigint[], $3::timestamptz[])
+            AS w (subscription_id, quota, share, lease_until)
         JOIN subscriptions s ON s.id = w.subscription_id
         WHERE s.state = 'active' AND s.deleted_at IS NULL
+    ), first AS MATERIALIZED (
+        SELECT wanted.*, ARRAY(
+            SELECT n.ctid FROM waiting n
+            WHERE n.subscription_id = wanted.subscription_id AND NOT n.again AND n.due_at <= $4
+              AND (n.leased_until IS NULL OR n.leased_until <= $4)
+            ORDER BY n.due_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED
+        ) AS firsts FROM wanted
+    ), found AS MATERIALIZED (
+        SELECT first.*, ARRAY(
+            SELECT n.ctid FROM waiting n
+            WHERE n.subscription_id = first.subscription_id AND n.again AND n.due_at <= $4
+              AND (n.leased_until IS NULL OR n.leased_until <= $4)
+            ORDER BY n.due_at LIMIT first.quota - LEAST(first.share, cardinality(first.firsts))
+            FOR UPDATE SKIP LOCKED
+        ) AS retries FROM first
     )
     UPDATE waiting n SET lease_token = $5, leased_until = wanted.lease_until, updated_at = $4
     FROM wanted
     WHERE wanted.subscription_id = n.subscription_id AND n.ctid = ANY (ARRAY(
-        SELECT d.ctid FROM wanted CROSS JOIN LATERAL (
-            SELECT n.ctid FROM waiting n
-            WHERE n.subscription_id = wanted.subscription_id AND n.due_at <= $4
-              AND (n.leased_until IS NULL OR n.leased_until <= $4)
-            ORDER BY n.due_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED
-        ) d
+        SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) FROM found
     ))
     RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb";
 
-/// The first that is free, and the leases of those before it: two short walks along one index. A
-/// lease behind the first free one needs no look, for that one is due already then. The bound tells
-/// the planner how short the second is; whoever has more in flight looks again soon anyway.
+/// Of first attempts and of retries, the first that is free, and the leases of those before it: two
+/// short walks each along one index. A lease behind the first free one needs no look, for that one is
+/// due already then. The bound tells the planner how short the second is; whoever has more in flight
+/// looks again soon anyway.
 const NEXT_DUE: &str = "
-    SELECT wanted.id, LEAST(free.due_at, leased.until) FROM UNNEST($1::uuid[]) AS wanted (id)
+    SELECT wanted.id, min(LEAST(free.due_at, leased.until))
+    FROM UNNEST($1::uuid[]) AS wanted (id) CROSS JOIN (VALUES (false), (true)) AS kind (again)
     LEFT JOIN LATERAL (
         SELECT n.due_at FROM waiting n
-        WHERE n.subscription_id = wanted.id AND n.lease_token IS NULL ORDER BY n.due_at LIMIT 1
+        WHERE n.subscription_id = wanted.id AND n.again = kind.again AND n.lease_token IS NULL
+        ORDER BY n.due_at LIMIT 1
     ) free ON TRUE
     CROSS JOIN LATERAL (
         SELECT min(first.leased_until) AS until FROM (
             SELECT n.leased_until FROM waiting n
-            WHERE n.subscription_id = wanted.id AND n.due_at < coalesce(free.due_at, 'infinity')
+            WHERE n.subscription_id = wanted.id AND n.again = kind.again
+              AND n.due_at < coalesce(free.due_at, 'infinity')
             ORDER BY n.due_at LIMIT 1000
         ) first
     ) leased
-    WHERE LEAST(free.due_at, leased.until) IS NOT NULL";
+    GROUP BY wanted.id HAVING min(LEAST(free.due_at, leased.until)) IS NOT NULL";
 
 /// The messages of what was claimed, by their events' keys. A statement of its own, so that it is
 /// planned for these keys.

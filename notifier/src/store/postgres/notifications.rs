@@ -92,7 +92,7 @@ struct Change {
 }
 
 const RESEND_WAITING: &str =
-    "UPDATE waiting SET due_at = $2, climb = 0, lease_token = NULL, leased_until = NULL,
+    "UPDATE waiting SET due_at = $2, again = false, climb = 0, lease_token = NULL, leased_until = NULL,
     updated_at = $2 WHERE id = $1";
 const RESEND_FINISHED: &str = "
     WITH back AS (DELETE FROM notifications WHERE id = $1 RETURNING *)

@@ -55,8 +55,8 @@ const RECORD: &str = "
             n.created_at
     ), kept AS (
         UPDATE waiting n
-        SET due_at = r.due_at, climb = n.climb + r.climbed, attempts = r.number, lease_token = NULL,
-            leased_until = NULL, failure_class = r.failure_class, updated_at = $14
+        SET due_at = r.due_at, again = true, climb = n.climb + r.climbed, attempts = r.number,
+            lease_token = NULL, leased_until = NULL, failure_class = r.failure_class, updated_at = $14
         FROM result r, subscriptions s
         WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NULL
           AND s.id = n.subscription_id AND s.deleted_at IS NULL

@@ -157,8 +157,10 @@ async fn resend(
     Ok(resent)
 }
 
+/// What was tried before goes among the retries: a replay of very many must not starve fresh results.
 const RESEND_WAITING: &str = "
-    UPDATE waiting SET due_at = $2, climb = 0, lease_token = NULL, leased_until = NULL, updated_at = $2
+    UPDATE waiting SET due_at = $2, again = attempts > 0, climb = 0, lease_token = NULL,
+        leased_until = NULL, updated_at = $2
     WHERE id = ANY (ARRAY(
         SELECT id FROM waiting
         WHERE id = ANY ($1) AND (leased_until IS NULL OR leased_until <= $2) FOR UPDATE SKIP LOCKED))
@@ -171,8 +173,9 @@ const RESEND_FINISHED: &str = "
             WHERE id = ANY ($1) AND ($3::text IS NULL OR state = $3) FOR UPDATE SKIP LOCKED))
         RETURNING *
     )
-    INSERT INTO waiting (id, event_key, subscription_id, attempts, failure_class, due_at, created_at, updated_at)
-    SELECT id, event_key, subscription_id, attempts, failure_class, $2, created_at, $2 FROM back
+    INSERT INTO waiting (id, event_key, subscription_id, attempts, again, failure_class, due_at, created_at,
+        updated_at)
+    SELECT id, event_key, subscription_id, attempts, attempts > 0, failure_class, $2, created_at, $2 FROM back
     RETURNING id";
 
 async fn insert_audits(

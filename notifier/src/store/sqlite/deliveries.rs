@@ -85,27 +85,45 @@ impl DeliveryStore for SqliteStore {
     }
 }
 
-/// Passes over what is under a live lease, which is no more than what the subscription has in
+/// One kind's due work, oldest first, each with its turn: what has none before the other kind has as
+/// many. Passes over what is under a live lease, which is no more than what the subscription has in
 /// flight.
+macro_rules! in_turn {
+    ($again:literal, $turn:literal) => {
+        concat!(
+            "SELECT id, 2 * row_number() OVER (ORDER BY due_at) + ",
+            $turn,
+            " AS turn FROM (
+                 SELECT id, due_at FROM waiting
+                 WHERE subscription_id = ?4 AND again = ",
+            $again,
+            " AND due_at <= ?3 AND (leased_until IS NULL OR leased_until <= ?3)
+                 ORDER BY due_at LIMIT ?5)"
+        )
+    };
+}
+
 async fn claim(
     connection: &mut SqliteConnection,
     want: Want,
     lease: Lease,
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<ClaimedRow>> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as(concat!(
         "UPDATE waiting SET lease_token = ?1, leased_until = ?2, updated_at = ?3
-         WHERE id IN (
-             SELECT id FROM waiting
-             WHERE subscription_id = ?4 AND due_at <= ?3 AND (leased_until IS NULL OR leased_until <= ?3)
-             ORDER BY due_at LIMIT ?5)
+         WHERE id IN (SELECT id FROM (",
+        in_turn!("0", "?6"),
+        " UNION ALL ",
+        in_turn!("1", "1 - ?6"),
+        ") ORDER BY turn LIMIT ?5)
          RETURNING id, event_key, subscription_id, attempts, climb",
-    )
+    ))
     .bind(lease.token())
     .bind(lease.until().timestamp_micros())
     .bind(now.timestamp_micros())
     .bind(want.subscription.0)
     .bind(i64::from(want.quota))
+    .bind(i64::from(want.retries_first))
     .fetch_all(connection)
     .await?)
 }
@@ -127,22 +145,30 @@ async fn messages(
     Ok(messages)
 }
 
-/// The first that is free, and the leases of those before it: two short walks along one index. A
-/// lease behind the first free one needs no look, for that one is due already then.
+/// Of first attempts and of retries, the first that is free, and the leases of those before it: two
+/// short walks each along one index. A lease behind the first free one needs no look, for that one is
+/// due already then.
 async fn next_due(connection: &mut SqliteConnection, id: SubscriptionId) -> StoreResult<Option<i64>> {
-    let free: Option<i64> = sqlx::query_scalar(
-        "SELECT due_at FROM waiting WHERE subscription_id = ?1 AND lease_token IS NULL ORDER BY due_at LIMIT 1",
-    )
-    .bind(id.0)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let leased: Option<i64> = sqlx::query_scalar(
-        "SELECT min(leased_until) FROM waiting
-         WHERE subscription_id = ?1 AND lease_token IS NOT NULL AND due_at < ?2",
-    )
-    .bind(id.0)
-    .bind(free.unwrap_or(i64::MAX))
-    .fetch_one(connection)
-    .await?;
-    Ok(free.into_iter().chain(leased).min())
+    let mut next = None;
+    for again in [false, true] {
+        let free: Option<i64> = sqlx::query_scalar(
+            "SELECT due_at FROM waiting WHERE subscription_id = ?1 AND again = ?2 AND lease_token IS NULL
+             ORDER BY due_at LIMIT 1",
+        )
+        .bind(id.0)
+        .bind(again)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let leased: Option<i64> = sqlx::query_scalar(
+            "SELECT min(leased_until) FROM waiting
+             WHERE subscription_id = ?1 AND again = ?2 AND lease_token IS NOT NULL AND due_at < ?3",
+        )
+        .bind(id.0)
+        .bind(again)
+        .bind(free.unwrap_or(i64::MAX))
+        .fetch_one(&mut *connection)
+        .await?;
+        next = [next, free, leased].into_iter().flatten().min();
+    }
+    Ok(next)
 }

@@ -31,21 +31,34 @@ pub(super) async fn leave(connection: &mut SqliteConnection, id: Uuid) -> StoreR
     Ok(())
 }
 
+/// For whom a notification is made due again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resend {
+    /// A person who asks for this one: it goes among the first attempts.
+    Alone,
+    /// A replay, which may be of very many and must not starve fresh results: what was tried before
+    /// goes among the retries.
+    InReplay,
+}
+
 /// Makes a final notification wait again, due at once and at the foot of its ladder. Whether it was
 /// final.
 pub(super) async fn move_back(
     connection: &mut SqliteConnection,
     id: Uuid,
+    resend: Resend,
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let inserted = sqlx::query(
-        "INSERT INTO waiting (id, event_key, subscription_id, attempts, failure_class, due_at, created_at,
-             updated_at)
-         SELECT id, event_key, subscription_id, attempts, failure_class, ?2, created_at, ?2
+        "INSERT INTO waiting (id, event_key, subscription_id, attempts, again, failure_class, due_at,
+             created_at, updated_at)
+         SELECT id, event_key, subscription_id, attempts, ?3 AND attempts > 0, failure_class, ?2,
+             created_at, ?2
          FROM notifications WHERE id = ?1",
     )
     .bind(id)
     .bind(at.timestamp_micros())
+    .bind(resend == Resend::InReplay)
     .execute(&mut *connection)
     .await?;
     sqlx::query("DELETE FROM notifications WHERE id = ?1").bind(id).execute(connection).await?;
@@ -57,14 +70,18 @@ pub(super) async fn move_back(
 pub(super) async fn start_over(
     connection: &mut SqliteConnection,
     id: Uuid,
+    resend: Resend,
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let updated = sqlx::query(
-        "UPDATE waiting SET due_at = ?2, climb = 0, lease_token = NULL, leased_until = NULL, updated_at = ?2
+        "UPDATE waiting
+         SET due_at = ?2, again = ?3 AND attempts > 0, climb = 0, lease_token = NULL, leased_until = NULL,
+             updated_at = ?2
          WHERE id = ?1 AND (leased_until IS NULL OR leased_until <= ?2)",
     )
     .bind(id)
     .bind(at.timestamp_micros())
+    .bind(resend == Resend::InReplay)
     .execute(connection)
     .await?;
     Ok(updated.rows_affected() == 1)

@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{SqliteConnection, SqliteTransaction};
 
-use super::moves::{self, move_back, start_over};
+use super::moves::{self, Resend, move_back, start_over};
 use super::{SqliteStore, list};
 use crate::domain::notification::Refused;
 use crate::domain::{Audit, Notification, NotificationId};
@@ -76,9 +76,9 @@ impl NotificationStore for SqliteStore {
             return Ok(Some(Err(refused)));
         }
         if waits {
-            start_over(&mut transaction, id.0, audit.at).await?;
+            start_over(&mut transaction, id.0, Resend::Alone, audit.at).await?;
         } else {
-            move_back(&mut transaction, id.0, audit.at).await?;
+            move_back(&mut transaction, id.0, Resend::Alone, audit.at).await?;
         }
         changed(transaction, id, owner, audit).await
     }

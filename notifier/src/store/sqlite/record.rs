@@ -94,8 +94,8 @@ async fn keep(
 ) -> StoreResult<bool> {
     let updated = sqlx::query(concat!(
         "UPDATE waiting
-         SET due_at = ?3, climb = climb + ?4, attempts = ?5, failure_class = ?6, lease_token = NULL,
-             leased_until = NULL, updated_at = ?7",
+         SET due_at = ?3, again = 1, climb = climb + ?4, attempts = ?5, failure_class = ?6,
+             lease_token = NULL, leased_until = NULL, updated_at = ?7",
         under_its_lease!()
     ))
     .bind(result.notification.0)

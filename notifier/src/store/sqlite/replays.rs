@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::moves::{move_back, start_over};
+use super::moves::{Resend, move_back, start_over};
 use super::{SqliteStore, list};
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
@@ -143,7 +143,9 @@ async fn resend(
 ) -> StoreResult<Vec<Uuid>> {
     let mut resent = Vec::with_capacity(found.len());
     for id in found {
-        if start_over(connection, *id, now).await? || move_back(connection, *id, now).await? {
+        if start_over(connection, *id, Resend::InReplay, now).await?
+            || move_back(connection, *id, Resend::InReplay, now).await?
+        {
             resent.push(*id);
         }
     }
