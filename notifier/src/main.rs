@@ -54,6 +54,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
         sources,
         egress: settings.targets.egress(),
         max_in_flight: settings.max_in_flight,
+        disable_after: settings.disable_after,
         retention: settings.retention,
         backlog_limits: settings.backlog.limits(),
         spans,

@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::api;
-use crate::domain::Retention;
 use crate::domain::backlog::Limits;
+use crate::domain::{DisableAfter, Retention};
 use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
@@ -46,6 +46,8 @@ pub struct Parts {
     pub egress: Egress,
     /// How many attempts may be under way at once.
     pub max_in_flight: u32,
+    /// For how long an endpoint must have failed before its subscription is disabled.
+    pub disable_after: DisableAfter,
     /// How long the log is kept.
     pub retention: Retention,
     /// From when on operators are told of a backlog.
@@ -85,6 +87,7 @@ impl Service {
             sources,
             egress,
             max_in_flight,
+            disable_after,
             retention,
             backlog_limits,
             spans,
@@ -98,6 +101,7 @@ impl Service {
             sources: sources.clone(),
             shutdown,
             max_in_flight,
+            disable_after,
         };
         let engine = Engine::new(engine_parts, &metrics).context("the engine's metrics")?;
         let engine = engine.with_spans(spans.clone());

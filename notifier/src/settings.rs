@@ -9,7 +9,7 @@ use runtime::SecretKeys;
 use runtime::database::DatabaseUrl;
 use runtime::settings::{Action, CommonSettings, ListenSettings};
 
-use crate::domain::Retention;
+use crate::domain::{DisableAfter, Retention};
 
 pub use backlog::BacklogSettings;
 pub use targets::{Networks, TargetSettings};
@@ -44,6 +44,9 @@ pub struct Settings {
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "NUMBER", default_value = "256")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
+    /// For how long an endpoint must have failed without one success before its subscription is disabled: `5d`, or `never`
+    #[arg(long, env = "DISABLE_AFTER", value_name = "TIME", default_value = "5d")]
+    pub disable_after: DisableAfter,
     /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
     #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
     pub retention: Retention,
@@ -77,6 +80,7 @@ mod tests {
         assert_eq!(settings.database_max_connections, plain.database_max_connections);
         assert_eq!(settings.max_in_flight, plain.max_in_flight);
         assert_eq!(settings.targets, plain.targets);
+        assert_eq!(settings.disable_after, plain.disable_after);
         assert_eq!(settings.retention, plain.retention);
         assert_eq!(settings.backlog, plain.backlog);
         assert_eq!(settings.common.grace_period, plain.common.grace_period);
@@ -93,6 +97,7 @@ mod tests {
             ("--egress-proxy-bypass", "localhost"),
             ("--max-in-flight", "0"),
             ("--database-max-connections", "many"),
+            ("--disable-after", "30s"),
             ("--retention", "12h"),
             ("--secret-keys", "2026a:hush"),
         ] {

@@ -6,6 +6,7 @@
 mod audits;
 mod backlog;
 mod cache;
+mod health;
 mod log;
 mod notification_row;
 mod operator_events;
@@ -31,14 +32,15 @@ use uuid::Uuid;
 
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
+pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::{Refused, StateName};
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Day, Delivery, Directory, Endpoint, NewEvent, Notification, NotificationId, Replay,
-    Subscription, SubscriptionAudit, SubscriptionId,
+    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, NewEvent, Notification, NotificationId,
+    Replay, Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -129,8 +131,14 @@ pub trait DeliveryStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>>;
 
     /// Logs results and moves their notifications, as far as each lease's token is still the
-    /// notification's. One answer per result, in their order.
-    async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>>;
+    /// notification's. One answer per result, in their order. A subscription whose endpoint has
+    /// failed again, and for longer than `disable_after`, is disabled.
+    async fn record(
+        &self,
+        results: &[AttemptResult],
+        disable_after: DisableAfter,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Recorded>>;
 
     /// All subscriptions as they are now; read again only after one has changed.
     async fn directory(&self) -> StoreResult<Arc<Directory>>;
@@ -349,6 +357,7 @@ pub trait Store:
     AuditStore
     + DeliveryStore
     + SubscriptionStore
+    + HealthStore
     + NotificationStore
     + ReplayStore
     + SecretStore
@@ -361,6 +370,7 @@ impl<T> Store for T where
     T: AuditStore
         + DeliveryStore
         + SubscriptionStore
+        + HealthStore
         + NotificationStore
         + ReplayStore
         + SecretStore

@@ -148,6 +148,7 @@ impl Ground<'_> {
             sources: self.sources.clone(),
             egress: settings.targets.egress(),
             max_in_flight: settings.max_in_flight,
+            disable_after: settings.disable_after,
             retention: settings.retention,
             backlog_limits: settings.backlog.limits(),
             spans: self.spans("notifier")?,

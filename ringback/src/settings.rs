@@ -52,6 +52,9 @@ pub struct Settings {
     /// How many webhooks may be in flight at once
     #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
+    /// For how long an endpoint must have failed without one success before its subscription is disabled: `5d`, or `never`
+    #[arg(long, env = "DISABLE_AFTER", value_name = "TIME", default_value = "5d")]
+    pub disable_after: notifier::domain::DisableAfter,
     /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
     #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
     pub retention: notifier::domain::Retention,

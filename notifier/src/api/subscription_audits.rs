@@ -1,4 +1,4 @@
-//! What people did to a subscription.
+//! What was done to a subscription.
 
 use chrono::{DateTime, Utc};
 use runtime::Problem;
@@ -24,7 +24,7 @@ pub struct AuditsQuery {
     limit: Option<u16>,
 }
 
-/// What a person did to a subscription.
+/// What was done to a subscription.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SubscriptionAudit)]
 pub struct SubscriptionAuditDocument {
@@ -36,7 +36,7 @@ pub struct SubscriptionAuditDocument {
     /// The fields that a change named.
     #[schema(example = json!(["state"]))]
     changed: Vec<String>,
-    /// `operator` or `merchant:<name>`.
+    /// `operator`, `merchant:<name>`, or `notifier`, which disables by itself.
     #[schema(example = "operator")]
     actor: String,
     /// Why, as they said.
@@ -52,7 +52,7 @@ impl From<SubscriptionAudit> for SubscriptionAuditDocument {
     }
 }
 
-/// List what people did to a subscription, newest first
+/// List what was done to a subscription, newest first
 ///
 /// Also after it was deleted.
 #[utoipa::path(

@@ -242,6 +242,8 @@ pub struct AttemptResult {
     pub attempt: Attempt,
     /// What follows.
     pub verdict: Verdict,
+    /// No probe before this time, should the endpoint be unreachable; see [`super::health`].
+    pub probe_at: DateTime<Utc>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::attempt::{Attempt, AttemptResult, Exchange, Verdict};
-use super::{Endpoint, Lease, NotificationId};
+use super::{Endpoint, Lease, NotificationId, health};
 
 /// What is sent: but for the trace context the same on every attempt, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +39,15 @@ impl Delivery {
     /// The result that `exchange` makes of this delivery.
     pub fn conclude(&self, exchange: Exchange) -> AttemptResult {
         let ended_at = exchange.started_at + exchange.duration;
-        let verdict =
-            Verdict::of(exchange.outcome, self.endpoint.ladder(), self.climb, ended_at, exchange.retry_after);
+        let ladder = self.endpoint.ladder();
+        let verdict = Verdict::of(exchange.outcome, ladder, self.climb, ended_at, exchange.retry_after);
         AttemptResult {
             notification: self.notification,
             subscription: self.endpoint.subscription,
             lease: self.lease,
             attempt: Attempt::new(self.number, exchange),
             verdict,
+            probe_at: ended_at + health::probe_pause(ladder),
         }
     }
 }

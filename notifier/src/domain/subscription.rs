@@ -210,6 +210,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Whether what was held against the endpoint as it was `before` says nothing of it any more: it
+    /// is another one, or somebody has made the subscription active again.
+    pub fn starts_over_from(&self, before: &Self) -> bool {
+        let resumed = self.state == SubscriptionState::Active && before.state != SubscriptionState::Active;
+        resumed || self.definition.url() != before.definition.url()
+    }
+
     /// What delivery needs to know, with `secrets` newest first.
     pub fn endpoint(&self, secrets: Vec<SigningSecret>) -> Endpoint {
         let Definition { url, ladder, timeout, draft, .. } = &self.definition;

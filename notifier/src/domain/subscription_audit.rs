@@ -6,7 +6,10 @@ use uuid::Uuid;
 use super::SubscriptionState;
 use super::subscription::Patch;
 
-/// What a person can do to a subscription; all of it is remembered.
+/// Who did what nobody asked for.
+const NOTIFIER: &str = "notifier";
+
+/// What can be done to a subscription; all of it is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionAction {
     /// It was made.
@@ -74,7 +77,7 @@ pub struct SubscriptionAudit {
     pub action: SubscriptionAction,
     /// The fields that a change named; never their values, which can hold secrets.
     pub changed: Vec<String>,
-    /// Who did it: `operator` or `merchant:<name>`.
+    /// Who did it: `operator`, `merchant:<name>`, or `notifier` by itself.
     pub actor: String,
     /// Why, as they said.
     pub reason: Option<String>,
@@ -86,5 +89,11 @@ impl SubscriptionAudit {
     /// What `actor` did at `at`, for no given reason.
     pub fn new(id: Uuid, action: SubscriptionAction, actor: impl Into<String>, at: DateTime<Utc>) -> Self {
         Self { id, action, changed: Vec::new(), actor: actor.into(), reason: None, at }
+    }
+
+    /// The notifier disables a subscription at `at` because of `reason`.
+    pub fn disabled_by_itself(id: Uuid, reason: String, at: DateTime<Utc>) -> Self {
+        let changed = vec!["state".to_owned()];
+        Self { changed, reason: Some(reason), ..Self::new(id, SubscriptionAction::Disable, NOTIFIER, at) }
     }
 }

@@ -28,6 +28,7 @@ use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
 use tokio_util::task::TaskTracker;
 
+use crate::domain::DisableAfter;
 use crate::store::DeliveryStore;
 use crate::webhook::SendWebhook;
 
@@ -52,6 +53,8 @@ pub struct EngineParts {
     pub shutdown: Shutdown,
     /// How many attempts may be under way at once in this process.
     pub max_in_flight: u32,
+    /// For how long an endpoint must have failed before its subscription is disabled.
+    pub disable_after: DisableAfter,
 }
 
 /// Delivers notifications until the soft stop.
@@ -68,9 +71,10 @@ impl Engine {
     pub fn new(parts: EngineParts, registry: &Registry) -> prometheus::Result<Self> {
         let wake = Arc::new(tokio::sync::Notify::new());
         let clock = parts.sources.clock.clone();
+        let recorder = Recorder::new(parts.store.clone(), clock.clone(), parts.disable_after);
         let courier = Courier {
             sender: parts.sender,
-            recorder: Batcher::spawn(Recorder::new(parts.store.clone(), clock.clone()), MAX_GROUP),
+            recorder: Batcher::spawn(recorder, MAX_GROUP),
             schedule: Schedule::new(wake.clone()),
             clock,
             metrics: Metrics::register(registry, parts.max_in_flight)?,

@@ -10,6 +10,7 @@ use runtime::batcher::HandleBatch;
 use runtime::database::{StoreError, StoreResult, bounded};
 use runtime::problem::Chain;
 
+use crate::domain::DisableAfter;
 use crate::domain::attempt::AttemptResult;
 use crate::store::{DeliveryStore, Recorded};
 
@@ -31,18 +32,19 @@ pub enum Fate {
 pub struct Recorder {
     store: Arc<dyn DeliveryStore>,
     clock: SharedClock,
+    disable_after: DisableAfter,
 }
 
 impl Recorder {
-    /// Writes into `store`.
-    pub fn new(store: Arc<dyn DeliveryStore>, clock: SharedClock) -> Self {
-        Self { store, clock }
+    /// Writes into `store`, which disables those who have failed for longer than `disable_after`.
+    pub fn new(store: Arc<dyn DeliveryStore>, clock: SharedClock, disable_after: DisableAfter) -> Self {
+        Self { store, clock, disable_after }
     }
 
     /// Writes a group; on an error that is the store's own and not an outage, each result by
     /// itself, so that one that can't be written holds none of the others back.
     async fn write(&self, group: &[AttemptResult]) -> StoreResult<Vec<Fate>> {
-        match bounded(self.store.record(group, self.clock.now())).await {
+        match bounded(self.store.record(group, self.disable_after, self.clock.now())).await {
             Ok(recorded) => Ok(recorded.into_iter().map(Fate::Stored).collect()),
             Err(StoreError::Unavailable(error)) => Err(StoreError::Unavailable(error)),
             Err(error) if group.len() == 1 => {

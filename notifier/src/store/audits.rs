@@ -1,4 +1,4 @@
-//! What people did to subscriptions.
+//! What was done to subscriptions.
 
 use async_trait::async_trait;
 use runtime::database::StoreResult;

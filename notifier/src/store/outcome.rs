@@ -1,17 +1,18 @@
 //! What a result writes, the same in both databases.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use messaging::EventKey;
 use uuid::Uuid;
 
 use super::Recorded;
 use crate::domain::attempt::{AttemptResult, FailureClass, Verdict};
 use crate::domain::operator_event::Concerned;
-use crate::domain::{Attempt, OperatorEvent, SubscriptionId};
+use crate::domain::{Attempt, OperatorEvent, SubscriptionAudit, SubscriptionId};
 
 /// Why a subscription is disabled by [`Verdict::Gone`].
-pub(super) const GONE_REASON: &str = "the endpoint answered 410 Gone";
+const GONE_REASON: &str = "the endpoint answered 410 Gone";
 
 /// What a verdict makes of a notification.
 pub(super) struct Written {
@@ -50,15 +51,46 @@ pub(super) fn answers(held: &HashSet<(Uuid, Uuid)>, results: &[AttemptResult]) -
     results.iter().map(answer).collect()
 }
 
-/// The subscriptions that counted results disable, and when the attempts began: what has been
-/// changed since then was not what answered, so it is not disabled.
-pub(super) fn gone(counted: &[&AttemptResult]) -> impl Iterator<Item = (SubscriptionId, DateTime<Utc>)> {
-    let gone = counted.iter().filter(|result| result.verdict == Verdict::Gone);
-    gone.map(|result| (result.subscription, result.attempt.started_at))
+/// A subscription that counted results disable.
+#[derive(Debug)]
+pub(super) struct Disabling<'a> {
+    pub(super) subscription: SubscriptionId,
+    /// When the attempt began: what has been changed since then was not what failed, so it is not
+    /// disabled.
+    pub(super) seen: DateTime<Utc>,
+    /// Why, for people.
+    pub(super) reason: String,
+    result: &'a AttemptResult,
 }
 
-/// What operators are told of a subscription (its id, name and merchant) that a 410 has disabled.
-pub(super) fn disabled_by_410((id, name, merchant): (Uuid, String, Option<String>)) -> OperatorEvent {
-    let subscription = Concerned { id: SubscriptionId(id), name, merchant };
-    OperatorEvent::SubscriptionDisabled { subscription, reason: GONE_REASON.to_owned() }
+/// Whom `counted` results disable, each once: those that answered 410, and those that are `overdue`.
+pub(super) fn disabling<'a>(
+    counted: &[&'a AttemptResult],
+    overdue: Vec<(&'a AttemptResult, String)>,
+) -> Vec<Disabling<'a>> {
+    let gone = counted.iter().filter(|result| result.verdict == Verdict::Gone);
+    let gone = gone.map(|result| (*result, GONE_REASON.to_owned()));
+    let mut all: BTreeMap<SubscriptionId, Disabling<'a>> = BTreeMap::new();
+    for (result, reason) in gone.chain(overdue) {
+        let (subscription, seen) = (result.subscription, result.attempt.started_at);
+        let one = all.entry(subscription).or_insert(Disabling { subscription, seen, reason, result });
+        one.seen = one.seen.max(seen);
+    }
+    all.into_values().collect()
+}
+
+impl Disabling<'_> {
+    /// What operators are told when it has been disabled at `now`, and what is kept of it: under an
+    /// id made of the result, which counts only once.
+    pub(super) fn told_and_kept(
+        &self,
+        (name, merchant): (String, Option<String>),
+        now: DateTime<Utc>,
+    ) -> (OperatorEvent, SubscriptionAudit) {
+        let (token, notification) = (self.result.lease.token(), self.result.notification.0);
+        let id = EventKey::made_at(now, &[b"disable", token.as_bytes(), notification.as_bytes()]);
+        let audit = SubscriptionAudit::disabled_by_itself(id.0, self.reason.clone(), now);
+        let subscription = Concerned { id: self.subscription, name, merchant };
+        (OperatorEvent::SubscriptionDisabled { subscription, reason: self.reason.clone() }, audit)
+    }
 }

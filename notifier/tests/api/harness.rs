@@ -13,7 +13,8 @@ use messaging::consumer::{HandleEvents, Verdict};
 use messaging::{Broker, Consumer, Event};
 use notifier::domain::backlog::{Extent, Limits};
 use notifier::domain::{
-    Delivery, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Retention, SubscriptionId,
+    Delivery, DisableAfter, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Retention,
+    SubscriptionId,
 };
 use notifier::engine::Ingest;
 use notifier::store::{AdmitNone, Store, Want};
@@ -98,6 +99,7 @@ impl Harness {
             sources: sources.clone(),
             egress: Egress::direct(policy, Arc::new(RootCertStore::empty())),
             max_in_flight: 8,
+            disable_after: DisableAfter::default(),
             retention: Retention::default(),
             backlog_limits: LIMITS,
             spans: Spans::off(),
@@ -186,7 +188,7 @@ impl Harness {
             response_excerpt: Some("busy".into()),
             retry_after: None,
         });
-        self.store.record(&[result], self.clock.now()).await.expect("a store");
+        self.store.record(&[result], DisableAfter::default(), self.clock.now()).await.expect("a store");
     }
 
     pub fn id(&self) -> Uuid {

@@ -10,7 +10,8 @@ use messaging::Event;
 use messaging::consumer::HandleEvents;
 use notifier::domain::subscription::Draft;
 use notifier::domain::{
-    NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
+    DisableAfter, NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId,
+    SubscriptionState,
 };
 use notifier::engine::{Engine, EngineParts, Ingest};
 use notifier::store::Store;
@@ -48,6 +49,7 @@ impl Process {
             sources: sources.clone(),
             shutdown: shutdown.clone(),
             max_in_flight: 64,
+            disable_after: DisableAfter::default(),
         };
         let engine = Engine::new(parts, &Registry::new()).expect("an engine");
         Self { ingest: engine.ingest(), sources, shutdown, running: tokio::spawn(engine.run()) }

@@ -9,8 +9,8 @@ use messaging::Event;
 use messaging::webhook::{Scheme, SigningKey};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    Delivery, Endpoint, Exchange, NewEvent, NotificationId, Schedule, Subscription, SubscriptionAction,
-    SubscriptionId, SubscriptionState,
+    Delivery, DisableAfter, Endpoint, Exchange, NewEvent, NotificationId, Schedule, Subscription,
+    SubscriptionAction, SubscriptionId, SubscriptionState,
 };
 use notifier::store::{Admission, AdmitNone, Ingested, Recorded, Store, Want};
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
@@ -287,7 +287,7 @@ impl Driver {
         }
         let results: Vec<_> =
             group.iter().map(|((delivery, _), exchange, _)| delivery.conclude(exchange.clone())).collect();
-        let recorded = self.store.record(&results, self.now()).await.expect("a store");
+        let recorded = self.store.record(&results, DisableAfter::NEVER, self.now()).await.expect("a store");
         let expected: Vec<Recorded> =
             counts.iter().map(|counts| if *counts { Recorded::Counted } else { Recorded::Late }).collect();
         assert_eq!(recorded, expected, "a result counts under its own lease, and no other");
@@ -301,7 +301,7 @@ impl Driver {
             .iter()
             .map(|((delivery, _), exchange)| delivery.conclude(exchange.clone()))
             .collect();
-        let recorded = self.store.record(&results, self.now()).await.expect("a store");
+        let recorded = self.store.record(&results, DisableAfter::NEVER, self.now()).await.expect("a store");
         assert!(recorded.iter().all(|one| *one == Recorded::Late), "a result counts once");
     }
 }

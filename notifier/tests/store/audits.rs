@@ -7,7 +7,11 @@ use uuid::Uuid;
 
 use super::world::{FIRST_PAGE, World};
 
-async fn audits(world: &World, id: SubscriptionId, owner: Option<&str>) -> Option<Vec<SubscriptionAudit>> {
+pub async fn audits(
+    world: &World,
+    id: SubscriptionId,
+    owner: Option<&str>,
+) -> Option<Vec<SubscriptionAudit>> {
     world.store.subscription_audits(id, owner, FIRST_PAGE).await.expect("a store")
 }
 

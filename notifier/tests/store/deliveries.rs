@@ -160,7 +160,7 @@ pub async fn a_late_result_changes_nothing_and_logs_no_attempt(world: World) {
     assert_eq!(shown.notification.state, NotificationState::Delivering { until: current.lease.until() });
     assert!(shown.attempts.is_empty());
     let both = [world.result(&late, Outcome::Gone), world.result(&current, Outcome::Delivered)];
-    let recorded = world.store.record(&both, world.now()).await.expect("a store");
+    let recorded = world.record_all(&both).await;
     assert_eq!(recorded, [Recorded::Late, Recorded::Counted]);
     assert_eq!(world.record(&current, Outcome::Delivered).await, Recorded::Late);
     let shown = world.show(id).await;
@@ -242,7 +242,7 @@ pub async fn a_410_of_an_attempt_from_before_a_change_disables_nothing(world: Wo
     let late = world.result(&delivery, Outcome::Gone);
     world.clock.advance(Duration::from_secs(1));
     world.set_state(id, SubscriptionState::Active).await;
-    assert_eq!(world.store.record(&[late], world.now()).await.expect("a store"), [Recorded::Counted]);
+    assert_eq!(world.record_all(&[late]).await, [Recorded::Counted]);
     let subscription = world.store.subscription(id, None).await.expect("a store").expect("there");
     assert_eq!(subscription.state, SubscriptionState::Active);
     assert_eq!(world.state(notification).await, StateName::Pending);

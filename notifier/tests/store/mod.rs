@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod deliveries;
 pub mod fairness;
+pub mod health;
 pub mod log;
 pub mod operators;
 pub mod retention;
@@ -71,6 +72,15 @@ macro_rules! suite {
             what_waits_is_counted_by_state_once_in_a_while
             a_backlog_that_grows_is_told_once_until_it_has_calmed_down
             many_processes_measure_once
+        );
+        store::cases!($world, health,
+            a_subscription_whose_endpoint_fails_for_too_long_is_disabled_and_says_since_when
+            one_success_starts_the_count_over
+            nobody_is_disabled_where_that_is_off
+            a_failure_from_before_a_change_disables_nothing
+            only_an_endpoint_that_fails_has_a_health_and_a_success_clears_it
+            resuming_another_url_and_deletion_hold_nothing_against_it_any_more
+            what_many_processes_record_at_once_is_counted_in_full
         );
         store::cases!($world, log,
             pausing_holds_and_resuming_releases

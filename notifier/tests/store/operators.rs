@@ -10,13 +10,14 @@ use notifier::domain::{Outcome, SubscriptionAction, SubscriptionState};
 use notifier::store::Recorded;
 use serde_json::{Value, json};
 
+use super::audits::audits;
 use super::world::World;
 
 const LIMITS: Limits = Limits { each: Extent { waiting: 3, age: TimeDelta::hours(1) }, total: 5 };
 const A_WHILE: Duration = Duration::from_secs(15);
 
 /// What operators have been told since the last time this was asked.
-async fn told(world: &World) -> Vec<Event> {
+pub async fn told(world: &World) -> Vec<Event> {
     let (outbox, token) = (world.store.outbox(), world.sources.ids.next());
     let claimed = outbox.claim(token, world.now(), Duration::from_mins(1), 100).await.expect("a store");
     let ids: Vec<_> = claimed.iter().map(|row| row.id).collect();
@@ -24,7 +25,7 @@ async fn told(world: &World) -> Vec<Event> {
     claimed.into_iter().map(|row| row.event).collect()
 }
 
-fn data(event: &Event) -> Value {
+pub fn data(event: &Event) -> Value {
     serde_json::from_str(event.data.get()).expect("JSON")
 }
 
@@ -40,7 +41,7 @@ pub async fn a_subscription_that_a_410_disables_is_told_to_operators_once(world:
     }
     let deliveries = world.claim(id, 2).await;
     let gone: Vec<_> = deliveries.iter().map(|delivery| world.result(delivery, Outcome::Gone)).collect();
-    assert_eq!(world.store.record(&gone, world.now()).await.expect("a store"), [Recorded::Counted; 2]);
+    assert_eq!(world.record_all(&gone).await, [Recorded::Counted; 2]);
     let [event] = &told(&world).await[..] else { panic!("one event") };
     assert_eq!(
         (event.kind.as_str(), event.merchant.as_deref()),
@@ -49,6 +50,10 @@ pub async fn a_subscription_that_a_410_disables_is_told_to_operators_once(world:
     let data = data(event);
     assert_eq!((&data["subscription_id"], &data["subscription_name"]), (&json!(id.0), &json!("orders")));
     assert!(data["reason"].as_str().expect("a reason").contains("410"));
+    let kept = audits(&world, id, None).await.expect("it is there");
+    let [disabled, _created] = &kept[..] else { panic!("one more entry: {kept:?}") };
+    assert_eq!((disabled.action, disabled.actor.as_str()), (SubscriptionAction::Disable, "notifier"));
+    assert_eq!(disabled.reason.as_deref(), data["reason"].as_str());
 }
 
 pub async fn a_subscription_that_a_person_disables_is_told_to_operators(world: World) {

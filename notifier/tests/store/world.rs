@@ -11,8 +11,8 @@ use notifier::domain::audit::{Action, Audit};
 use notifier::domain::notification::StateName;
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    Delivery, Endpoint, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Schedule, Subscription,
-    SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
+    Delivery, DisableAfter, Endpoint, Exchange, FailureClass, Health, NewEvent, NotificationId, Outcome,
+    Schedule, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
 };
 use notifier::store::{
     Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation, Store, Want,
@@ -175,11 +175,25 @@ impl World {
 
     pub async fn record(&self, delivery: &Delivery, outcome: Outcome) -> Recorded {
         let results = [self.result(delivery, outcome)];
-        self.store.record(&results, self.now()).await.expect("a store")[0]
+        self.record_all(&results).await[0]
+    }
+
+    pub async fn record_all(&self, results: &[AttemptResult]) -> Vec<Recorded> {
+        self.store.record(results, DisableAfter::default(), self.now()).await.expect("a store")
     }
 
     pub async fn fail(&self, delivery: &Delivery) -> Recorded {
         self.record(delivery, Outcome::Failed(FailureClass::Status)).await
+    }
+
+    /// The attempt did not reach the endpoint.
+    pub async fn miss(&self, delivery: &Delivery) -> Recorded {
+        self.record(delivery, Outcome::Failed(FailureClass::Connect)).await
+    }
+
+    /// What is held against a subscription's endpoint.
+    pub async fn health(&self, id: SubscriptionId) -> Option<Health> {
+        self.store.health(&[id]).await.expect("a store").remove(&id)
     }
 
     pub async fn show(&self, id: NotificationId) -> NotificationDetail {

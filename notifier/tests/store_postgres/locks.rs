@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notifier::domain::{NotificationId, Outcome, Replay, ReplayFilter, SubscriptionId, SubscriptionState};
+use notifier::domain::{
+    DisableAfter, NotificationId, Outcome, Replay, ReplayFilter, SubscriptionId, SubscriptionState,
+};
 use notifier::store::Recorded;
 use sqlx::{PgPool, PgTransaction};
 
@@ -121,8 +123,8 @@ async fn results_of_two_processes_in_any_order_never_deadlock_with_replays_and_c
             while store.advance_replay(100, &next_id, now).await.expect("no deadlock").more {}
         });
         let (one, other, claimed) = tokio::join!(
-            world.store.record(&results, now),
-            world.store.record(&backwards, now),
+            world.store.record(&results, DisableAfter::default(), now),
+            world.store.record(&backwards, DisableAfter::default(), now),
             world.claim(subscription, 20)
         );
         replaying.await.expect("no panic");

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use messaging::EventKey;
 use notifier::domain::attempt::AttemptResult;
 use notifier::domain::{
-    Attempt, Delivery, Directory, Endpoint, Lease, Message, NewEvent, NotificationId, SubscriptionId, Verdict,
+    Attempt, Delivery, Directory, DisableAfter, Endpoint, Lease, Message, NewEvent, NotificationId,
+    SubscriptionId, Verdict,
 };
 use notifier::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 use runtime::database::{StoreError, StoreResult};
@@ -241,7 +242,12 @@ impl DeliveryStore for MemoryStore {
         Ok(subscriptions.iter().filter_map(first).collect())
     }
 
-    async fn record(&self, results: &[AttemptResult], _now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {
+    async fn record(
+        &self,
+        results: &[AttemptResult],
+        _: DisableAfter,
+        _now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Recorded>> {
         let _call = self.call()?;
         let mut state = self.state.lock().expect("unpoisoned");
         let record = |result: &AttemptResult| {

@@ -7,7 +7,9 @@ use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict};
 use notifier::domain::directory::Entry;
 use notifier::domain::subscription::Draft;
-use notifier::domain::{Directory, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState};
+use notifier::domain::{
+    Directory, DisableAfter, Schedule, SigningSecret, Subscription, SubscriptionId, SubscriptionState,
+};
 use notifier::engine::{Dispatcher, Engine, EngineParts, Ingest};
 use prometheus::Registry;
 use runtime::background::{Progress, Worker};
@@ -63,6 +65,7 @@ impl Rig {
             sources: sources.clone(),
             shutdown: shutdown.clone(),
             max_in_flight,
+            disable_after: DisableAfter::default(),
         };
         let engine = Engine::new(parts, &registry).expect("an engine");
         let (ingest, dispatcher) = (engine.ingest(), engine.dispatcher());

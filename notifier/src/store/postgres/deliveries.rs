@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
+use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
@@ -69,8 +69,13 @@ impl DeliveryStore for PostgresStore {
         Ok(waiting.into_iter().map(|(id, due_at)| (SubscriptionId(id), due_at)).collect())
     }
 
-    async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {
-        super::record::record(&self.pool, results, now).await
+    async fn record(
+        &self,
+        results: &[AttemptResult],
+        disable_after: DisableAfter,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Recorded>> {
+        super::record::record(&self.pool, results, disable_after, now).await
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {

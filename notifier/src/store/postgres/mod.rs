@@ -4,6 +4,7 @@ mod audits;
 mod backlog;
 mod days;
 mod deliveries;
+mod health;
 mod ingest;
 mod list;
 mod notifications;

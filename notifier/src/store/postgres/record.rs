@@ -1,16 +1,17 @@
 //! Results of attempts, in groups.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{bump_version, operator_events};
-use crate::domain::OperatorEvent;
+use super::{audits, bump_version, health, operator_events};
 use crate::domain::attempt::{AttemptResult, Verdict};
-use crate::store::outcome::{GONE_REASON, Written};
+use crate::domain::{DisableAfter, OperatorEvent, SubscriptionId};
+use crate::store::health::{log, overdue};
+use crate::store::outcome::{Disabling, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
 
@@ -18,23 +19,33 @@ use crate::store::{Recorded, outcome};
 pub(super) async fn record(
     pool: &PgPool,
     results: &[AttemptResult],
+    disable_after: DisableAfter,
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Recorded>> {
     if results.is_empty() {
         return Ok(Vec::new());
     }
     let mut transaction = pool.begin().await?;
-    if results.iter().any(|result| result.verdict == Verdict::Gone) {
+    let gone = results.iter().any(|result| result.verdict == Verdict::Gone);
+    let disables = gone || health::may_disable(&mut transaction, results, disable_after, now).await?;
+    if disables {
         bump_version(&mut transaction).await?;
     }
     let moved = move_and_log(&mut transaction, results, now).await?;
-    let held: HashSet<(Uuid, Uuid)> = moved.into_iter().collect();
+    let held: HashSet<(Uuid, Uuid)> = moved.iter().map(|moved| (moved.id, moved.token)).collect();
     let counted: Vec<&AttemptResult> =
         results.iter().filter(|result| outcome::holds(&held, result)).collect();
-    let mut told = disable_gone(&mut transaction, &counted, now).await?;
-    told.extend(operator_events::of_exhausted(&mut transaction, &counted).await?);
+    let ailing = moved.iter().filter(|moved| moved.ailing);
+    let ailing: BTreeSet<_> = ailing.map(|moved| SubscriptionId(moved.subscription_id)).collect();
+    let changes = health::learn(&mut transaction, &counted, ailing, now).await?;
+    let mut told = operator_events::of_exhausted(&mut transaction, &counted).await?;
+    if disables {
+        let overdue = overdue(&changes, &counted, disable_after, now);
+        told.extend(disable(&mut transaction, &outcome::disabling(&counted, overdue), now).await?);
+    }
     operator_events::tell(&mut transaction, &told, now).await?;
     transaction.commit().await?;
+    log(&changes);
     Ok(outcome::answers(&held, results))
 }
 
@@ -60,13 +71,13 @@ const RECORD: &str = "
         FROM result r, subscriptions s
         WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NULL
           AND s.id = n.subscription_id AND s.deleted_at IS NULL
-        RETURNING n.id, r.token
+        RETURNING n.id, r.token, n.subscription_id
     ), finished AS (
         INSERT INTO notifications (id, event_key, subscription_id, state, attempts, failure_class, created_at,
             updated_at)
         SELECT id, event_key, subscription_id, state, number, failure_class, created_at, $14 FROM ended
     ), moved AS (
-        SELECT id, token FROM ended UNION ALL SELECT id, token FROM kept
+        SELECT id, token, subscription_id FROM ended UNION ALL SELECT id, token, subscription_id FROM kept
     ), logged AS (
         INSERT INTO attempts (notification_id, number, started_at, duration_ms, outcome, failure_class,
             http_status, error, response_excerpt)
@@ -74,14 +85,25 @@ const RECORD: &str = "
             response_excerpt
         FROM result JOIN moved USING (id, token)
     )
-    SELECT id, token FROM moved";
+    SELECT moved.*, h.subscription_id IS NOT NULL AS ailing
+    FROM moved LEFT JOIN subscription_health h USING (subscription_id)";
 
-/// The notifications that were moved, each with the token it was moved under.
+/// A notification that was moved.
+#[derive(sqlx::FromRow)]
+struct Moved {
+    id: Uuid,
+    /// The token it was moved under.
+    token: Uuid,
+    subscription_id: Uuid,
+    /// Whether something was held against its endpoint.
+    ailing: bool,
+}
+
 async fn move_and_log(
     connection: &mut PgConnection,
     results: &[AttemptResult],
     now: DateTime<Utc>,
-) -> StoreResult<Vec<(Uuid, Uuid)>> {
+) -> StoreResult<Vec<Moved>> {
     let written: Vec<Written> = results.iter().map(|result| Written::of(result.verdict, now)).collect();
     let attempts = || results.iter().map(|result| &result.attempt);
     let classes = attempts().map(|attempt| outcome::class(attempt).map(str::to_owned));
@@ -106,27 +128,33 @@ async fn move_and_log(
     Ok(moved)
 }
 
-async fn disable_gone(
+async fn disable(
     connection: &mut PgConnection,
-    counted: &[&AttemptResult],
+    disabling: &[Disabling<'_>],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<OperatorEvent>> {
-    let (gone, seen): (Vec<Uuid>, Vec<DateTime<Utc>>) =
-        outcome::gone(counted).map(|(id, seen)| (id.0, seen)).unzip();
-    if gone.is_empty() {
+    if disabling.is_empty() {
         return Ok(Vec::new());
     }
     let disabled: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
-        "UPDATE subscriptions SET state = 'disabled', disabled_reason = $2, updated_at = $3
-         FROM UNNEST($1::uuid[], $4::timestamptz[]) AS gone (subscription_id, seen)
+        "UPDATE subscriptions SET state = 'disabled', disabled_reason = reason, updated_at = $4
+         FROM UNNEST($1::uuid[], $2::timestamptz[], $3::text[]) AS disabling (subscription_id, seen, reason)
          WHERE id = subscription_id AND state <> 'disabled' AND updated_at <= seen
          RETURNING id, name, merchant",
     )
-    .bind(gone)
-    .bind(GONE_REASON)
+    .bind(disabling.iter().map(|one| one.subscription.0).collect::<Vec<_>>())
+    .bind(disabling.iter().map(|one| one.seen).collect::<Vec<_>>())
+    .bind(disabling.iter().map(|one| one.reason.clone()).collect::<Vec<_>>())
     .bind(now)
-    .bind(seen)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(disabled.into_iter().map(outcome::disabled_by_410).collect())
+    let mut all_told = Vec::with_capacity(disabled.len());
+    for (id, name, merchant) in disabled {
+        for one in disabling.iter().filter(|one| one.subscription.0 == id) {
+            let (told, audit) = one.told_and_kept((name.clone(), merchant.clone()), now);
+            audits::insert(connection, one.subscription, &audit).await?;
+            all_told.push(told);
+        }
+    }
+    Ok(all_told)
 }

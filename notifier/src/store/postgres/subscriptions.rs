@@ -7,7 +7,7 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::{PostgresStore, audits, bump_version, operator_events, secrets};
+use super::{PostgresStore, audits, bump_version, health, operator_events, secrets};
 use crate::domain::subscription::Patch;
 use crate::domain::{OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
@@ -81,7 +81,7 @@ impl SubscriptionStore for PostgresStore {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
         let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        let before = subscription.state.clone();
+        let before = subscription.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
             return Ok(Some(Err(invalid.into())));
         }
@@ -106,7 +106,10 @@ impl SubscriptionStore for PostgresStore {
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
-        let told = OperatorEvent::of_change(&before, &subscription);
+        if subscription.starts_over_from(&before) {
+            health::forget(&mut transaction, &[id.0]).await?;
+        }
+        let told = OperatorEvent::of_change(&before.state, &subscription);
         operator_events::tell(&mut transaction, told.as_slice(), audit.at).await?;
         transaction.commit().await?;
         Ok(Some(Ok(subscription)))
@@ -132,6 +135,7 @@ impl SubscriptionStore for PostgresStore {
             .bind(id.0)
             .execute(&mut *transaction)
             .await?;
+        health::forget(&mut transaction, &[id.0]).await?;
         audits::insert(&mut transaction, id, audit).await?;
         transaction.commit().await?;
         Ok(true)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Delivery, Directory, Lease, Message, NewEvent, SubscriptionId};
+use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::rows::{ClaimedRow, MessageRow};
 use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 
@@ -65,14 +65,13 @@ impl DeliveryStore for SqliteStore {
         Ok(waiting)
     }
 
-    async fn record(&self, results: &[AttemptResult], now: DateTime<Utc>) -> StoreResult<Vec<Recorded>> {
-        if results.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut transaction = self.begin().await?;
-        let recorded = super::record::record(&mut transaction, results, now).await?;
-        transaction.commit().await?;
-        Ok(recorded)
+    async fn record(
+        &self,
+        results: &[AttemptResult],
+        disable_after: DisableAfter,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Recorded>> {
+        super::record::record(self, results, disable_after, now).await
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {

@@ -4,6 +4,7 @@
 mod audits;
 mod backlog;
 mod deliveries;
+mod health;
 mod ingest;
 mod list;
 mod moves;

@@ -7,18 +7,25 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{bump_version, moves, operator_events};
-use crate::domain::OperatorEvent;
+use super::{SqliteStore, audits, bump_version, health, moves, operator_events};
 use crate::domain::attempt::AttemptResult;
-use crate::store::outcome::{GONE_REASON, Written};
+use crate::domain::{DisableAfter, OperatorEvent};
+use crate::store::health::{log, overdue};
+use crate::store::outcome::{Disabling, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
 
 pub(super) async fn record(
-    connection: &mut SqliteConnection,
+    store: &SqliteStore,
     results: &[AttemptResult],
+    disable_after: DisableAfter,
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Recorded>> {
+    if results.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut transaction = store.begin().await?;
+    let connection = &mut *transaction;
     let mut held: HashSet<(Uuid, Uuid)> = HashSet::new();
     let mut counted = Vec::new();
     for result in results {
@@ -29,10 +36,14 @@ pub(super) async fn record(
         }
     }
     let mut told = operator_events::of_exhausted(connection, &counted).await?;
-    for (subscription, seen) in outcome::gone(&counted) {
-        told.extend(disable(connection, subscription.0, seen, now).await?);
+    let changes = health::learn(connection, &counted).await?;
+    let overdue = overdue(&changes, &counted, disable_after, now);
+    for disabling in outcome::disabling(&counted, overdue) {
+        told.extend(disable(connection, &disabling, now).await?);
     }
     operator_events::tell(connection, &told, now).await?;
+    transaction.commit().await?;
+    log(&changes);
     Ok(outcome::answers(&held, results))
 }
 
@@ -133,21 +144,23 @@ async fn log_attempt(connection: &mut SqliteConnection, result: &AttemptResult) 
 
 async fn disable(
     connection: &mut SqliteConnection,
-    subscription: Uuid,
-    seen: DateTime<Utc>,
+    disabling: &Disabling<'_>,
     now: DateTime<Utc>,
 ) -> StoreResult<Option<OperatorEvent>> {
     bump_version(connection).await?;
-    let disabled: Option<(Uuid, String, Option<String>)> = sqlx::query_as(
+    let disabled: Option<(String, Option<String>)> = sqlx::query_as(
         "UPDATE subscriptions SET state = 'disabled', disabled_reason = ?2, updated_at = ?3
          WHERE id = ?1 AND state <> 'disabled' AND updated_at <= ?4
-         RETURNING id, name, merchant",
+         RETURNING name, merchant",
     )
-    .bind(subscription)
-    .bind(GONE_REASON)
+    .bind(disabling.subscription.0)
+    .bind(&disabling.reason)
     .bind(now.timestamp_micros())
-    .bind(seen.timestamp_micros())
-    .fetch_optional(connection)
+    .bind(disabling.seen.timestamp_micros())
+    .fetch_optional(&mut *connection)
     .await?;
-    Ok(disabled.map(outcome::disabled_by_410))
+    let Some(disabled) = disabled else { return Ok(None) };
+    let (told, audit) = disabling.told_and_kept(disabled, now);
+    audits::insert(connection, disabling.subscription, &audit).await?;
+    Ok(Some(told))
 }

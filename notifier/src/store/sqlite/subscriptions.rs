@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{SqliteStore, audits, bump_version, operator_events, secrets};
+use super::{SqliteStore, audits, bump_version, health, operator_events, secrets};
 use crate::domain::subscription::Patch;
 use crate::domain::{OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
@@ -80,7 +80,7 @@ impl SubscriptionStore for SqliteStore {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
         let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        let before = subscription.state.clone();
+        let before = subscription.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
             return Ok(Some(Err(invalid.into())));
         }
@@ -105,7 +105,10 @@ impl SubscriptionStore for SqliteStore {
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
-        let told = OperatorEvent::of_change(&before, &subscription);
+        if subscription.starts_over_from(&before) {
+            health::forget(&mut transaction, id).await?;
+        }
+        let told = OperatorEvent::of_change(&before.state, &subscription);
         operator_events::tell(&mut transaction, told.as_slice(), audit.at).await?;
         transaction.commit().await?;
         Ok(Some(Ok(subscription)))
@@ -131,6 +134,7 @@ impl SubscriptionStore for SqliteStore {
             .bind(id.0)
             .execute(&mut *transaction)
             .await?;
+        health::forget(&mut transaction, id).await?;
         audits::insert(&mut transaction, id, audit).await?;
         transaction.commit().await?;
         Ok(true)

@@ -1,0 +1,130 @@
+//! How endpoints do, and what results make of that, the same in both databases.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use runtime::database::StoreResult;
+use uuid::Uuid;
+
+use super::rows::{StoredTime, count, optional, readable};
+use crate::domain::attempt::AttemptResult;
+use crate::domain::health::{HealthState, Probe, Probing, is_own_fault};
+use crate::domain::{DisableAfter, Health, Outcome, SubscriptionId};
+
+/// How endpoints do. What attempts tell of it is written by [`super::DeliveryStore::record`].
+#[async_trait]
+pub trait HealthStore: Send + Sync + 'static {
+    /// What is held against those of `subscriptions` against which something is.
+    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HashMap<SubscriptionId, Health>>;
+
+    /// Holds nothing against an endpoint any more.
+    async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()>;
+}
+
+/// The columns of a [`HealthRow`].
+macro_rules! health_columns {
+    () => {
+        "subscription_id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until"
+    };
+}
+pub(super) use health_columns;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct HealthRow<Time> {
+    subscription_id: Uuid,
+    failing_since: Time,
+    failed_at: Option<Time>,
+    unreached: i64,
+    probe_at: Option<Time>,
+    probe_token: Option<Uuid>,
+    probe_until: Option<Time>,
+}
+
+impl<Time: StoredTime> HealthRow<Time> {
+    /// What the row holds against its endpoint; nothing where it is there only to be locked.
+    pub(super) fn health(self) -> StoreResult<Option<(SubscriptionId, Health)>> {
+        let id = self.subscription_id;
+        let health = readable(self.read(), "health of subscription", id)?;
+        let blank = health.unreached == 0 && health.failed_at.is_none();
+        Ok((!blank).then_some((SubscriptionId(id), health)))
+    }
+
+    fn read(self) -> Option<Health> {
+        let until = optional(self.probe_until).ok()?;
+        let probe = self.probe_token.zip(until).map(|(token, until)| Probe { token, until });
+        let not_before = optional(self.probe_at).ok()?;
+        Some(Health {
+            failing_since: self.failing_since.time()?,
+            failed_at: optional(self.failed_at).ok()?,
+            unreached: count(self.unreached)?,
+            probing: not_before.map(|not_before| Probing { not_before, probe }),
+        })
+    }
+}
+
+/// The health that these rows keep.
+pub(super) fn read_all<Time: StoredTime>(
+    rows: Vec<HealthRow<Time>>,
+) -> StoreResult<HashMap<SubscriptionId, Health>> {
+    rows.into_iter().filter_map(|row| row.health().transpose()).collect()
+}
+
+/// What a group of results makes of one endpoint's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) before: Option<Health>,
+    pub(super) after: Option<Health>,
+}
+
+/// What `counted` results, in their order, make of what was held `before`.
+pub(super) fn changes(
+    before: &HashMap<SubscriptionId, Health>,
+    counted: &[&AttemptResult],
+) -> BTreeMap<SubscriptionId, Change> {
+    let mut changes = BTreeMap::new();
+    for result in counted {
+        let before = before.get(&result.subscription).copied();
+        let change = changes.entry(result.subscription).or_insert(Change { before, after: before });
+        change.after = Health::after(change.after, result);
+    }
+    changes
+}
+
+/// The subscriptions of the results that did not deliver.
+pub(super) fn failed<'a>(results: impl IntoIterator<Item = &'a AttemptResult>) -> BTreeSet<SubscriptionId> {
+    let failed = results.into_iter().filter(|result| result.attempt.outcome != Outcome::Delivered);
+    failed.map(|result| result.subscription).collect()
+}
+
+/// Those of `counted` by which a subscription is disabled at `now` since its endpoint has failed for
+/// too long, each with the reason.
+pub(super) fn overdue<'a>(
+    changes: &BTreeMap<SubscriptionId, Change>,
+    counted: &[&'a AttemptResult],
+    disable_after: DisableAfter,
+    now: DateTime<Utc>,
+) -> Vec<(&'a AttemptResult, String)> {
+    let own = counted.iter().copied().filter(|result| is_own_fault(result.attempt.outcome));
+    let overdue = own.filter_map(|result| {
+        let health = changes.get(&result.subscription)?.after.as_ref()?;
+        Some((result, disable_after.reason(health, now)?))
+    });
+    overdue.collect()
+}
+
+/// Tells operators' logs whose endpoint is lost or found again, once it is committed.
+pub(super) fn log(changes: &BTreeMap<SubscriptionId, Change>) {
+    for (subscription, Change { before, after }) in changes {
+        let (was, is) = (Health::state(before.as_ref()), Health::state(after.as_ref()));
+        match (was == HealthState::Unreachable, is == HealthState::Unreachable) {
+            (false, true) => {
+                tracing::warn!(subscription.id = %subscription, "subscription.unreachable");
+            }
+            (true, false) => {
+                tracing::info!(subscription.id = %subscription, "subscription.reached_again");
+            }
+            _ => {}
+        }
+    }
+}

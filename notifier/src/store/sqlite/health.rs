@@ -1,0 +1,85 @@
+//! How endpoints do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use runtime::database::StoreResult;
+use sqlx::SqliteConnection;
+
+use super::SqliteStore;
+use crate::domain::attempt::AttemptResult;
+use crate::domain::{Health, SubscriptionId};
+use crate::store::HealthStore;
+use crate::store::health::{self, Change, HealthRow, health_columns};
+
+#[async_trait]
+impl HealthStore for SqliteStore {
+    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HashMap<SubscriptionId, Health>> {
+        read(&mut *self.db.reader.acquire().await?, subscriptions.iter().copied()).await
+    }
+
+    async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
+        forget(&mut *self.db.writer.acquire().await?, id).await
+    }
+}
+
+/// What is held against those of `subscriptions` against which something is.
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    subscriptions: impl Iterator<Item = SubscriptionId>,
+) -> StoreResult<HashMap<SubscriptionId, Health>> {
+    let mut rows: Vec<HealthRow<i64>> = Vec::new();
+    for id in subscriptions {
+        let row = sqlx::query_as(concat!(
+            "SELECT ",
+            health_columns!(),
+            " FROM subscription_health WHERE subscription_id = ?1"
+        ));
+        rows.extend(row.bind(id.0).fetch_optional(&mut *connection).await?);
+    }
+    health::read_all(rows)
+}
+
+/// Writes what `counted` results make of their endpoints' health.
+pub(super) async fn learn(
+    connection: &mut SqliteConnection,
+    counted: &[&AttemptResult],
+) -> StoreResult<BTreeMap<SubscriptionId, Change>> {
+    let concerned: BTreeSet<_> = counted.iter().map(|result| result.subscription).collect();
+    let before = read(connection, concerned.into_iter()).await?;
+    let changes = health::changes(&before, counted);
+    for (id, change) in changes.iter().filter(|(_, change)| change.before != change.after) {
+        match &change.after {
+            Some(health) => write(connection, *id, health).await?,
+            None => forget(connection, *id).await?,
+        }
+    }
+    Ok(changes)
+}
+
+async fn write(connection: &mut SqliteConnection, id: SubscriptionId, health: &Health) -> StoreResult<()> {
+    let probe = health.probing.and_then(|probing| probing.probe);
+    sqlx::query(concat!(
+        "INSERT OR REPLACE INTO subscription_health (",
+        health_columns!(),
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    ))
+    .bind(id.0)
+    .bind(health.failing_since.timestamp_micros())
+    .bind(health.failed_at.map(|at| at.timestamp_micros()))
+    .bind(i64::from(health.unreached))
+    .bind(health.probing.map(|probing| probing.not_before.timestamp_micros()))
+    .bind(probe.map(|probe| probe.token))
+    .bind(probe.map(|probe| probe.until.timestamp_micros()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn forget(connection: &mut SqliteConnection, id: SubscriptionId) -> StoreResult<()> {
+    sqlx::query("DELETE FROM subscription_health WHERE subscription_id = ?1")
+        .bind(id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
