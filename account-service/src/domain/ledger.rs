@@ -89,7 +89,7 @@ impl Ledger {
             }
         };
         if let (Some(order), Some(state)) = (order, learnt) {
-            self.learn(order, state);
+            self.learn(order, state, recharge.status);
         }
         match decision {
             Decision::Credit { balance } => Verdict::Credited(self.credit(arrival, balance, now)),
@@ -126,9 +126,10 @@ impl Ledger {
         self.requests.get(&order)
     }
 
-    /// What is final is written even if it was known: now it is posted, so nothing is left to ask.
-    fn learn(&mut self, order: Uuid, state: RequestState) {
-        let news = |request: &&mut Request| request.state != state || state.is_final();
+    /// A result is written even if it was known: now it is posted, so nothing is left to ask. A late
+    /// `pending` posts nothing, so a success that is known only by an answer is still asked about.
+    fn learn(&mut self, order: Uuid, state: RequestState, told: Status) {
+        let news = |request: &&mut Request| request.state != state || told != Status::Pending;
         if let Some(request) = self.requests.get_mut(&order).filter(news) {
             request.state = state;
             self.learnt.insert(order);
@@ -171,7 +172,7 @@ impl Ledger {
         let learnt =
             |r: &Request| Some((r.merchant_order_no, r.state.learn(recharge.tx_no, recharge.status).ok()?));
         if let Some((order, state)) = self.request_of(recharge).and_then(learnt) {
-            self.learn(order, state);
+            self.learn(order, state, recharge.status);
         }
         self.credit(arrival, balance, now);
         Ok(())

@@ -79,6 +79,7 @@ macro_rules! run_suite {
                       two_requests_never_share_a_tx_no;
             sweep: a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
                    a_success_that_no_notification_tells_is_credited_by_the_sweep,
+                   a_late_pending_does_not_hide_a_success_that_is_not_credited,
                    a_request_whose_answer_was_lost_is_asked_about_by_its_own_number,
                    what_a_notification_has_told_is_not_asked_about,
                    a_failing_pay_service_is_told_as_unknown, an_answer_about_another_order_is_no_answer,

@@ -88,6 +88,21 @@ pub async fn a_success_that_no_notification_tells_is_credited_by_the_sweep(datab
 }
 
 /// Both numbers, over HTTP as pay-service speaks it.
+/// Its request was answered with `succeeded`, which credits nothing; a replica of pay-service lags behind.
+pub async fn a_late_pending_does_not_hide_a_success_that_is_not_credited(database: Database) {
+    let pay = Scripted::knowing(&[taken(1, Status::Pending)]);
+    let world = world(database, pay.clone(), &[1]).await;
+    let told = taken(1, Status::Succeeded);
+    let noted = world.store.note_answer(tx(1), &told, world.clock.now()).await.expect("the store answers");
+    noted.expect("it is what was asked for");
+    world.sweep_after(30).await;
+    assert_eq!(state(&world, 1).await, RequestState::Known { tx_no: tx(501), status: Status::Succeeded });
+    assert_eq!(world.database.totals().await, [1, 0, 0, 0, 1]);
+    pay.books().recharges.insert(tx(501), told);
+    world.sweep_after(60).await;
+    assert_eq!(world.database.totals().await, [1, 100, 1, 100, 1]);
+}
+
 pub async fn a_request_whose_answer_was_lost_is_asked_about_by_its_own_number(database: Database) {
     let server = knowing(&[taken(1, Status::Succeeded), taken(2, Status::Failed)]).await;
     let world = world(database, client(&server.uri()), &[1, 2, 3]).await;
