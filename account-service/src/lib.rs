@@ -88,22 +88,36 @@ pub struct Service {
     pub watch: Box<dyn Worker>,
 }
 
+/// Workers without a service around them.
+pub struct Workers {
+    /// Takes results from the queue, where there is one.
+    pub intake: Option<Box<dyn Worker>>,
+    /// Asks about requests that nothing was heard of.
+    pub sweep: Box<dyn Worker>,
+}
+
 impl Parts {
+    /// The workers alone, for whoever runs their rounds by hand; nobody reads their metrics.
+    pub fn workers(&self) -> Result<Workers, prometheus::Error> {
+        let post = self.post_results(Metrics::new(&Registry::new())?);
+        Ok(Workers { intake: self.intake(&post), sweep: self.sweep(&post) })
+    }
+
     /// Puts the service together; starts the task that posts results. Call it within a runtime.
     pub fn assemble(self) -> Result<Service, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry)?;
-        let post = PostResults {
-            store: self.store.clone(),
-            clock: self.sources.clock.clone(),
-            metrics: metrics.clone(),
-        };
+        let post = self.post_results(metrics.clone());
         let (intake, sweep, watch) = (self.intake(&post), self.sweep(&post), self.watch(&metrics));
         let readiness = self.readiness();
         let (keyring, app) = self.into_app(Posting::spawn(post), metrics);
         let (endpoints, openapi) = api::endpoints(app);
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
         Ok(Service { router, intake, sweep, watch })
+    }
+
+    fn post_results(&self, metrics: Metrics) -> PostResults {
+        PostResults { store: self.store.clone(), clock: self.sources.clock.clone(), metrics }
     }
 
     fn intake(&self, post: &PostResults) -> Option<Box<dyn Worker>> {

@@ -1,0 +1,54 @@
+//! Random orders of events against the model, on `SQLite`.
+
+mod model;
+
+use std::sync::Arc;
+use std::thread;
+
+use account_service::store::{SqliteStore, Store};
+use runtime::database::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use tokio::runtime::Builder;
+
+const CASES: u32 = 10_000;
+/// More than two, since each waits for its database's thread half of the time.
+const WORKERS: u8 = 4;
+
+/// Cases share a database, so what was credited must not stay.
+const LET_GO: &str = "DROP TRIGGER credits_stay_there";
+const EMPTY: &str = "BEGIN; DELETE FROM credits; DELETE FROM requests; DELETE FROM accounts;
+                     DELETE FROM exceptions; DELETE FROM requeues; COMMIT";
+
+/// A database in memory, on a single connection: a process that dies does so between two calls, and
+/// what a crash of the database does is not looked at here.
+async fn quick_sqlite() -> Sqlite {
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
+    Sqlite { reader: writer.clone(), writer }
+}
+
+fn work(worker: u8) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let database = runtime.block_on(quick_sqlite());
+    let store = runtime.block_on(SqliteStore::migrated(database.clone())).expect("a schema");
+    let store: Arc<dyn Store> = Arc::new(store);
+    let execute = async |script| {
+        sqlx::raw_sql(script).execute(&database.writer).await.expect("it runs");
+    };
+    runtime.block_on(execute(LET_GO));
+    let empty = async || execute(EMPTY).await;
+    model::run(&runtime, &store, &empty, model::cases(CASES / u32::from(WORKERS)), worker);
+}
+
+#[test]
+fn no_order_of_events_loses_money_or_makes_any() {
+    thread::scope(|scope| {
+        let workers: Vec<_> = (1..=WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+        for worker in workers {
+            if let Err(panic) = worker.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
