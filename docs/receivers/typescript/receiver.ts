@@ -123,7 +123,7 @@ async function ask(txNo: string): Promise<Record<string, unknown> | null> {
     const recharge = (await answer.json()) as Record<string, unknown> | null;
     return recharge?.["tx_no"] === txNo ? recharge : null;
   } catch (error) { // down, slow, any status but 2xx, no JSON
-    console.error(`no answer about ${txNo}:`, error instanceof Error ? (error.cause ?? error.message) : error);
+    console.error(`no answer about ${txNo}: ${String(error instanceof Error ? (error.cause ?? error) : error)}`);
     return null;
   }
 }
