@@ -1,5 +1,6 @@
 //! The receivers that the documents show, rung by the real notifier.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::{Documented, Footing, PATIENCE, SHOP_KEY, Service, Stack, eventually, signature, text};
@@ -156,6 +157,20 @@ async fn assert_reconciled(receiver: &Documented, tx_no: &str, expected: &str) {
     assert_eq!(receiver.reconcile(tx_no).await, answer, "{:?}", receiver.language);
 }
 
+/// Which of several attempts credits is the database's to say, also when none can see the other yet.
+pub async fn the_documented_receivers_credit_once_what_is_told_many_times_at_once(footing: Footing) {
+    let stack = Stack::start(footing).await;
+    let body = event(&json!({}));
+    for receiver in &Documented::in_every_language(&stack, ACCOUNT).await {
+        let copies = (0..16).map(async |number| {
+            let id = format!("event-{number}");
+            receiver.answer(&signature::headers(&receiver.secret, &id, &body), &body).await
+        });
+        assert_eq!(join_all(copies).await, [200; 16], "{:?}", receiver.language);
+        assert_credited(receiver, &[("tx-1".to_owned(), 1_000)]).await;
+    }
+}
+
 /// Forged, stale, too long, or nothing that can be credited: each is refused, and changes nothing.
 pub async fn the_documented_receivers_refuse_what_is_forged_or_can_not_be_credited(footing: Footing) {
     let stack = Stack::start(footing).await;
@@ -163,8 +178,9 @@ pub async fn the_documented_receivers_refuse_what_is_forged_or_can_not_be_credit
     let genuine = event(&json!({}));
     for receiver in &receivers {
         let sign = |body: &str| signature::headers(&receiver.secret, "event-1", body).to_vec();
-        for body in [&genuine, &genuine, &event(&json!({ "attach": "x" }))] {
-            assert_eq!(receiver.answer(&sign(body), body).await, 200, "{:?}", receiver.language);
+        let (newer, spread) = (event(&json!({ "of_a_later_version": true })), genuine.replace(',', " ,\n"));
+        for body in [&genuine, &newer, &spread] {
+            assert_eq!(receiver.answer(&sign(body), body).await, 200, "{:?}: {body}", receiver.language);
         }
         for (what, headers) in forgeries(&receiver.secret, &genuine) {
             assert_eq!(receiver.answer(&headers, &genuine).await, 401, "{:?}: {what}", receiver.language);
