@@ -6,6 +6,7 @@ use runtime::http::{Json, List, Page, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::{Invalid, Violations};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{State, wrong_parameter};
 use crate::document::RechargeDocument;
@@ -31,6 +32,8 @@ pub struct StatementQuery {
     created_to: Option<Timestamp>,
     /// Where the page starts: the `next_cursor` of the page before
     cursor: Option<String>,
+    /// Where the page starts, instead of a cursor: after the recharge of this `tx_no`, which need not be there
+    after: Option<Uuid>,
     /// How many at most, 1 to 200; 50 if absent
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u16>,
@@ -57,7 +60,7 @@ pub async fn list(
     caller: Caller,
     Query(query): Query<StatementQuery>,
 ) -> Result<Json<List<RechargeDocument>>, Problem> {
-    let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let page = query.page()?;
     let mut statement = query.statement().map_err(wrong_parameter)?;
     match &statement.merchant {
         Some(named) => super::check_merchant(&caller, named)?,
@@ -69,6 +72,17 @@ pub async fn list(
 }
 
 impl StatementQuery {
+    /// A cursor leads on from a page of ours; `after` from wherever a walk was left.
+    fn page(&self) -> Result<Page, Problem> {
+        let page = Page::parse(self.limit, self.cursor.as_deref())?;
+        match self.after {
+            Some(_) if page.after.is_some() => {
+                Err(wrong_parameter(Invalid::field("after", "must be absent where there is a cursor")))
+            }
+            after => Ok(Page { after: page.after.or(after), ..page }),
+        }
+    }
+
     fn statement(self) -> Result<Statement, Invalid> {
         let mut violations = Violations::new();
         let status = self.status.and_then(|name| violations.take(status(&name)));

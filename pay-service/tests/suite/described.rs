@@ -15,7 +15,7 @@ async fn every_endpoint_is_described_with_its_parameters_and_its_problems() {
             0,
             vec!["200", "201", "400", "401", "403", "409", "413", "415", "422", "503"],
         ),
-        ("/v1/recharges", "get", 7, vec!["200", "400", "401", "404", "503"]),
+        ("/v1/recharges", "get", 8, vec!["200", "400", "401", "404", "503"]),
         ("/v1/payresult", "get", 2, vec!["200", "400", "401", "404", "503"]),
         ("/v1/payresult/{tx_no}", "get", 1, vec!["200", "401", "404", "503"]),
         (

@@ -82,3 +82,30 @@ async fn a_period_includes_its_start_and_excludes_its_end_to_the_microsecond() {
         assert_eq!(order_nos(&page), expected, "{from} {to}");
     }
 }
+
+#[tokio::test]
+async fn a_walk_goes_on_after_any_recharge_even_one_that_is_not_in_it() {
+    let service = Harness::start().await;
+    for order_no in ["a", "b", "c"] {
+        create(&service, order_no, json!({})).await;
+    }
+    let all = service.get(SHOP, "/v1/recharges").await;
+    let tx_no = |place: usize| all.body["items"][place]["tx_no"].as_str().expect("a number").to_owned();
+    service.create(OTHER, &new_order("d", &json!({}))).await;
+    let theirs = service.get(OTHER, "/v1/recharges").await.body["items"][0]["tx_no"].clone();
+    create(&service, "e", json!({})).await;
+    let nil = "00000000-0000-0000-0000-000000000000";
+    for (after, expected) in [
+        (nil, vec!["a", "b", "c", "e"]),
+        (tx_no(0).as_str(), vec!["b", "c", "e"]),
+        (tx_no(2).as_str(), vec!["e"]),
+        (theirs.as_str().expect("a number"), vec!["e"]),
+        ("ffffffff-ffff-ffff-ffff-ffffffffffff", vec![]),
+    ] {
+        let page = service.get(SHOP, &format!("/v1/recharges?after={after}")).await;
+        assert_eq!(order_nos(&page), expected, "{after}");
+    }
+    let first = service.get(SHOP, &format!("/v1/recharges?limit=1&after={}", tx_no(0))).await;
+    let cursor = first.body["next_cursor"].as_str().expect("there is more").to_owned();
+    assert_eq!(order_nos(&service.get(SHOP, &format!("/v1/recharges?cursor={cursor}")).await), ["c", "e"]);
+}
