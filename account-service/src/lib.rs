@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::api::App;
+use crate::domain::Nightly;
 use crate::metrics::Metrics;
 use crate::pay_service::PayService;
 use crate::queue::CreditFromQueue;
@@ -36,13 +37,16 @@ pub use crate::settings::Settings;
 use crate::store::Store;
 pub use crate::use_cases::SweepPlan;
 use crate::use_cases::{
-    DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, RequestRecharge, Sweep, Watch,
+    DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, ReconciliationPlan, Reconciliations,
+    RequestRecharge, StartReconciliation, Sweep, Watch,
 };
 
 /// How long the intake rests when its queue is empty; the queue itself waits for messages.
 const INTAKE_POLL: Duration = Duration::from_millis(100);
 /// How often the sweep looks for requests that are due.
 const SWEEP_POLL: Duration = Duration::from_secs(1);
+/// How often reconciliations are looked for that are due.
+const RECONCILIATION_POLL: Duration = Duration::from_secs(1);
 /// How often what is left open is measured.
 const WATCH_POLL: Duration = Duration::from_secs(15);
 
@@ -62,6 +66,8 @@ pub struct Parts {
     pub merchant: String,
     /// When and how fast pay-service is asked about requests that nothing was heard of.
     pub sweep: SweepPlan,
+    /// When days that are over are reconciled.
+    pub nightly: Nightly,
     /// Time and fresh ids.
     pub sources: Sources,
     /// Where spans go.
@@ -84,6 +90,8 @@ pub struct Service {
     pub intake: Option<Box<dyn Worker>>,
     /// Asks about requests that nothing was heard of.
     pub sweep: Box<dyn Worker>,
+    /// Goes on with reconciliations.
+    pub reconciliations: Box<dyn Worker>,
     /// Measures what is left open.
     pub watch: Box<dyn Worker>,
 }
@@ -94,13 +102,17 @@ pub struct Workers {
     pub intake: Option<Box<dyn Worker>>,
     /// Asks about requests that nothing was heard of.
     pub sweep: Box<dyn Worker>,
+    /// Goes on with reconciliations.
+    pub reconciliations: Box<dyn Worker>,
 }
 
 impl Parts {
     /// The workers alone, for whoever runs their rounds by hand; nobody reads their metrics.
     pub fn workers(&self) -> Result<Workers, prometheus::Error> {
-        let post = self.post_results(Metrics::new(&Registry::new())?);
-        Ok(Workers { intake: self.intake(&post), sweep: self.sweep(&post) })
+        let metrics = Metrics::new(&Registry::new())?;
+        let reconciliations = self.reconciliations(&metrics);
+        let post = self.post_results(metrics);
+        Ok(Workers { intake: self.intake(&post), sweep: self.sweep(&post), reconciliations })
     }
 
     /// Puts the service together; starts the task that posts results. Call it within a runtime.
@@ -109,11 +121,12 @@ impl Parts {
         let metrics = Metrics::new(&registry)?;
         let post = self.post_results(metrics.clone());
         let (intake, sweep, watch) = (self.intake(&post), self.sweep(&post), self.watch(&metrics));
+        let reconciliations = self.reconciliations(&metrics);
         let readiness = self.readiness();
         let (keyring, app) = self.into_app(Posting::spawn(post), metrics);
         let (endpoints, openapi) = api::endpoints(app);
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
-        Ok(Service { router, intake, sweep, watch })
+        Ok(Service { router, intake, sweep, reconciliations, watch })
     }
 
     fn post_results(&self, metrics: Metrics) -> PostResults {
@@ -144,6 +157,17 @@ impl Parts {
         ))
     }
 
+    fn reconciliations(&self, metrics: &Metrics) -> Box<dyn Worker> {
+        let (merchant, timeout) = (self.merchant.clone(), self.sweep.timeout);
+        Box::new(Reconciliations::new(
+            self.store.clone(),
+            self.pay_service.clone(),
+            self.sources.clone(),
+            metrics.clone(),
+            ReconciliationPlan { merchant, timeout, nightly: self.nightly },
+        ))
+    }
+
     fn watch(&self, metrics: &Metrics) -> Box<dyn Worker> {
         let (store, clock) = (self.store.clone(), self.sources.clock.clone());
         Box::new(Watch { store, clock, metrics: metrics.clone() })
@@ -155,6 +179,10 @@ impl Parts {
             clock: clock.clone(),
             dead_letters: DeadLetterQueue {
                 broker: self.queue.map(|queue| queue.broker),
+                store: self.store.clone(),
+                sources: self.sources.clone(),
+            },
+            start_reconciliation: StartReconciliation {
                 store: self.store.clone(),
                 sources: self.sources.clone(),
             },
@@ -196,7 +224,7 @@ impl Parts {
 /// Serves on `listener`, takes results from the queue and asks for others, until stopped; returns
 /// when all of it has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Service { router, intake, sweep, watch } = parts.assemble()?;
+    let Service { router, intake, sweep, reconciliations, watch } = parts.assemble()?;
     let work = async |worker, poll| {
         background::run(worker, Arc::new(Notify::new()), poll, shutdown.clone()).await;
     };
@@ -205,10 +233,11 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
             work(worker, INTAKE_POLL).await;
         }
     };
-    let (served, (), (), ()) = tokio::join!(
+    let (served, (), (), (), ()) = tokio::join!(
         serve(listener, router, shutdown.clone()),
         intake,
         work(sweep, SWEEP_POLL),
+        work(reconciliations, RECONCILIATION_POLL),
         work(watch, WATCH_POLL)
     );
     Ok(served?)

@@ -48,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
         webhook_secrets,
         queue,
         sweep: settings.sweep(),
+        nightly: settings.nightly_reconciliation,
         merchant: settings.merchant,
         sources,
         spans,

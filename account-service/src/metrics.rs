@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::domain::{CreditSource, ExceptionKind, Standing, Verdict};
+use crate::domain::{CreditSource, DifferenceKind, ExceptionKind, Standing, Verdict};
 
 /// Counters and gauges of one service instance.
 #[derive(Clone)]
@@ -13,6 +13,9 @@ pub struct Metrics {
     open_exceptions: IntGaugeVec,
     waiting_requests: IntGauge,
     oldest_request: IntGauge,
+    differences: IntCounterVec,
+    running_reconciliations: IntGauge,
+    oldest_reconciliation: IntGauge,
 }
 
 /// How a call to pay-service went.
@@ -48,12 +51,37 @@ impl Metrics {
             IntGauge::new("ringback_requests_waiting", "Requests that pay-service will be asked about")?;
         let oldest_request =
             IntGauge::new("ringback_requests_oldest_seconds", "How long the oldest of them has waited")?;
+        let differences = IntCounterVec::new(
+            Opts::new("ringback_reconciliation_differences_total", "Differences that reconciliations found"),
+            &["kind"],
+        )?;
+        let running_reconciliations =
+            IntGauge::new("ringback_reconciliations_running", "Reconciliations that are not finished")?;
+        let oldest_reconciliation = IntGauge::new(
+            "ringback_reconciliations_oldest_seconds",
+            "How long ago the oldest was asked for",
+        )?;
+        registry.register(Box::new(differences.clone()))?;
+        registry.register(Box::new(running_reconciliations.clone()))?;
+        registry.register(Box::new(oldest_reconciliation.clone()))?;
         registry.register(Box::new(results.clone()))?;
         registry.register(Box::new(pay_service_calls.clone()))?;
         registry.register(Box::new(open_exceptions.clone()))?;
         registry.register(Box::new(waiting_requests.clone()))?;
         registry.register(Box::new(oldest_request.clone()))?;
-        let metrics = Self { results, pay_service_calls, open_exceptions, waiting_requests, oldest_request };
+        for kind in DifferenceKind::ALL {
+            differences.with_label_values(&[kind.as_str()]).inc_by(0);
+        }
+        let metrics = Self {
+            results,
+            pay_service_calls,
+            open_exceptions,
+            waiting_requests,
+            oldest_request,
+            differences,
+            running_reconciliations,
+            oldest_reconciliation,
+        };
         metrics.standing(&Standing::default(), DateTime::UNIX_EPOCH);
         Ok(metrics)
     }
@@ -65,8 +93,12 @@ impl Metrics {
             self.open_exceptions.with_label_values(&[kind.as_str()]).set(open);
         }
         self.waiting_requests.set(i64::try_from(standing.waiting_requests).unwrap_or(i64::MAX));
-        let age = standing.oldest_request.map_or(0, |oldest| (now - oldest).num_seconds().max(0));
-        self.oldest_request.set(age);
+        let age =
+            |oldest: Option<DateTime<Utc>>| oldest.map_or(0, |oldest| (now - oldest).num_seconds().max(0));
+        self.oldest_request.set(age(standing.oldest_request));
+        let running = i64::try_from(standing.running_reconciliations).unwrap_or(i64::MAX);
+        self.running_reconciliations.set(running);
+        self.oldest_reconciliation.set(age(standing.oldest_reconciliation));
     }
 
     pub(crate) fn result(&self, source: CreditSource, verdict: &Verdict) {
@@ -77,6 +109,10 @@ impl Metrics {
             Verdict::Refused(refusal) => refusal.kind().as_str(),
         };
         self.results.with_label_values(&[source.as_str(), word]).inc();
+    }
+
+    pub(crate) fn difference(&self, kind: DifferenceKind) {
+        self.differences.with_label_values(&[kind.as_str()]).inc();
     }
 
     pub(crate) fn passed_over(&self, source: CreditSource) {

@@ -2,6 +2,7 @@
 //! as a result (law 9).
 
 mod client;
+mod statement;
 
 use async_trait::async_trait;
 use runtime::problem::Chain;
@@ -9,6 +10,7 @@ use runtime::validation::FieldError;
 use uuid::Uuid;
 
 pub use self::client::{BadKey, HttpPayService};
+pub use self::statement::{StatementPage, StatementQuery};
 use crate::domain::{Arrival, Contradiction, CreditSource, Incident, Recharge, Refusal, Request};
 use crate::wire::NotARecharge;
 
@@ -26,6 +28,9 @@ pub trait PayService: Send + Sync + 'static {
 
     /// Asks what became of an order of ours; `None` when pay-service has taken none of this number.
     async fn payresult_of_order(&self, merchant_order_no: Uuid) -> Result<Option<Answer>, Unanswered>;
+
+    /// Asks for a page of the statement, by number.
+    async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered>;
 }
 
 /// A recharge as pay-service told it.
@@ -68,6 +73,9 @@ pub enum Unanswered {
         /// Its beginning, as a JSON string.
         received: Box<str>,
     },
+    /// The answer is no page of a statement, or not the one that was asked for.
+    #[error("pay-service's statement {0}")]
+    WrongPage(String),
     /// The answer is about something that was not asked.
     #[error("pay-service answered about another {part}")]
     Another {
@@ -127,7 +135,7 @@ impl Unanswered {
     pub fn wrong_answer(&self) -> Option<WrongAnswer> {
         let received = match self {
             Self::Unreachable(_) | Self::Status(_) => return None,
-            Self::TooLong(_) => None,
+            Self::TooLong(_) | Self::WrongPage(_) => None,
             Self::Nonsense { received, .. } | Self::Another { received, .. } => Some(received.clone()),
         };
         // A reason may quote the answer, which may hold anything.

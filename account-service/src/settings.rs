@@ -14,6 +14,7 @@ use runtime::settings::{Action, CommonSettings};
 use url::Url;
 
 use crate::SweepPlan;
+use crate::domain::Nightly;
 
 /// Accounts, idempotent credits, reconciliation.
 #[derive(Debug, Clone, Parser)]
@@ -58,6 +59,9 @@ pub struct Settings {
     /// How many such questions a second at most, from this process
     #[arg(long, env = "SWEEP_RATE", default_value_t = SweepPlan::RATE, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub sweep_rate: u32,
+    /// When the day before is reconciled with pay-service's statement, every day: a time in UTC from 00:01 to 23:59, or `off`
+    #[arg(long, env = "NIGHTLY_RECONCILIATION", default_value = Nightly::DEFAULT, value_name = "TIME")]
+    pub nightly_reconciliation: Nightly,
     /// The merchant whose recharges are credited here
     #[arg(long, env = "MERCHANT", default_value = "account-service", value_parser = merchant)]
     pub merchant: String,
@@ -190,6 +194,7 @@ mod tests {
         assert_eq!(settings.queue_ladder, Ladder::default());
         let standard = SweepPlan::standard(settings.pay_service_timeout.0);
         assert_eq!((&settings.sweep_ladder, settings.sweep_rate), (&standard.ladder, standard.rate));
+        assert_eq!(settings.nightly_reconciliation.to_string(), Nightly::DEFAULT);
         assert!(settings.pay_service_key().is_ok());
     }
 
@@ -235,6 +240,8 @@ mod tests {
             ("--sweep-ladder", "25h"),
             ("--sweep-ladder", ""),
             ("--sweep-rate", "0"),
+            ("--nightly-reconciliation", "00:00"),
+            ("--nightly-reconciliation", "at night"),
             ("--merchant", "two words"),
         ] {
             let message = load::<Settings>(["account-service", flag, value].map(OsString::from).into());

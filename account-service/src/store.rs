@@ -3,6 +3,7 @@
 mod exception_store;
 mod named;
 mod postgres;
+mod reconciliation_store;
 mod requeue_store;
 mod rows;
 mod sqlite;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 pub use self::exception_store::ExceptionStore;
 use self::named::Named;
 pub use self::postgres::PostgresStore;
+pub use self::reconciliation_store::ReconciliationStore;
 pub use self::requeue_store::RequeueStore;
 pub use self::sqlite::SqliteStore;
 pub use self::sweep_store::SweepStore;
@@ -30,7 +32,7 @@ use crate::domain::{
 
 /// Where accounts, credits and requests are kept.
 #[async_trait]
-pub trait Store: ExceptionStore + RequeueStore + SweepStore {
+pub trait Store: ExceptionStore + ReconciliationStore + RequeueStore + SweepStore {
     /// Opens an account, unless its number is taken.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened>;
 

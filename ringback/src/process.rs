@@ -83,7 +83,7 @@ impl Process {
         let secret = subscribe_account_service(&client, &url, &mut keys)
             .await
             .context("can't subscribe the account-service")?;
-        let account = ground.account(&keys, &secret, addresses.pay).await?;
+        let account = ground.account(&keys, settings, &secret, addresses.pay).await?;
         services.spawn(account_service::run(listeners.account, account, shutdown.clone()));
         Ok(Self { addresses, keys, services, shutdown, postings: ground.postings })
     }
@@ -158,6 +158,7 @@ impl Ground<'_> {
     async fn account(
         &mut self,
         keys: &Keys,
+        settings: &Settings,
         secret: &Secret,
         pay: SocketAddr,
     ) -> anyhow::Result<account_service::Parts> {
@@ -171,6 +172,7 @@ impl Ground<'_> {
             queue: None,
             merchant: ACCOUNT_MERCHANT.to_owned(),
             sweep: account_service::SweepPlan::standard(PAY_SERVICE_TIMEOUT),
+            nightly: settings.nightly_reconciliation,
             sources: self.sources.clone(),
             spans: self.spans("account-service")?,
         })

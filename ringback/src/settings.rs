@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use account_service::domain::Nightly;
 use clap::{Parser, ValueEnum};
 use notifier::settings::TargetSettings;
 use runtime::SecretKeys;
@@ -58,6 +59,9 @@ pub struct Settings {
     /// How long events, notifications and attempts are kept: `90d`; what still waits is kept in any case
     #[arg(long, env = "RETENTION", value_name = "TIME", default_value = "90d")]
     pub retention: notifier::domain::Retention,
+    /// When the account-service reconciles the day before with pay-service's statement, every day: a time in UTC from 00:01 to 23:59, or `off`
+    #[arg(long, env = "NIGHTLY_RECONCILIATION", default_value = Nightly::DEFAULT, value_name = "TIME")]
+    pub nightly_reconciliation: Nightly,
     /// From when on operators are told of a backlog
     #[command(flatten)]
     pub backlog: notifier::settings::BacklogSettings,

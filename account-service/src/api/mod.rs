@@ -10,6 +10,8 @@ mod notifications;
 mod page;
 mod payresult;
 mod recharges;
+mod reconciliation_view;
+mod reconciliations;
 
 use std::sync::Arc;
 
@@ -25,7 +27,9 @@ use utoipa_axum::routes;
 use crate::domain::AccountNo;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::use_cases::{DeadLetterQueue, Posting, ReadResults, Reconcile, RequestRecharge};
+use crate::use_cases::{
+    DeadLetterQueue, Posting, ReadResults, Reconcile, RequestRecharge, StartReconciliation,
+};
 
 /// What the endpoints work with.
 pub(crate) struct App {
@@ -37,6 +41,7 @@ pub(crate) struct App {
     pub read_results: ReadResults,
     pub request_recharge: RequestRecharge,
     pub reconcile: Reconcile,
+    pub start_reconciliation: StartReconciliation,
     pub dead_letters: DeadLetterQueue,
     /// `None` when results come from the queue alone.
     pub webhook_secrets: Option<Vec<WebhookSecret>>,
@@ -53,6 +58,7 @@ type AppState = axum::extract::State<Arc<App>>;
         (name = "results", description = "How results get in: told by webhook, or asked for"),
         (name = "dead letters", description = "What the queue of results has given up"),
         (name = "exceptions", description = "What does not fit, for a person to judge"),
+        (name = "reconciliations", description = "Whole periods compared with pay-service's statement"),
         (name = "books", description = "Whether the books are right"),
     )
 )]
@@ -75,6 +81,10 @@ pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(exceptions::list))
         .routes(routes!(exceptions::show))
         .routes(routes!(exceptions::resolve))
+        .routes(routes!(reconciliations::create))
+        .routes(routes!(reconciliations::list))
+        .routes(routes!(reconciliations::show))
+        .routes(routes!(reconciliations::differences))
         .split_for_parts();
     (router.with_state(Arc::new(app)), openapi)
 }

@@ -1,6 +1,7 @@
 //! Credits: money that reached an account, once per `tx_no`.
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::account::AccountNo;
@@ -86,6 +87,19 @@ pub struct Credit {
 }
 
 impl Credit {
+    /// As it is kept and shown beside what does not fit.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "tx_no": self.tx_no,
+            "account_no": self.account_no.as_str(),
+            "amount": self.amount.minor_units(),
+            "currency": self.currency.as_str(),
+            "source": self.source.as_str(),
+            "event_id": self.event_id,
+            "credited_at": self.credited_at,
+        })
+    }
+
     /// Whether `recharge` is the one that was credited here, to the last fen.
     pub fn agrees_with(&self, recharge: &Recharge) -> bool {
         self.tx_no == recharge.tx_no

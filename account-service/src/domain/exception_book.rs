@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use messaging::EventKey;
 use uuid::Uuid;
 
-use super::exception::{BY_ITSELF, Exception, ExceptionState, Incident, Outcome, Resolution};
+use super::exception::{BY_ITSELF, Exception, ExceptionKind, ExceptionState, Incident, Outcome, Resolution};
 
 /// Exceptions as stored, then as changed.
 #[derive(Debug, Default)]
@@ -67,6 +67,13 @@ impl ExceptionBook {
         self.about.values().flatten().find(|exception| exception.id == id)
     }
 
+    /// The exception of this kind about `subject` that the batch has opened, or told again.
+    pub(super) fn touched(&self, subject: Uuid, kind: ExceptionKind) -> Option<Uuid> {
+        let about = self.about.get(&subject)?.iter();
+        let touched = about.filter(|e| e.incident.kind == kind && self.changed.contains(&e.id));
+        Some(touched.max_by_key(|e| (e.is_open(), e.last_seen, e.id))?.id)
+    }
+
     /// Ends the exception with this id, if it is open.
     pub(super) fn resolve(&mut self, id: Uuid, resolution: Resolution) {
         let found = self.about.values_mut().flatten().find(|exception| exception.id == id);
@@ -107,7 +114,6 @@ fn open(incident: Incident, ordinal: usize, recorded: Box<str>, now: DateTime<Ut
 #[cfg(test)]
 mod tests {
     use super::super::credit::CreditSource;
-    use super::super::exception::ExceptionKind;
     use super::*;
 
     fn incident(told: &str) -> Incident {

@@ -48,7 +48,7 @@ pub struct Ledger {
     requests: HashMap<Uuid, Request>,
     /// Which request knows a `tx_no`.
     orders: HashMap<Uuid, Uuid>,
-    credits: HashMap<Uuid, Credit>,
+    pub(super) credits: HashMap<Uuid, Credit>,
     posted: Vec<Uuid>,
     learnt: HashSet<Uuid>,
     pub(super) exceptions: ExceptionBook,

@@ -28,7 +28,7 @@ impl Amount {
 }
 
 /// An ISO 4217 code: three capital letters.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
 impl Currency {

@@ -72,7 +72,7 @@ pub struct Recharge {
 
 impl Recharge {
     /// The parts of it that are known here, as JSON.
-    pub(super) fn to_json(&self) -> Box<str> {
+    pub(crate) fn to_json(&self) -> Box<str> {
         let parts = serde_json::json!({
             "tx_no": self.tx_no,
             "merchant": self.merchant,

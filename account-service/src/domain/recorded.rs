@@ -20,7 +20,7 @@ impl Recorded<'_> {
         let recorded = json!({
             "account": self.account.map(account),
             "request": self.request.map(request),
-            "credit": self.credit.map(credit),
+            "credit": self.credit.map(Credit::to_json),
         });
         recorded.to_string().into()
     }
@@ -43,17 +43,5 @@ fn request(request: &Request) -> Value {
         "tx_no": request.state.tx_no(),
         "status": request.state.as_str(),
         "created_at": request.created_at,
-    })
-}
-
-fn credit(credit: &Credit) -> Value {
-    json!({
-        "tx_no": credit.tx_no,
-        "account_no": credit.account_no.as_str(),
-        "amount": credit.amount.minor_units(),
-        "currency": credit.currency.as_str(),
-        "source": credit.source.as_str(),
-        "event_id": credit.event_id,
-        "credited_at": credit.credited_at,
     })
 }

@@ -13,4 +13,8 @@ pub struct Standing {
     pub waiting_requests: u64,
     /// When the oldest of them was made.
     pub oldest_request: Option<DateTime<Utc>>,
+    /// Reconciliations that are not finished.
+    pub running_reconciliations: u64,
+    /// When the oldest of them was asked for.
+    pub oldest_reconciliation: Option<DateTime<Utc>>,
 }

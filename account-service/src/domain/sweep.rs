@@ -100,12 +100,12 @@ fn wait(ladder: &Ladder, asks: u32) -> TimeDelta {
 }
 
 /// The second half of the wait is drawn by lot.
-fn pause(misses: u32, lot: f64) -> Duration {
+pub(super) fn pause(misses: u32, lot: f64) -> Duration {
     let longest = MIN_PAUSE.saturating_mul(1 << misses.saturating_sub(1).min(8)).min(MAX_PAUSE);
     longest / 2 + (longest / 2).mul_f64(lot.clamp(0.0, 1.0))
 }
 
-fn delta(wait: Duration) -> TimeDelta {
+pub(super) fn delta(wait: Duration) -> TimeDelta {
     TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use runtime::Secret;
@@ -12,12 +13,14 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Answer, NotCreated, PayService, Unanswered};
+use super::{Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered};
 use crate::domain::Request;
 use crate::wire::read_recharge;
 
 /// The longest answer that is read: a recharge with the longest attachment is a fraction of it.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// The most that one recharge of a statement can take: the longest attachment, each byte of it escaped.
+const LINE_LIMIT: usize = 8 * 1024;
 /// How much is kept of an answer that can't be read.
 const EXCERPT_CHARS: usize = 500;
 /// The parts of a request that the asker chose, and may be told to choose differently.
@@ -75,6 +78,10 @@ impl HttpPayService {
 }
 
 async fn exchange(request: RequestBuilder) -> Result<Response, Unanswered> {
+    exchange_within(request, ANSWER_LIMIT).await
+}
+
+async fn exchange_within(request: RequestBuilder, limit: usize) -> Result<Response, Unanswered> {
     let unreachable = |error: reqwest::Error| Unanswered::Unreachable(error.without_url());
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
@@ -82,8 +89,8 @@ async fn exchange(request: RequestBuilder) -> Result<Response, Unanswered> {
     let maybe_json = kind.is_none_or(|kind| kind.contains("json"));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > ANSWER_LIMIT {
-            return Err(Unanswered::TooLong(ANSWER_LIMIT));
+        if body.len() + chunk.len() > limit {
+            return Err(Unanswered::TooLong(limit));
         }
         body.extend_from_slice(&chunk);
     }
@@ -153,6 +160,22 @@ impl PayService for HttpPayService {
         let mut url = self.url(&["v1", "payresult"]);
         url.query_pairs_mut().append_pair("merchant_order_no", &merchant_order_no.to_string());
         payresult(self.http.get(url)).await
+    }
+
+    async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered> {
+        let mut url = self.url(&["v1", "recharges"]);
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        url.query_pairs_mut()
+            .append_pair("created_from", &time(query.period.from))
+            .append_pair("created_to", &time(query.period.to))
+            .append_pair("limit", &query.limit.to_string())
+            .extend_pairs(query.after.map(|after| ("after", after.to_string())));
+        let limit = ANSWER_LIMIT + LINE_LIMIT * usize::from(query.limit);
+        let answer = exchange_within(self.http.get(url), limit).await?;
+        match answer.status {
+            StatusCode::OK => StatementPage::read(&answer.body),
+            status => Err(Unanswered::Status(status.as_u16())),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::distinct;
-use crate::domain::{Arrival, Exception, Incident, Recharge};
+use crate::domain::{Arrival, Exception, Incident, Recharge, Stretch};
 
 /// Numbers, each list sorted, so that processes lock rows in one order.
 pub(super) struct Named {
@@ -29,6 +29,12 @@ impl Named {
     /// What an exception names.
     pub(super) fn by_exception(exception: &Exception) -> Self {
         Self::by(&exception.incident.result.iter().collect::<Vec<_>>(), &[exception.incident.subject])
+    }
+
+    /// What a stretch names.
+    pub(super) fn by_stretch(stretch: &Stretch) -> Self {
+        let there: Vec<&Recharge> = stretch.there.iter().map(|told| &told.recharge).collect();
+        Self::by(&there, &stretch.alone())
     }
 
     /// A subject is a `tx_no` or an order number; which, it does not say.

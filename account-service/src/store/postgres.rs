@@ -3,6 +3,7 @@
 mod audit;
 mod exceptions;
 mod posting;
+mod reconciliations;
 mod requeues;
 mod sweep;
 mod unknown_accounts;
@@ -173,11 +174,15 @@ impl Store for PostgresStore {
             sqlx::query_as("SELECT kind, count(*) FROM exceptions WHERE state = 'open' GROUP BY kind")
                 .fetch_all(&self.pool)
                 .await?;
-        let (waiting, oldest): (i64, Option<DateTime<Utc>>) =
+        let waiting: (i64, Option<DateTime<Utc>>) =
             sqlx::query_as("SELECT count(*), min(created_at) FROM requests WHERE ask_at IS NOT NULL")
                 .fetch_one(&self.pool)
                 .await?;
-        rows::standing(kinds, waiting, oldest)
+        let running: (i64, Option<DateTime<Utc>>) =
+            sqlx::query_as("SELECT count(*), min(asked_at) FROM reconciliations WHERE due_at IS NOT NULL")
+                .fetch_one(&self.pool)
+                .await?;
+        rows::standing(kinds, waiting, running)
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -114,14 +114,16 @@ impl<T: StoredTime> RequestRow<T> {
 /// What is left open, as both backends count it.
 pub(super) fn standing<T: StoredTime>(
     kinds: Vec<(String, i64)>,
-    waiting: i64,
-    oldest: Option<T>,
+    (waiting, oldest): (i64, Option<T>),
+    (running, begun): (i64, Option<T>),
 ) -> StoreResult<Standing> {
     let open = kinds.into_iter().map(|(kind, count)| Ok((kind.parse().map_err(corrupt)?, counted(count))));
     Ok(Standing {
         open_exceptions: open.collect::<StoreResult<_>>()?,
         waiting_requests: counted(waiting),
         oldest_request: oldest.map(StoredTime::read).transpose()?,
+        running_reconciliations: counted(running),
+        oldest_reconciliation: begun.map(StoredTime::read).transpose()?,
     })
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod exceptions;
 mod posting;
+mod reconciliations;
 mod requeues;
 mod sweep;
 
@@ -152,11 +153,15 @@ impl Store for SqliteStore {
             sqlx::query_as("SELECT kind, count(*) FROM exceptions WHERE state = 'open' GROUP BY kind")
                 .fetch_all(&self.database.reader)
                 .await?;
-        let (waiting, oldest): (i64, Option<i64>) =
+        let waiting: (i64, Option<i64>) =
             sqlx::query_as("SELECT count(*), min(created_at) FROM requests WHERE ask_at IS NOT NULL")
                 .fetch_one(&self.database.reader)
                 .await?;
-        rows::standing(kinds, waiting, oldest)
+        let running: (i64, Option<i64>) =
+            sqlx::query_as("SELECT count(*), min(asked_at) FROM reconciliations WHERE due_at IS NOT NULL")
+                .fetch_one(&self.database.reader)
+                .await?;
+        rows::standing(kinds, waiting, running)
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -5,6 +5,7 @@ mod pace;
 mod post_results;
 mod receive_result;
 mod reconcile;
+mod reconciliations;
 mod request_recharge;
 mod sweep;
 mod watch;
@@ -14,6 +15,7 @@ pub use dead_letters::{DeadLetterQueue, NoLetters, ReadLetter, Wish as RequeueWi
 pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
+pub use reconciliations::{ReconciliationPlan, Reconciliations, StartReconciliation};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
 pub use sweep::{Sweep, SweepPlan};
 pub use watch::Watch;

@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use account_service::domain::{
-    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, DueRequest, Exception,
-    ExceptionFilter, Incident, NewAccount, NextAsk, Opened, Recharge, Request, Requeue, Resolve, Standing,
-    Verdict,
+    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, DifferenceKind, DueRequest,
+    Exception, ExceptionFilter, Findings, Incident, KeptDifference, NewAccount, NextAsk, Opened, Period,
+    Recharge, Reconciliation, Request, Requeue, Resolve, Standing, Stretch, Verdict,
 };
-use account_service::store::{ExceptionStore, RequeueStore, Store, SweepStore};
+use account_service::store::{ExceptionStore, ReconciliationStore, RequeueStore, Store, SweepStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -209,5 +209,62 @@ impl SweepStore for Mortal {
     async fn set_next_asks(&self, token: Uuid, next: &[NextAsk]) -> StoreResult<()> {
         let set = |(): &_| Some(Done::NextAsksSet(token, next.to_vec()));
         self.call(self.store.set_next_asks(token, next), set).await
+    }
+}
+
+/// The model begins no reconciliation of a period: these are handed on.
+#[async_trait]
+impl ReconciliationStore for Mortal {
+    async fn start_reconciliation(&self, new: &Reconciliation) -> StoreResult<bool> {
+        self.call(self.store.start_reconciliation(new), nothing).await
+    }
+
+    async fn claim_reconciliation(
+        &self,
+        token: Uuid,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> StoreResult<Option<Reconciliation>> {
+        self.call(self.store.claim_reconciliation(token, now, until), nothing).await
+    }
+
+    async fn credits_after(
+        &self,
+        period: Period,
+        after: Option<Uuid>,
+        limit: u16,
+    ) -> StoreResult<Vec<Credit>> {
+        self.call(self.store.credits_after(period, after, limit), nothing).await
+    }
+
+    async fn keep_stretch(
+        &self,
+        token: Uuid,
+        id: Uuid,
+        stretch: &Stretch,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Option<(Reconciliation, Findings)>> {
+        self.call(self.store.keep_stretch(token, id, stretch, now), nothing).await
+    }
+
+    async fn put_off_reconciliation(&self, token: Uuid, put_off: &Reconciliation) -> StoreResult<()> {
+        self.call(self.store.put_off_reconciliation(token, put_off), nothing).await
+    }
+
+    async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {
+        self.call(self.store.reconciliations(page), nothing).await
+    }
+
+    async fn reconciliation(&self, id: Uuid) -> StoreResult<Option<Reconciliation>> {
+        self.call(self.store.reconciliation(id), nothing).await
+    }
+
+    async fn differences(
+        &self,
+        id: Uuid,
+        kind: Option<DifferenceKind>,
+        page: Page,
+    ) -> StoreResult<Vec<KeptDifference>> {
+        self.call(self.store.differences(id, kind, page), nothing).await
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use account_service::domain::{AccountNo, Amount, Currency, Recharge, Request, Status};
-use account_service::pay_service::{Answer, NotCreated, PayService, Unanswered};
+use account_service::pay_service::{
+    Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
+};
 use async_trait::async_trait;
 use runtime::validation::FieldError;
 use serde_json::{Value, json};
@@ -269,6 +271,11 @@ impl PayService for Script {
     async fn payresult_of_order(&self, order: Uuid) -> Result<Option<Answer>, Unanswered> {
         let text = order.to_string();
         self.ask(order, |books| books.look_up(|told| told.order == text)).await.map_err(unanswered)
+    }
+
+    /// The model begins no reconciliation of a period.
+    async fn statement(&self, _: &StatementQuery) -> Result<StatementPage, Unanswered> {
+        Err(Unanswered::Status(500))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use account_service::domain::Nightly;
 use account_service::store::Store;
 use account_service::{Parts, ResultQueue, SweepPlan, Workers};
 use axum::Router;
@@ -141,6 +142,7 @@ impl Place {
                 ladder: ladder(SWEEP_LADDER.map(|step| format!("{step}s")).into()),
                 ..SweepPlan::standard(TIMEOUT)
             },
+            nightly: Nightly::Off,
             sources: sources.clone(),
             spans: Spans::off(),
         };

@@ -68,6 +68,9 @@ pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database:
         "/v1/payresult/0190a0b0-0000-7000-8000-000000000000",
         "/v1/audit",
         "/v1/exceptions",
+        "/v1/reconciliations",
+        "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000",
+        "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/differences",
     ];
     for path in paths {
         let as_caller = |key| world.call(request(Method::GET, path, key, Body::empty()));
@@ -96,11 +99,16 @@ pub async fn every_endpoint_is_described(database: Database) {
         ("/v1/exceptions", "get"),
         ("/v1/exceptions/{id}", "get"),
         ("/v1/exceptions/{id}/resolve", "post"),
+        ("/v1/reconciliations", "post"),
+        ("/v1/reconciliations", "get"),
+        ("/v1/reconciliations/{id}", "get"),
+        ("/v1/reconciliations/{id}/differences", "get"),
     ] {
         let endpoint = &description["paths"][path][method];
         let answers = &endpoint["responses"];
         assert!(endpoint["summary"].is_string(), "{path}: {endpoint}");
-        assert!(answers["200"].is_object() || answers["201"].is_object(), "{path}: {endpoint}");
+        let done = ["200", "201", "202"].iter().any(|status| answers[status].is_object());
+        assert!(done, "{path}: {endpoint}");
     }
     let list = &description["paths"]["/v1/accounts/{account_no}/credits"]["get"]["parameters"];
     assert_eq!(list.as_array().map(Vec::len), Some(3), "{list}");

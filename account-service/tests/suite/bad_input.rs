@@ -11,6 +11,7 @@ use crate::support::{as_json, open_account, paid, tx};
 const ACCOUNTS: &str = "/v1/accounts";
 const RECHARGES: &str = "/v1/accounts/A/recharges";
 const REQUEUE: &str = "/v1/dead-letters/0190a0b0-0000-7000-8000-000000000000/requeue";
+const RECONCILE: &str = "/v1/reconciliations";
 const RESOLVE: &str = "/v1/exceptions/0190a0b0-0000-7000-8000-000000000000/resolve";
 
 /// Bodies for `POST /v1/accounts` and `POST …/recharges`: status, and the field that is named.
@@ -58,6 +59,33 @@ fn bad_bodies() -> Vec<(&'static str, String, u16, &'static str)> {
         (REQUEUE, r#"{"reason":7}"#.into(), 422, "reason"),
         (REQUEUE, r#"{"why":"x"}"#.into(), 422, "why"),
         (REQUEUE, format!(r#"{{"reason":"{long}"}}"#), 422, "reason"),
+        (RECONCILE, "{".into(), 400, ""),
+        (RECONCILE, "{}".into(), 422, "from"),
+        (RECONCILE, r#"{"from":"2024-06-10T00:00:00Z"}"#.into(), 422, "to"),
+        (RECONCILE, r#"{"from":"yesterday","to":"2024-06-11T00:00:00Z"}"#.into(), 422, "from"),
+        (RECONCILE, r#"{"from":1717977600,"to":"2024-06-11T00:00:00Z"}"#.into(), 422, "from"),
+        (
+            RECONCILE,
+            r#"{"from":"2024-06-10T00:00:00.0001Z","to":"2024-06-11T00:00:00Z"}"#.into(),
+            422,
+            "from",
+        ),
+        (RECONCILE, r#"{"from":"1969-06-10T00:00:00Z","to":"2024-06-11T00:00:00Z"}"#.into(), 422, "from"),
+        (RECONCILE, r#"{"from":"2024-06-10T00:00:00Z","to":"2024-06-10T00:00:00Z"}"#.into(), 422, "to"),
+        (
+            RECONCILE,
+            r#"{"from":"2024-06-10T00:00:00Z","to":"2024-06-11T00:00:00.0000001Z"}"#.into(),
+            422,
+            "to",
+        ),
+        (RECONCILE, r#"{"from":"2024-06-10T00:00:00Z","to":"2025-12-31T23:59:00.001Z"}"#.into(), 422, "to"),
+        (RECONCILE, r#"{"from":"2024-06-10T00:00:00Z","to":"9999-12-31T23:59:59Z"}"#.into(), 422, "to"),
+        (
+            RECONCILE,
+            r#"{"from":"2024-06-10T00:00:00Z","to":"2024-06-11T00:00:00Z","dry":true}"#.into(),
+            422,
+            "dry",
+        ),
         (RESOLVE, "{".into(), 400, ""),
         (RESOLVE, r#"{"reason":"x"}"#.into(), 422, "action"),
         (RESOLVE, r#"{"action":"dismiss"}"#.into(), 422, "reason"),
@@ -103,6 +131,8 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (403, bare(Method::POST, REQUEUE, SHOP)),
         (404, bare(Method::POST, REQUEUE, OPERATOR)),
         (404, bare(Method::POST, "/v1/dead-letters/7/requeue", OPERATOR)),
+        (401, request(Method::POST, RECONCILE, "", Body::from("{"))),
+        (403, request(Method::POST, RECONCILE, SHOP, Body::from("{"))),
         (401, request(Method::POST, RESOLVE, "", dismissal())),
         (403, request(Method::POST, RESOLVE, OWN, dismissal())),
         (403, request(Method::POST, RESOLVE, SHOP, dismissal())),
@@ -133,6 +163,24 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (400, Method::GET, "/v1/exceptions?limit=0"),
         (400, Method::GET, "/v1/exceptions?cursor=AAAA"),
         (400, Method::GET, "/v1/exceptions?colour=red"),
+        (405, Method::DELETE, RECONCILE),
+        (400, Method::GET, "/v1/reconciliations?limit=0"),
+        (400, Method::GET, "/v1/reconciliations?cursor=AAAA"),
+        (400, Method::GET, "/v1/reconciliations?state=running"),
+        (404, Method::GET, "/v1/reconciliations/7"),
+        (404, Method::GET, "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000"),
+        (404, Method::GET, "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/differences"),
+        (
+            400,
+            Method::GET,
+            "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/differences?kind=strange",
+        ),
+        (400, Method::GET, "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/differences?limit=201"),
+        (
+            400,
+            Method::GET,
+            "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/differences?cursor=AAAA",
+        ),
         (405, Method::GET, REQUEUE),
         (405, Method::POST, "/v1/dead-letters"),
         (404, Method::GET, "/v1/dead-letters/7"),
@@ -172,6 +220,7 @@ pub async fn bad_input_is_refused_with_its_status_and_changes_nothing(database: 
         assert_eq!(answer.body["status"], status, "{what}");
     }
     assert_eq!(world.database.totals().await, [1, 0, 0, 0, 0]);
+    assert_eq!(world.database.number("SELECT count(*) FROM reconciliations").await, 0);
 }
 
 pub async fn a_body_over_the_limit_is_refused(database: Database) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use account_service::domain::{CreditSource, NextAsk, Recharge, Request, RequestState, Status};
-use account_service::pay_service::{Answer, NotCreated, PayService, Unanswered};
+use account_service::pay_service::{
+    Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
+};
 use async_trait::async_trait;
 use runtime::Clock;
 use runtime::testing::ManualClock;
@@ -317,6 +319,8 @@ pub async fn a_dead_process_s_requests_are_asked_about_when_its_lease_is_over(da
 pub async fn what_is_left_open_is_measured(database: Database) {
     let world = world(database, Scripted::default(), &[1, 2]).await;
     world.store.post(&[arrival(paid(tx(1), "nobody", 1))], noon()).await.expect("the store answers");
+    let day = json!({ "from": "2024-06-10T00:00:00Z", "to": "2024-06-11T00:00:00Z" });
+    assert_eq!(world.post("/v1/reconciliations", &day).await.status, 202);
     world.clock.advance(Duration::from_hours(13));
     world.watch.lock().await.run_once().await.expect("measured");
     let shown = world.get("/metrics").await.body.as_str().expect("text").to_owned();
@@ -325,6 +329,8 @@ pub async fn what_is_left_open_is_measured(database: Database) {
         "ringback_exceptions_open{kind=\"wrong_answer\"} 0",
         "ringback_requests_waiting 2",
         "ringback_requests_oldest_seconds 3599",
+        "ringback_reconciliations_running 1",
+        "ringback_reconciliations_oldest_seconds 46800",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
@@ -351,6 +357,11 @@ impl PayService for Watching {
         assert!(self.database.is_left_alone().await);
         self.pay.payresult_of_order(order).await
     }
+
+    async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered> {
+        assert!(self.database.is_left_alone().await);
+        self.pay.statement(query).await
+    }
 }
 
 /// Law 6.
@@ -362,4 +373,8 @@ pub async fn no_connection_is_held_while_pay_service_is_asked(database: Database
         world.sweep_after(600).await;
     }
     assert_eq!(pay.books().asked.len(), 4);
+    let day = json!({ "from": "2024-06-10T00:00:00Z", "to": "2024-06-11T00:00:00Z" });
+    assert_eq!(world.post("/v1/reconciliations", &day).await.status, 202);
+    world.reconcile().await;
+    assert_eq!(pay.books().asked.len(), 5);
 }

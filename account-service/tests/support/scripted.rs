@@ -1,10 +1,13 @@
 //! A pay-service in this process, whose books a test writes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use account_service::domain::{Recharge, Request};
-use account_service::pay_service::{Answer, NotCreated, PayService, Unanswered};
+use account_service::pay_service::{
+    Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
+};
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -64,5 +67,18 @@ impl PayService for Scripted {
     async fn payresult_of_order(&self, order: Uuid) -> Result<Option<Answer>, Unanswered> {
         let order = order.to_string();
         self.find(order.clone(), |recharge| recharge.merchant_order_no == order)
+    }
+
+    async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered> {
+        let mut books = self.books();
+        books.asked.push(format!("statement after {:?}", query.after));
+        if books.down {
+            return Err(Unanswered::Status(500));
+        }
+        let first = query.after.map_or(Bound::Included(query.period.first()), Bound::Excluded);
+        let mut rest = books.recharges.range((first, Bound::Excluded(query.period.end())));
+        let recharges =
+            rest.by_ref().take(query.limit.into()).map(|(_, recharge)| answer(recharge)).collect();
+        Ok(StatementPage { recharges, more: rest.next().is_some() })
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use account_service::domain::Nightly;
 use account_service::pay_service::PayService;
 use account_service::store::Store;
-use account_service::{Parts, ResultQueue, SweepPlan};
+use account_service::{Parts, ResultQueue, Service, SweepPlan};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 use messaging::webhook::WebhookSecret;
-use runtime::background::Worker;
+use runtime::background::{Progress, Worker};
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::trace::Spans;
@@ -31,6 +32,7 @@ pub struct World {
     pub router: Router,
     pub intake: Mutex<Option<Box<dyn Worker>>>,
     pub sweep: tokio::sync::Mutex<Box<dyn Worker>>,
+    pub reconciliations: tokio::sync::Mutex<Box<dyn Worker>>,
     pub watch: tokio::sync::Mutex<Box<dyn Worker>>,
     pub clock: ManualClock,
     pub secret: WebhookSecret,
@@ -90,6 +92,7 @@ impl World {
             router: service.router,
             intake: Mutex::new(service.intake),
             sweep: tokio::sync::Mutex::new(service.sweep),
+            reconciliations: tokio::sync::Mutex::new(service.reconciliations),
             watch: tokio::sync::Mutex::new(service.watch),
             clock,
             secret,
@@ -99,9 +102,30 @@ impl World {
 
     /// The sweep of another process on the same database.
     pub fn another_sweep(&self, pay_service: Arc<dyn PayService>) -> Box<dyn Worker> {
-        let (sources, _) = manual_sources(2);
+        self.another(2, pay_service).sweep
+    }
+
+    /// Another process on the same database, with lots and ids of its own.
+    pub fn another(&self, seed: u64, pay_service: Arc<dyn PayService>) -> Service {
+        let (sources, _) = manual_sources(seed);
         let sources = Sources::new(Arc::new(self.clock.clone()), sources.entropy);
-        parts(self.store.clone(), pay_service, sources).assemble().expect("assembles").sweep
+        parts(self.store.clone(), pay_service, sources).assemble().expect("assembles")
+    }
+
+    /// The reconciliations of another process, which begins that of each day at 02:30.
+    pub fn nightly(&self, seed: u64, pay_service: Arc<dyn PayService>) -> Box<dyn Worker> {
+        let (sources, _) = manual_sources(seed);
+        let sources = Sources::new(Arc::new(self.clock.clone()), sources.entropy);
+        let parts = parts(self.store.clone(), pay_service, sources);
+        let nightly = Nightly::DEFAULT.parse().expect("a time of day");
+        Parts { nightly, ..parts }.assemble().expect("assembles").reconciliations
+    }
+
+    /// Goes on with reconciliations until none is due.
+    pub async fn reconcile(&self) {
+        while self.reconciliations.lock().await.run_once().await.expect("the round succeeds")
+            == Progress::More
+        {}
     }
 
     /// Lets `seconds` pass, then sweeps once.
@@ -157,6 +181,7 @@ fn parts(store: Arc<dyn Store>, pay_service: Arc<dyn PayService>, sources: Sourc
         queue: None,
         merchant: MERCHANT.into(),
         sweep: SweepPlan::standard(pay_service::TIMEOUT),
+        nightly: Nightly::Off,
         sources,
         spans: Spans::off(),
     }
