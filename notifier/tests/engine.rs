@@ -1,5 +1,6 @@
 //! The engine against real sockets, a store in memory and a clock that the test moves.
 
+mod engine_neighbours;
 mod support;
 
 use std::sync::Arc;

@@ -34,10 +34,11 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Claims into `reserved` and starts what was claimed; how much that was.
-    async fn claim(&self, reserved: Vec<Reservation>, now: DateTime<Utc>) -> StoreResult<usize> {
+    /// Claims into `reserved` and starts what was claimed. Whether another round should follow at once:
+    /// slots that were kept for work that was not there may be what other lanes' work waits for.
+    async fn claim(&self, reserved: Vec<Reservation>, now: DateTime<Utc>) -> StoreResult<bool> {
         if reserved.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         let want = |reservation: &Reservation| Want {
             subscription: reservation.subscription,
@@ -46,7 +47,6 @@ impl Dispatcher {
         };
         let wants: Vec<Want> = reserved.iter().map(want).collect();
         let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now)).await?;
-        let claimed = deliveries.len();
         let mut reserved: BTreeMap<SubscriptionId, Reservation> =
             reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();
         for delivery in deliveries {
@@ -62,14 +62,14 @@ impl Dispatcher {
                 self.slots.clear(reservation.subscription, reservation.mark);
             }
         }
-        Ok(claimed)
+        Ok(true)
     }
 
-    /// Looks through all active subscriptions, if it is time and anything is due.
-    async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<usize> {
+    /// Looks through all active subscriptions, if it is time. Whether something was due.
+    async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<bool> {
         let latest = now + TimeDelta::from_std(POLL).expect("half a second");
         if !self.courier.schedule.begin(now, latest) {
-            return Ok(0);
+            return Ok(false);
         }
         let swept = self.sweep_until(now).await;
         if swept.is_err() {
@@ -78,7 +78,7 @@ impl Dispatcher {
         swept
     }
 
-    async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<usize> {
+    async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<bool> {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
         let asked_for = directory.active().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, now));
@@ -109,8 +109,8 @@ impl Worker for Dispatcher {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let now = self.sources.clock.now();
-        let claimed = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
-        let claimed = claimed + self.sweep(now).await?;
-        Ok(if claimed > 0 { Progress::More } else { self.idle(self.sources.clock.now()) })
+        let known = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
+        let found = self.sweep(now).await?;
+        Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.now()) })
     }
 }

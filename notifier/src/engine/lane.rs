@@ -13,6 +13,15 @@ use super::width::Width;
 /// Beyond this an attempt holds its room for noticeably long.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// How the last request to end was. Before the first has, a lane counts as slow: who hangs must not
+/// have the room of those who answer until that is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Unknown,
+    Quick,
+    Slow,
+}
+
 /// What is under way for one subscription, and what it may have.
 pub struct Lane {
     pub endpoint: Arc<Endpoint>,
@@ -24,9 +33,7 @@ pub struct Lane {
     sending: u32,
     /// When the first of them began or the last one ended.
     progress: DateTime<Utc>,
-    /// Whether the last request to end was quick. Not so before the first: who hangs must not have
-    /// the room of those who answer until that is found out.
-    quick: bool,
+    pace: Pace,
     /// Whether the next odd slot that waiting work is claimed for is for a retry.
     retries_first: bool,
     /// Whether its slots count among those of slow lanes; see [`super::room::Room`].
@@ -43,7 +50,7 @@ impl Lane {
             width: Width::default(),
             sending: 0,
             progress: DateTime::UNIX_EPOCH,
-            quick: false,
+            pace: Pace::Unknown,
             retries_first: false,
             counted_slow: true,
         }
@@ -69,7 +76,7 @@ impl Lane {
     pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
         self.sending = self.sending.saturating_sub(1);
         self.progress = now;
-        self.quick = exchange.duration <= SLOW;
+        self.pace = if exchange.duration <= SLOW { Pace::Quick } else { Pace::Slow };
         if exchange.timed_out() {
             self.width.timed_out();
         } else if exchange.reached() {
@@ -83,10 +90,15 @@ impl Lane {
         self.sending = self.sending.saturating_sub(1);
     }
 
+    /// Whether none of its requests has ended yet.
+    pub fn is_new(&self) -> bool {
+        self.pace == Pace::Unknown
+    }
+
     /// Whether its requests hold their room for long, as far as is known: the last one did, or those
     /// under way do.
     pub fn is_slow(&self, now: DateTime<Utc>) -> bool {
         let silent = TimeDelta::from_std(SLOW).is_ok_and(|slow| now - self.progress > slow);
-        !self.quick || (self.sending > 0 && silent)
+        self.pace != Pace::Quick || (self.sending > 0 && silent)
     }
 }

@@ -14,7 +14,9 @@ use super::lane::Lane;
 ///
 /// A lane may use half of what the others leave, so that however many are busy, the next one still
 /// finds room. Slow lanes together may use half of all, so that however many hang, those that
-/// answer have the other half. A lane is slow until it has answered quickly.
+/// answer have the other half. A lane is slow until it has answered quickly; of these, newcomers have
+/// one slot at a time once slow lanes hold a quarter of all, so that a few that hang don't take what
+/// the others need for their first answer.
 #[derive(Default)]
 pub struct Room {
     max: u32,
@@ -125,12 +127,15 @@ impl Room {
         let left_by_others = self.max.saturating_sub(self.taken.saturating_sub(own));
         let share = (left_by_others / 2).max(1).saturating_sub(own);
         let mut around = share.min(self.max.saturating_sub(self.taken));
+        let mut width = lane.map(|lane| lane.width).unwrap_or_default().limit(endpoint.max_in_flight);
         if lane.is_none_or(|lane| lane.is_slow(now)) {
             let not_counted = lane.filter(|lane| !lane.counted_slow).map_or(0, |lane| lane.taken);
             let slow = self.taken_by_slow + not_counted;
             around = around.min((self.max / 2).max(1).saturating_sub(slow));
+            if lane.is_none_or(Lane::is_new) {
+                width = width.min((self.max / 4).saturating_sub(slow.saturating_sub(own)).max(1));
+            }
         }
-        let width = lane.map(|lane| lane.width).unwrap_or_default().limit(endpoint.max_in_flight);
         Left { in_lane: width.saturating_sub(own), around }
     }
 
@@ -322,6 +327,18 @@ mod tests {
         assert_eq!(room.take(&other, after(2_002), 8), 1, "7 and 3 are all there is for slow ones");
         room.end(other.subscription, &exchange(5, None), after(2_003));
         assert_eq!(room.take(&other, after(2_003), 8), 3, "it answers: half of what the other leaves");
+    }
+
+    #[test]
+    fn newcomers_have_one_at_a_time_once_slow_lanes_hold_a_quarter_until_they_have_answered() {
+        let mut room = Room::new(64);
+        let newcomers: Vec<_> = (1..=20).map(|n| endpoint(n, 1000)).collect();
+        let mut taken: Vec<u32> = newcomers.iter().map(|one| fill(&mut room, one, START)).collect();
+        assert_eq!(taken[..5], [8, 8, 1, 1, 1]);
+        assert_eq!(taken.iter().sum::<u32>(), 32, "and half of the room at the most");
+        finish(&mut room, &newcomers[4], taken[4], &exchange(5, None), START);
+        taken[4] = fill(&mut room, &newcomers[4], START);
+        assert_eq!(taken[4], 9, "it has answered, and wanted more");
     }
 
     #[test]

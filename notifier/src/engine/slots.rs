@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn fresh_work_does_not_pass_work_that_waits() {
-        let (slots, endpoint) = (slots(10), endpoint(1, 10));
+        let (slots, endpoint) = (slots(20), endpoint(1, 10));
         drop(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH));
         slots.mark(endpoint.subscription);
         assert!(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).is_none());

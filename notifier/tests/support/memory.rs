@@ -16,6 +16,7 @@ use notifier::domain::{
 use notifier::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
 use runtime::database::{StoreError, StoreResult};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 /// A notification as the test sees it.
@@ -115,6 +116,16 @@ impl MemoryStore {
     /// The notifications of one subscription.
     pub fn rows_of(&self, subscription: SubscriptionId) -> Vec<Row> {
         self.rows().into_iter().filter(|row| row.endpoint.subscription == subscription).collect()
+    }
+
+    /// How many notifications are as `which` wants them.
+    pub fn count(&self, which: impl Fn(&Row) -> bool) -> usize {
+        self.state.lock().expect("unpoisoned").rows.values().filter(|row| which(row)).count()
+    }
+
+    /// Ends with the next call that ends.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Waits until the notifications are as `holds` wants them.
