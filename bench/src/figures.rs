@@ -57,9 +57,29 @@ impl Figures {
         self.0.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
+    /// The middle of each number over several measurements of the same.
+    pub fn medians(of: &[Self]) -> Self {
+        let Some(first) = of.first() else { return Self::default() };
+        let middle = |figure: &Figure| {
+            let mut values: Vec<f64> = of.iter().filter_map(|one| one.get(&figure.name)).collect();
+            values.sort_by(f64::total_cmp);
+            Figure { value: median(&values), ..figure.clone() }
+        };
+        Self(first.0.iter().map(middle).collect())
+    }
+
     /// All of `others` too.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
+    }
+}
+
+/// The middle one of sorted values.
+pub fn median(values: &[f64]) -> f64 {
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
     }
 }
 
@@ -73,6 +93,23 @@ mod tests {
         figures.add_latencies("to answer", (1..=1000).map(|ms| ms * 1000));
         assert!((figures.get("to answer p50").expect("there") - 500.0).abs() < 1.0);
         assert!((figures.get("to answer p99").expect("there") - 990.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        assert_eq!((median(&[1.0, 2.0, 9.0]), median(&[1.0, 2.0, 4.0, 9.0])), (2.0, 3.0));
+    }
+
+    #[test]
+    fn of_several_measurements_each_number_has_its_own_middle() {
+        let measured = [(1.0, 30.0), (3.0, 10.0), (2.0, 20.0)].map(|(p50, p99)| {
+            let mut figures = Figures::default();
+            figures.add("p50", "ms", p50);
+            figures.add("p99", "ms", p99);
+            figures
+        });
+        let medians = Figures::medians(&measured);
+        assert_eq!((medians.get("p50"), medians.get("p99")), (Some(2.0), Some(20.0)));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Scenario {
     Drain,
     /// Results are credited: from the queue on one account and on 10 000, and by webhook
     Credit,
-    /// 96 subscriptions beside none, then beside four that misbehave
+    /// 96 subscriptions beside none and beside four that misbehave, three times each by turns
     Neighbours,
     /// `drain` with one, two and four notifiers
     Scale,
