@@ -35,3 +35,10 @@ async fn fresh_results_pass_a_backlog_of_retries_by_turns() {
     let store = PostgresStore::migrate(pool).await.expect("a schema");
     engine_store::fresh_results_pass_a_backlog_of_retries_by_turns(Arc::new(store)).await;
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder() {
+    let pool = runtime::testing::temporary_postgres().await;
+    let store = PostgresStore::migrate(pool).await.expect("a schema");
+    engine_store::a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder(Arc::new(store)).await;
+}

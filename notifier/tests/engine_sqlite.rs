@@ -28,3 +28,10 @@ async fn fresh_results_pass_a_backlog_of_retries_by_turns() {
     let store = SqliteStore::migrate(database).await.expect("a schema");
     engine_store::fresh_results_pass_a_backlog_of_retries_by_turns(Arc::new(store)).await;
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    engine_store::a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder(Arc::new(store)).await;
+}

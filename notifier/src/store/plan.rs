@@ -75,6 +75,19 @@ pub(super) fn plan<'a>(
     planned
 }
 
+/// Whose fresh notifications are handed out at once, as far as is decided yet.
+pub(super) fn handed_out_to(planned: &[Planned<'_>]) -> BTreeSet<Uuid> {
+    let handed_out = planned.iter().filter(|one| one.lease.is_some());
+    handed_out.map(|one| one.endpoint.subscription.0).collect()
+}
+
+/// Hands nothing out to those that are `unreachable`: what is fresh waits for a probe like the rest.
+pub(super) fn withhold(planned: &mut [Planned<'_>], unreachable: &HashSet<Uuid>) {
+    for one in planned {
+        one.lease = one.lease.filter(|_| !unreachable.contains(&one.endpoint.subscription.0));
+    }
+}
+
 /// What a batch of `events` caused of which those in `fresh` were kept, and none below `floor`;
 /// `known` are those of the others that came in at an odd time and were known.
 pub(super) fn ingested(

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use messaging::Event;
 use messaging::consumer::HandleEvents;
+use notifier::domain::health::UNREACHABLE_AFTER;
+use notifier::domain::notification::StateName;
 use notifier::domain::subscription::Draft;
 use notifier::domain::{
     DisableAfter, NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId,
     SubscriptionState,
 };
 use notifier::engine::{Engine, EngineParts, Ingest};
-use notifier::store::Store;
+use notifier::store::{NotificationFilter, Store};
 use prometheus::Registry;
+use runtime::http::Page;
 use runtime::testing::{ManualClock, SeededEntropy};
 use runtime::{Clock, Shutdown, Sources};
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -154,4 +158,57 @@ pub async fn no_connection_is_held_while_receivers_are_waited_for(store: Arc<dyn
     hold.add_permits(5);
     quiet(store.as_ref(), subscription).await;
     process.stop().await;
+}
+
+/// How many attempts in a row have not reached `subscription`'s endpoint, as soon as it is `wanted`.
+async fn unreached(store: &dyn Store, subscription: SubscriptionId, wanted: impl Fn(u32) -> bool) -> u32 {
+    let reached = async {
+        loop {
+            let health = store.health(&[subscription]).await.expect("a store");
+            let unreached = health.get(&subscription).map_or(0, |health| health.unreached);
+            if wanted(unreached) {
+                return unreached;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("as many as wanted")
+}
+
+/// The pause between two probes and a little: it counts from the end of an attempt, which took a while.
+const A_PAUSE: Duration = Duration::from_secs(2);
+
+/// Nobody listens at first, and a hundred notifications wait: they are probed one at a time and keep
+/// their ladders, and all of them go out as soon as somebody does.
+pub async fn a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder(store: Arc<dyn Store>) {
+    let address = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let clock = ManualClock::default();
+    let draft = climbing(&format!("http://{address}/hook"), &["1s", "1s"]);
+    let subscription = subscribe(store.as_ref(), draft, &clock).await;
+    let mut process = Process::start(store.clone(), &clock, 1);
+    let events = process.events(100);
+    process.ingest.handle(events).await.expect("taken in");
+
+    // Those that had begun when it was found out end as they do.
+    let mut so_far =
+        unreached(store.as_ref(), subscription, |unreached| unreached >= UNREACHABLE_AFTER).await;
+    for _ in 0..5 {
+        clock.advance(A_PAUSE);
+        so_far = unreached(store.as_ref(), subscription, |unreached| unreached > so_far).await;
+    }
+    assert!(so_far < 40, "{so_far} attempts for a hundred notifications");
+    let receiver = Receiver::bind(address, vec![answer(200, "", "ok")]).await.expect("the same port");
+    clock.advance(A_PAUSE);
+    receiver.wait_for(1).await;
+    clock.advance(A_PAUSE);
+    receiver.wait_for(100).await;
+    quiet(store.as_ref(), subscription).await;
+    process.stop().await;
+
+    let page = Page { limit: 200, after: None };
+    let all = store.notifications(&NotificationFilter::default(), page, clock.now()).await.expect("a store");
+    assert!(all.iter().all(|one| one.state.name() == StateName::Delivered));
+    let attempts: u32 = all.iter().map(|one| one.attempts).sum();
+    assert!(attempts < 100 + 40, "{attempts}");
+    assert!(store.health(&[subscription]).await.expect("a store").is_empty());
 }

@@ -25,6 +25,9 @@ pub enum Command {
     PassToDue { pick: usize, just_before: bool },
     /// Time passes until something is due; what is due then is claimed, attempted and recorded.
     Ring { pick: usize, ending: Ending },
+    /// Events come in; nobody is reached by so many rounds of attempts, each as soon as one is due. Then
+    /// some hours pass, and one more round ends like that.
+    Outage { subscription: usize, rounds: usize, hours: u64, ending: Ending },
     /// PATCH `state`.
     SetState { subscription: usize, state: Wanted },
     /// PATCH `ladder`, in seconds.
@@ -52,6 +55,8 @@ pub enum Ending {
     Failed,
     TimedOut,
     NotConnected,
+    /// Our own way out failed.
+    NoWayOut,
     /// 503 with a `Retry-After` of so many seconds.
     Busy(u64),
     /// 410.
@@ -81,6 +86,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         5 => Just(Ending::Failed),
         1 => Just(Ending::TimedOut),
         3 => Just(Ending::NotConnected),
+        1 => Just(Ending::NoWayOut),
         1 => prop::sample::select(vec![1, 90, 7200, 1_000_000]).prop_map(Ending::Busy),
         1 => Just(Ending::Gone),
     ]
@@ -99,7 +105,8 @@ fn command() -> impl Strategy<Value = Command> {
         Filter::Cancelled,
     ]);
     let ladders = prop::sample::select(vec![vec![1], vec![60, 300], vec![1, 1, 1], vec![30, 1, 3600]]);
-    let millis = prop::sample::select(vec![1, 500, 1_000, 10_000, 20_000, 60_000, 300_000, 3_600_000]);
+    let millis =
+        prop::sample::select(vec![1, 500, 1_000, 10_000, 20_000, 60_000, 300_000, 3_600_000, 180_000_000]);
     prop_oneof![
         5 => (1..3_usize, any::<bool>()).prop_map(|(count, room)| Command::Ingest { count, room }),
         2 => pick.clone().prop_map(|pick| Command::IngestAgain { pick }),
@@ -112,6 +119,9 @@ fn command() -> impl Strategy<Value = Command> {
         5 => (pick.clone(), any::<bool>())
             .prop_map(|(pick, just_before)| Command::PassToDue { pick, just_before }),
         14 => (pick.clone(), ending()).prop_map(|(pick, ending)| Command::Ring { pick, ending }),
+        1 => (subscription.clone(), 3..9_usize, 0..5_u64, ending()).prop_map(
+            |(subscription, rounds, hours, ending)| Command::Outage { subscription, rounds, hours, ending }
+        ),
         4 => (subscription.clone(), state)
             .prop_map(|(subscription, state)| Command::SetState { subscription, state }),
         1 => (subscription.clone(), ladders)

@@ -1,13 +1,16 @@
 //! What the store shows beside what the model says.
 
+use std::collections::BTreeMap;
+
+use notifier::domain::health::{Probe, Probing};
 use notifier::domain::notification::StateName;
-use notifier::domain::{FailureClass, Notification, NotificationState, Outcome};
+use notifier::domain::{FailureClass, Health, Notification, NotificationState, Outcome};
 use notifier::store::{NotificationDetail, NotificationFilter};
 use runtime::http::Page;
 
 use super::command::Ending;
 use super::driver::{Driver, Seen};
-use super::model::{Name, Shown};
+use super::model::{Ill, Life, Name, Shown};
 
 impl Driver {
     /// The log, and what is due when.
@@ -18,6 +21,35 @@ impl Driver {
         assert_eq!(listed.len(), self.model.notifications.len(), "none lost, none invented");
         for notification in &listed {
             self.compare(self.names[&notification.id], notification);
+        }
+        self.look_at_endpoints().await;
+    }
+
+    /// How each endpoint does, and when it is to be looked for work again.
+    async fn look_at_endpoints(&self) {
+        let kept = self.store.health(&self.subscriptions).await.expect("a store");
+        let next = self.store.next_due(&self.subscriptions).await.expect("a store");
+        let next: BTreeMap<_, _> = next.into_iter().collect();
+        for (number, id) in self.subscriptions.iter().enumerate() {
+            let subscription = &self.model.subscriptions[number];
+            assert_eq!(kept.get(id).copied(), subscription.health.map(|health| self.health(health)));
+            if subscription.life != Life::Deleted {
+                let waiting = self.model.waiting().into_iter().filter(|(_, name)| name.0 == number);
+                let expected = waiting.map(|(due, _)| self.time(due)).min();
+                assert_eq!(next.get(id).copied(), expected, "of subscription {number}");
+            }
+        }
+    }
+
+    fn health(&self, health: Ill) -> Health {
+        let probe = health
+            .probe
+            .map(|lease| Probe { token: self.tokens[&lease.token], until: self.time(lease.until) });
+        Health {
+            failing_since: self.time(health.since),
+            failed_at: health.at_fault.map(|at| self.time(at)),
+            unreached: health.missed,
+            probing: health.probe_at.map(|at| Probing { not_before: self.time(at), probe }),
         }
     }
 
@@ -72,6 +104,7 @@ pub fn outcome(ending: Ending) -> (Outcome, Option<u16>) {
         Ending::Busy(_) => (Outcome::Failed(FailureClass::Status), Some(503)),
         Ending::TimedOut => (Outcome::Failed(FailureClass::Timeout), None),
         Ending::NotConnected => (Outcome::Failed(FailureClass::Connect), None),
+        Ending::NoWayOut => (Outcome::Failed(FailureClass::Proxy), None),
         Ending::Gone => (Outcome::Gone, Some(410)),
     }
 }

@@ -33,6 +33,13 @@ impl Admission for AdmitAll {
     }
 }
 
+/// In milliseconds, for how long an endpoint may fail.
+const DISABLE_AFTER: u64 = 2 * 3_600_000;
+
+fn disable_after() -> DisableAfter {
+    "2h".parse().expect("a time")
+}
+
 /// How often what is hard to get right came about: a generator that seldom gets there shows nothing.
 pub type Seen = BTreeMap<&'static str, u32>;
 
@@ -150,6 +157,14 @@ impl Driver {
                 }
             }
             Command::Ring { pick, ending } => self.ring(*pick, *ending).await,
+            Command::Outage { subscription, rounds, hours, ending } => {
+                self.ingest(4, false, None).await;
+                for _ in 0..*rounds {
+                    self.attempt_all_due_next(*subscription, Ending::NotConnected).await;
+                }
+                self.pass(hours * 3_600_000);
+                self.attempt_all_due_next(*subscription, *ending).await;
+            }
             Command::SetState { subscription, state } => self.set_state(*subscription, *state).await,
             Command::SetLadder { subscription, steps } => {
                 let patch = Patch { schedule: Some(schedule(steps)), ..Patch::default() };
@@ -192,6 +207,8 @@ impl Driver {
         let held: Vec<Held> = (0..count).flat_map(|_| self.model.ingest(room, model_token)).collect();
         let living = self.model.subscriptions.iter().filter(|s| s.life != Life::Deleted).count();
         let active = self.model.subscriptions.iter().filter(|s| s.life == Life::Active).count();
+        let kept_back =
+            self.model.subscriptions.iter().filter(|s| s.life == Life::Active && s.lost()).count();
         let ingested = if room {
             self.store.ingest(&batch, &mut AdmitAll, token, self.now()).await
         } else {
@@ -199,7 +216,7 @@ impl Driver {
         };
         let Ingested { events, notifications, deliveries, waiting, .. } = ingested.expect("a store");
         assert_eq!((events, notifications), (count, count * living), "each event once");
-        assert_eq!(waiting, if room { 0 } else { count * active });
+        assert_eq!(waiting, count * if room { kept_back } else { active });
         let named: Vec<Name> = self.model.notifications.keys().copied().collect();
         for name in named {
             self.names.entry(self.id(name)).or_insert(name);
@@ -242,7 +259,10 @@ impl Driver {
         let due = [false, true].map(|again| self.model.due(subscription, again));
         let shared = due.each_ref().map(|due| oldest_taken(due, &names));
         let [first, retries] = due.each_ref().map(Vec::len);
-        assert_eq!(shared, shares(first, retries, quota as usize, retries_first), "of {first} and {retries}");
+        let at_once = self.model.at_once(subscription, quota as usize);
+        assert_eq!(shared, shares(first, retries, at_once, retries_first), "of {first} and {retries}");
+        let lost = self.model.subscriptions[subscription].lost();
+        self.saw("probes", if lost { claimed.len() } else { 0 });
         assert_eq!(names.len(), shared.iter().sum::<usize>(), "all were due, and under no live lease");
         self.saw(
             "claims of both kinds",
@@ -261,6 +281,17 @@ impl Driver {
         self.conclude(claimed.into_iter().map(|pair| (pair, ending)).collect()).await;
     }
 
+    /// Time passes until something of the subscription is due; attempts at that end so.
+    async fn attempt_all_due_next(&mut self, subscription: usize, ending: Ending) {
+        let waiting = self.model.waiting().into_iter().filter(|(_, name)| name.0 == subscription);
+        let Some(due) = waiting.map(|(due, _)| due).min() else { return };
+        self.pass(due.saturating_sub(self.model.now));
+        let before = self.in_hand.len();
+        self.claim(subscription, 4, false).await;
+        let claimed = self.in_hand.split_off(before);
+        self.conclude(claimed.into_iter().map(|pair| (pair, ending)).collect()).await;
+    }
+
     async fn record(&mut self, ended: &[(usize, Ending)]) {
         let mut group = Vec::new();
         for (pick, ending) in ended {
@@ -272,6 +303,7 @@ impl Driver {
     }
 
     async fn conclude(&mut self, ended: Vec<(Pair, Ending)>) {
+        let was_lost = self.lost();
         let mut group = Vec::new();
         let mut counts = Vec::new();
         for (pair, ending) in ended {
@@ -280,19 +312,32 @@ impl Driver {
             let exchange = exchange(ending, self.time(pair.1.began), over - pair.1.began);
             group.push((pair, exchange, ending));
         }
-        for ((pair, _, ending), counted) in group.iter().zip(&counts) {
-            if *counted && *ending == Ending::Gone {
-                self.model.gone(&pair.1);
+        let mut disabled = 0;
+        for ((pair, _, ending), _) in group.iter().zip(&counts).filter(|(_, counted)| **counted) {
+            match ending {
+                Ending::Delivered | Ending::NoWayOut => {}
+                Ending::Gone => {
+                    self.model.gone(&pair.1);
+                }
+                _ => disabled += usize::from(self.model.fail(&pair.1, DISABLE_AFTER)),
             }
         }
+        self.saw("disabled after failing for too long", disabled);
+        let is_lost = self.lost();
+        self.saw("unreachable", is_lost.difference(&was_lost).count());
+        self.saw("reached again", was_lost.difference(&is_lost).count());
         let results: Vec<_> =
             group.iter().map(|((delivery, _), exchange, _)| delivery.conclude(exchange.clone())).collect();
-        let recorded = self.store.record(&results, DisableAfter::NEVER, self.now()).await.expect("a store");
+        let recorded = self.store.record(&results, disable_after(), self.now()).await.expect("a store");
         let expected: Vec<Recorded> =
             counts.iter().map(|counts| if *counts { Recorded::Counted } else { Recorded::Late }).collect();
         assert_eq!(recorded, expected, "a result counts under its own lease, and no other");
         self.saw("late results", counts.iter().filter(|counts| !**counts).count());
         self.last_group = group.into_iter().map(|(pair, exchange, _)| (pair, exchange)).collect();
+    }
+
+    fn lost(&self) -> BTreeSet<usize> {
+        (0..SUBSCRIPTIONS).filter(|subscription| self.model.subscriptions[*subscription].lost()).collect()
     }
 
     async fn record_again(&mut self) {
@@ -301,7 +346,7 @@ impl Driver {
             .iter()
             .map(|((delivery, _), exchange)| delivery.conclude(exchange.clone()))
             .collect();
-        let recorded = self.store.record(&results, DisableAfter::NEVER, self.now()).await.expect("a store");
+        let recorded = self.store.record(&results, disable_after(), self.now()).await.expect("a store");
         assert!(recorded.iter().all(|one| *one == Recorded::Late), "a result counts once");
     }
 }

@@ -20,7 +20,7 @@ use command::commands;
 use driver::{Driver, Seen};
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 10] = [
+const MUST_BE_SEEN: [&str; 14] = [
     "claims of both kinds",
     "leases taken over",
     "late results",
@@ -31,6 +31,10 @@ const MUST_BE_SEEN: [&str; 10] = [
     "resends refused",
     "replayed",
     "passed over by replays",
+    "unreachable",
+    "probes",
+    "reached again",
+    "disabled after failing for too long",
 ];
 
 /// Ten times as many cases with `RINGBACK_LONG_TESTS=1`.

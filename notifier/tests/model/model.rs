@@ -10,6 +10,13 @@ const LEASE_MARGIN: u64 = 15_000;
 /// The longest `Retry-After` that is heeded, as docs/notifier.md has it.
 const LONGEST_RETRY_AFTER: u64 = 24 * 3_600_000;
 
+/// A quiet time after which failures count anew, as docs/notifier.md has it.
+const QUIET: u64 = 48 * 3_600_000;
+/// How many attempts in a row must not reach an endpoint for it to be probed, and how long the pause
+/// between probes is at the most, as docs/notifier.md has them.
+const LOST_AFTER: u32 = 10;
+const LONGEST_PAUSE: u64 = 60_000;
+
 /// Subscription and event: the notification's name in the model.
 pub type Name = (usize, usize);
 
@@ -28,6 +35,60 @@ pub struct Subscription {
     pub ladder: Vec<u64>,
     pub timeout: u64,
     changed_at: u64,
+    pub health: Option<Ill>,
+}
+
+/// An endpoint whose last attempt did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ill {
+    pub since: u64,
+    /// When its last failure ended that was not the fault of our way out.
+    pub at_fault: Option<u64>,
+    /// Attempts in a row that did not reach it.
+    pub missed: u32,
+    /// When it is lost: no attempt before, and the one under way.
+    pub probe_at: Option<u64>,
+    pub probe: Option<Lease>,
+}
+
+impl Subscription {
+    pub fn lost(&self) -> bool {
+        self.health.is_some_and(|health| health.probe_at.is_some())
+    }
+
+    /// Before this time nothing is handed out.
+    fn closed_until(&self) -> u64 {
+        let of = |health: Ill| health.probe_at.unwrap_or(0).max(lease_end(health.probe));
+        self.health.map_or(0, of)
+    }
+
+    fn learn(&mut self, held: &Held, ending: Ending, ended: u64) {
+        if ending == Ending::Delivered {
+            self.health = None;
+            return;
+        }
+        let fresh = Ill { since: held.began, at_fault: None, missed: 0, probe_at: None, probe: None };
+        let mut ill = self.health.unwrap_or(fresh);
+        if ending != Ending::NoWayOut {
+            if ill.at_fault.is_none_or(|at| held.began > at + QUIET) {
+                ill.since = held.began;
+            }
+            ill.at_fault = ill.at_fault.max(Some(ended));
+        }
+        if matches!(ending, Ending::NotConnected | Ending::NoWayOut) {
+            ill.missed += 1;
+            let next = ended + held.ladder[0].min(LONGEST_PAUSE);
+            let is_probe = ill.probe == Some(held.lease);
+            if is_probe || ill.missed >= LOST_AFTER && ill.probe_at.is_none() {
+                (ill.probe_at, ill.probe) = (Some(next), None);
+            } else if ill.probe_at.is_some() && ill.probe.is_none() {
+                ill.probe_at = ill.probe_at.max(Some(next));
+            }
+        } else {
+            (ill.missed, ill.probe_at, ill.probe) = (0, None, None);
+        }
+        self.health = Some(ill);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +157,14 @@ pub struct Model {
 
 impl Model {
     pub fn subscribe(&mut self, ladder: Vec<u64>, timeout: u64) {
-        self.subscriptions.push(Subscription { life: Life::Active, ladder, timeout, changed_at: self.now });
+        let changed_at = self.now;
+        self.subscriptions.push(Subscription {
+            life: Life::Active,
+            ladder,
+            timeout,
+            changed_at,
+            health: None,
+        });
     }
 
     pub fn token(&mut self) -> u64 {
@@ -128,7 +196,7 @@ impl Model {
             let (attempts, created_at) = (Vec::new(), self.now);
             let fresh = Notification { stage, attempts, climb: 0, again: false, created_at };
             self.notifications.insert(name, fresh);
-            if room && life == Life::Active {
+            if room && life == Life::Active && !self.subscriptions[subscription].lost() {
                 held.push(self.hand_out(name, token));
             }
         }
@@ -149,8 +217,26 @@ impl Model {
         due.collect()
     }
 
+    /// How many of them at once, of `quota` that are asked for: of a lost endpoint one, and only if
+    /// it is time and none is under way.
+    pub fn at_once(&self, subscription: usize, quota: usize) -> usize {
+        let subscription = &self.subscriptions[subscription];
+        match subscription.lost() {
+            false => quota,
+            true if subscription.closed_until() > self.now => 0,
+            true => quota.min(1),
+        }
+    }
+
     pub fn claim(&mut self, names: &[Name], token: u64) -> Vec<Held> {
-        names.iter().map(|name| self.hand_out(*name, token)).collect()
+        let held: Vec<Held> = names.iter().map(|name| self.hand_out(*name, token)).collect();
+        for held in &held {
+            let subscription = &mut self.subscriptions[held.name.0];
+            if let Some(health) = subscription.health.as_mut().filter(|health| health.probe_at.is_some()) {
+                health.probe = Some(held.lease);
+            }
+        }
+        held
     }
 
     /// Whether the result counts.
@@ -177,17 +263,27 @@ impl Model {
         if !matches!(ending, Ending::Delivered | Ending::Gone) {
             notification.climb += 1;
         }
+        self.subscriptions[held.name.0].learn(held, ending, ended);
         true
     }
 
+    /// Of a group whose results counted, one that failed disables who has failed for too long.
+    pub fn fail(&mut self, held: &Held, disable_after: u64) -> bool {
+        let health = self.subscriptions[held.name.0].health;
+        let overdue = health.is_some_and(|health| health.since + disable_after <= self.now);
+        overdue && self.gone(held)
+    }
+
     /// The 410s of a group that counted disable what has not been changed since they were asked for.
-    pub fn gone(&mut self, held: &Held) {
+    pub fn gone(&mut self, held: &Held) -> bool {
         let subscription = &mut self.subscriptions[held.name.0];
         let living = matches!(subscription.life, Life::Active | Life::Paused);
         if living && subscription.changed_at <= held.began {
             subscription.life = Life::Disabled;
             subscription.changed_at = self.now;
+            return true;
         }
+        false
     }
 
     /// Whether it was there.
@@ -204,16 +300,22 @@ impl Model {
 
     pub fn set_state(&mut self, subscription: usize, wanted: Wanted) -> bool {
         self.change(subscription, |subscription| {
-            subscription.life = match wanted {
+            let life = match wanted {
                 Wanted::Active => Life::Active,
                 Wanted::Paused => Life::Paused,
                 Wanted::Disabled => Life::Disabled,
             };
+            if life == Life::Active && subscription.life != Life::Active {
+                subscription.health = None;
+            }
+            subscription.life = life;
         })
     }
 
     pub fn delete(&mut self, subscription: usize) -> bool {
-        let there = self.change(subscription, |subscription| subscription.life = Life::Deleted);
+        let there = self.change(subscription, |subscription| {
+            (subscription.life, subscription.health) = (Life::Deleted, None);
+        });
         for (name, notification) in &mut self.notifications {
             if name.0 == subscription && matches!(notification.stage, Stage::Waiting { .. }) {
                 notification.stage = Stage::Cancelled;
@@ -279,7 +381,14 @@ impl Model {
     /// What waits, and when it becomes due or loses its lease.
     pub fn waiting(&self) -> Vec<(u64, Name)> {
         let waiting = self.notifications.iter().filter_map(|(name, notification)| match notification.stage {
-            Stage::Waiting { due, lease } => Some((due.max(lease_end(lease)), *name)),
+            Stage::Waiting { due, lease } => {
+                let free_at = due.max(lease_end(lease));
+                let closed_until = self.subscriptions[name.0].closed_until();
+                Some((
+                    if self.subscriptions[name.0].lost() { free_at.max(closed_until) } else { free_at },
+                    *name,
+                ))
+            }
             _ => None,
         });
         waiting.collect()

@@ -11,10 +11,14 @@ use notifier::domain::{
     SubscriptionState,
 };
 
+use chrono::{DateTime, Utc};
+use notifier::store::{NotificationFilter, Recorded};
+
 use super::audits::audits;
 use super::operators::{data, told};
-use super::world::World;
+use super::world::{AdmitAll, FIRST_PAGE, World};
 
+const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 const REFUSED: Outcome = Outcome::Failed(FailureClass::Status);
 const MISSED: Outcome = Outcome::Failed(FailureClass::Connect);
@@ -181,4 +185,135 @@ pub async fn what_many_processes_record_at_once_is_counted_in_full(world: World)
         process.await.expect("no panic");
     }
     assert_eq!(world.health(id).await.map(|health| health.unreached), Some(8));
+}
+
+/// Ten attempts that reached nobody, and `waiting` notifications that had none.
+async fn lose(world: &World, id: SubscriptionId, waiting: usize) {
+    let events: Vec<_> = (0..10 + waiting).map(|n| world.event(&format!("tx-{n}"))).collect();
+    world.ingest(&events).await;
+    for delivery in world.claim(id, 10).await {
+        world.miss(&delivery).await;
+    }
+    assert_eq!(Health::state(world.health(id).await.as_ref()), HealthState::Unreachable);
+}
+
+async fn next_due(world: &World, id: SubscriptionId) -> DateTime<Utc> {
+    world.store.next_due(&[id]).await.expect("a store")[0].1
+}
+
+async fn attempts(world: &World) -> u32 {
+    let all = world.store.notifications(&NotificationFilter::default(), FIRST_PAGE, world.now()).await;
+    all.expect("a store").iter().map(|notification| notification.attempts).sum()
+}
+
+pub async fn while_nobody_is_reached_one_at_a_time_is_tried_and_the_rest_keeps_its_ladder(world: World) {
+    let [id, other] = [world.subscribe("a", None).await, world.subscribe("b", None).await];
+    lose(&world, id, 20).await;
+    assert!(world.claim(id, 50).await.is_empty());
+    assert_eq!(world.claim(other, 50).await.len(), 30, "nobody else is held back");
+    assert_eq!(next_due(&world, id).await, world.now() + MINUTE);
+    for probes in 1..=5 {
+        world.clock.advance(MINUTE);
+        let probe = world.claim_one(id).await;
+        assert!(world.claim(id, 50).await.is_empty());
+        assert_eq!(next_due(&world, id).await, probe.lease.until());
+        world.miss(&probe).await;
+        assert_eq!((attempts(&world).await, next_due(&world, id).await), (10 + probes, world.now() + MINUTE));
+    }
+    world.clock.advance(MINUTE);
+    world.fail(&world.claim_one(id).await).await;
+    assert_eq!(world.health(id).await.and_then(|health| health.probing), None);
+    let rest = world.claim(id, 50).await;
+    let untried = rest.iter().filter(|delivery| delivery.climb == 0).count();
+    assert!(rest.len() > 20 && untried >= 14, "{untried} of {}", rest.len());
+}
+
+pub async fn what_is_fresh_is_not_handed_out_for_an_endpoint_that_is_unreachable(world: World) {
+    let [id, other] = [world.subscribe("a", None).await, world.subscribe("b", None).await];
+    lose(&world, id, 0).await;
+    let event = world.event("fresh");
+    let token = world.sources.ids.next();
+    let ingested = world.store.ingest(std::slice::from_ref(&event), &mut AdmitAll, token, world.now()).await;
+    let ingested = ingested.expect("a store");
+    let handed_out: Vec<_> = ingested.deliveries.iter().map(|one| one.notification).collect();
+    assert_eq!((handed_out, ingested.waiting), (vec![NotificationId::of(event.key, other)], 1));
+    assert_eq!(world.state(NotificationId::of(event.key, id)).await, StateName::Pending);
+    world.clock.advance(MINUTE);
+    assert_eq!(world.claim(id, 50).await.len(), 1);
+}
+
+pub async fn many_processes_never_probe_at_once(world: World) {
+    let id = world.subscribe("orders", None).await;
+    lose(&world, id, 20).await;
+    let world = Arc::new(world);
+    for _ in 0..5 {
+        world.clock.advance(MINUTE);
+        let processes: Vec<_> = (0..8)
+            .map(|_| {
+                let world = world.clone();
+                tokio::spawn(async move { world.claim(id, 3).await })
+            })
+            .collect();
+        let mut probes = Vec::new();
+        for process in processes {
+            probes.extend(process.await.expect("no panic"));
+        }
+        let [probe] = &probes[..] else { panic!("one probe: {}", probes.len()) };
+        world.miss(probe).await;
+    }
+}
+
+pub async fn a_probe_that_was_lost_is_over_with_its_lease(world: World) {
+    let id = world.subscribe("orders", None).await;
+    lose(&world, id, 3).await;
+    world.clock.advance(MINUTE);
+    let lost = world.claim_one(id).await;
+    let life = (lost.lease.until() - world.now()).to_std().expect("it lives");
+    world.clock.advance(life - Duration::from_millis(1));
+    assert!(world.claim(id, 50).await.is_empty());
+    world.clock.advance(Duration::from_millis(1));
+    let next = world.claim(id, 50).await;
+    assert_eq!(next.len(), 1);
+    world.record(&lost, Outcome::Delivered).await;
+    let probing = world.health(id).await.and_then(|health| health.probing);
+    let counted = lost.notification != next[0].notification;
+    assert_eq!(probing.is_none(), counted, "it reached somebody if its lease was still its own");
+}
+
+pub async fn what_had_begun_before_neither_ends_a_probe_nor_brings_the_next_one_forward(world: World) {
+    let id = world.subscribe("orders", None).await;
+    let events: Vec<_> = (0..20).map(|n| world.event(&format!("tx-{n}"))).collect();
+    world.ingest(&events).await;
+    let begun = world.claim(id, 12).await;
+    for delivery in &begun[..10] {
+        world.miss(delivery).await;
+    }
+    world.clock.advance(MINUTE);
+    let probe = world.claim_one(id).await;
+    let own = begun[10..].iter().find(|one| one.notification != probe.notification).expect("one of them");
+    assert_eq!(world.miss(own).await, Recorded::Counted);
+    assert_eq!(next_due(&world, id).await, probe.lease.until());
+    assert!(world.claim(id, 50).await.is_empty());
+    world.miss(&probe).await;
+    assert_eq!(next_due(&world, id).await, world.now() + MINUTE);
+}
+
+pub async fn probing_ends_with_any_answer_and_with_a_resume(world: World) {
+    let id = world.subscribe("orders", None).await;
+    lose(&world, id, 5).await;
+    for outcome in
+        [Outcome::Failed(FailureClass::Timeout), Outcome::Failed(FailureClass::AckMismatch), REFUSED]
+    {
+        world.clock.advance(MINUTE);
+        let probe = world.claim_one(id).await;
+        world.record(&probe, outcome).await;
+        assert!(world.claim(id, 50).await.len() > 1, "{outcome:?}");
+        world.clock.advance(MINUTE);
+        lose(&world, id, 5).await;
+    }
+    world.set_state(id, SubscriptionState::Paused).await;
+    world.clock.advance(MINUTE);
+    assert!(world.claim(id, 50).await.is_empty());
+    world.set_state(id, SubscriptionState::Active).await;
+    assert!(world.claim(id, 50).await.len() > 1);
 }

@@ -81,6 +81,12 @@ macro_rules! suite {
             only_an_endpoint_that_fails_has_a_health_and_a_success_clears_it
             resuming_another_url_and_deletion_hold_nothing_against_it_any_more
             what_many_processes_record_at_once_is_counted_in_full
+            while_nobody_is_reached_one_at_a_time_is_tried_and_the_rest_keeps_its_ladder
+            what_is_fresh_is_not_handed_out_for_an_endpoint_that_is_unreachable
+            many_processes_never_probe_at_once
+            a_probe_that_was_lost_is_over_with_its_lease
+            what_had_begun_before_neither_ends_a_probe_nor_brings_the_next_one_forward
+            probing_ends_with_any_answer_and_with_a_resume
         );
         store::cases!($world, log,
             pausing_holds_and_resuming_releases

@@ -135,3 +135,22 @@ async fn results_of_two_processes_in_any_order_never_deadlock_with_replays_and_c
         }
     }
 }
+
+#[tokio::test]
+async fn a_claim_leaves_a_probe_to_whoever_holds_the_endpoints_health() {
+    let (world, pool) = world_on(10).await;
+    let subscription = world.subscribe("orders", None).await;
+    for _ in 0..12 {
+        world.notify(subscription).await;
+    }
+    for delivery in world.claim(subscription, 10).await {
+        world.miss(&delivery).await;
+    }
+    world.clock.advance(Duration::from_mins(1));
+    let mut holding = pool.begin().await.expect("a transaction");
+    let row = "SELECT 1 FROM subscription_health FOR UPDATE";
+    sqlx::query(row).fetch_one(&mut *holding).await.expect("as results do");
+    assert!(without_waiting(world.claim(subscription, 10)).await.is_empty());
+    holding.rollback().await.expect("let go");
+    assert_eq!(world.claim(subscription, 10).await.len(), 1);
+}

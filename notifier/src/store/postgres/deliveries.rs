@@ -48,6 +48,7 @@ impl DeliveryStore for PostgresStore {
             .bind(now)
             .bind(token)
             .bind(granted.iter().map(|(want, _)| i64::from(want.first_attempts())).collect::<Vec<_>>())
+            .bind(granted.iter().map(|(want, _)| want.retries_first).collect::<Vec<_>>())
             .fetch_all(&self.pool)
             .await?;
         let messages = messages(&self.pool, &claimed).await?;
@@ -94,13 +95,26 @@ impl DeliveryStore for PostgresStore {
 /// process is claiming. No indexed column changes, so the rows' indexes stay as they are. What was
 /// found is an array of places to the update, since a join with it would be planned for a tenth of
 /// the backlog.
+///
+/// Of an unreachable subscription one is claimed, as a probe, when it is time for that. Who looks
+/// whether it is holds that subscription's health until the probe is written there; who finds it held
+/// leaves the probe to the other.
 const CLAIM: &str = "
-    WITH wanted AS MATERIALIZED (
-        SELECT w.subscription_id, w.quota, w.share, w.lease_until
-        FROM UNNEST($1::uuid[], $2::bigint[], $6::bigint[], $3::timestamptz[])
-            AS w (subscription_id, quota, share, lease_until)
+    WITH probed AS MATERIALIZED (
+        SELECT h.subscription_id FROM subscription_health h
+        WHERE h.subscription_id = ANY ($1) AND h.probe_at <= $4
+          AND (h.probe_until IS NULL OR h.probe_until <= $4)
+        FOR UPDATE SKIP LOCKED
+    ), wanted AS MATERIALIZED (
+        SELECT w.subscription_id, w.lease_until,
+            CASE WHEN h.subscription_id IS NULL THEN w.quota ELSE 1 END AS quota,
+            CASE WHEN h.subscription_id IS NULL THEN w.share WHEN w.retries_first THEN 0 ELSE 1 END AS share
+        FROM UNNEST($1::uuid[], $2::bigint[], $6::bigint[], $7::boolean[], $3::timestamptz[])
+            AS w (subscription_id, quota, share, retries_first, lease_until)
         JOIN subscriptions s ON s.id = w.subscription_id
+        LEFT JOIN subscription_health h ON h.subscription_id = w.subscription_id AND h.probe_at IS NOT NULL
         WHERE s.state = 'active' AND s.deleted_at IS NULL
+          AND (h.subscription_id IS NULL OR h.subscription_id IN (SELECT subscription_id FROM probed))
     ), first AS MATERIALIZED (
         SELECT wanted.*, ARRAY(
             SELECT n.ctid FROM waiting n
@@ -116,20 +130,26 @@ const CLAIM: &str = "
             ORDER BY n.due_at LIMIT first.quota - LEAST(first.share, cardinality(first.firsts))
             FOR UPDATE SKIP LOCKED
         ) AS retries FROM first
+    ), claimed AS (
+        UPDATE waiting n SET lease_token = $5, leased_until = wanted.lease_until, updated_at = $4
+        FROM wanted
+        WHERE wanted.subscription_id = n.subscription_id AND n.ctid = ANY (ARRAY(
+            SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) FROM found
+        ))
+        RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb, n.leased_until
+    ), probing AS (
+        UPDATE subscription_health h SET probe_token = $5, probe_until = claimed.leased_until
+        FROM claimed WHERE h.subscription_id = claimed.subscription_id AND h.probe_at IS NOT NULL
     )
-    UPDATE waiting n SET lease_token = $5, leased_until = wanted.lease_until, updated_at = $4
-    FROM wanted
-    WHERE wanted.subscription_id = n.subscription_id AND n.ctid = ANY (ARRAY(
-        SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) FROM found
-    ))
-    RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb";
+    SELECT id, event_key, subscription_id, attempts, climb FROM claimed";
 
 /// Of first attempts and of retries, the first that is free, and the leases of those before it: two
 /// short walks each along one index. A lease behind the first free one needs no look, for that one is
 /// due already then. The bound tells the planner how short the second is; whoever has more in flight
-/// looks again soon anyway.
+/// looks again soon anyway. Of an unreachable subscription nothing is due before its next probe.
 const NEXT_DUE: &str = "
-    SELECT wanted.id, min(LEAST(free.due_at, leased.until))
+    SELECT next.id, GREATEST(next.due_at, h.probe_at, h.probe_until) FROM (
+    SELECT wanted.id, min(LEAST(free.due_at, leased.until)) AS due_at
     FROM UNNEST($1::uuid[]) AS wanted (id) CROSS JOIN (VALUES (false), (true)) AS kind (again)
     LEFT JOIN LATERAL (
         SELECT n.due_at FROM waiting n
@@ -144,7 +164,8 @@ const NEXT_DUE: &str = "
             ORDER BY n.due_at LIMIT 1000
         ) first
     ) leased
-    GROUP BY wanted.id HAVING min(LEAST(free.due_at, leased.until)) IS NOT NULL";
+    GROUP BY wanted.id HAVING min(LEAST(free.due_at, leased.until)) IS NOT NULL
+    ) next LEFT JOIN subscription_health h ON h.subscription_id = next.id";
 
 /// The messages of what was claimed, by their events' keys. A statement of its own, so that it is
 /// planned for these keys.

@@ -31,9 +31,10 @@ pub(super) async fn ingest(
             Some(newest) => newest,
             None => store.read_directory().await?,
         };
-        let planned = plan::plan(&ordered, &directory, admission, token, now);
+        let mut planned = plan::plan(&ordered, &directory, admission, token, now);
         let kept = keep(version, &ordered, &planned, now).fetch_one(&store.pool).await?;
         if kept.version == version {
+            plan::withhold(&mut planned, &kept.unreachable.into_iter().collect());
             return Ok(plan::ingested(
                 &ordered,
                 &planned,
@@ -57,6 +58,8 @@ struct Kept {
     floor: Uuid,
     /// The keys of the events that were not known.
     fresh: Vec<Uuid>,
+    /// The subscriptions that nothing was handed out to since they are unreachable.
+    unreachable: Vec<Uuid>,
 }
 
 /// The version is shared, so that ingesting processes don't wait for each other, only for changes.
@@ -71,16 +74,23 @@ const KEEP: &str = "
             AS new (key, id, source, type, time, subject, merchant, traceparent, body)
         WHERE (SELECT version FROM matched) = $11 AND new.key >= (SELECT floor FROM retention)
         ON CONFLICT (key) DO NOTHING RETURNING key
+    ), unreachable AS MATERIALIZED (
+        SELECT subscription_id FROM subscription_health
+        WHERE subscription_id = ANY ($17) AND probe_at IS NOT NULL
     ), made AS (
         INSERT INTO waiting (id, event_key, subscription_id, lease_token, leased_until, due_at, created_at,
             updated_at)
-        SELECT new.*, $10, $10, $10
+        SELECT new.id, new.event_key, new.subscription_id,
+            CASE WHEN u.subscription_id IS NULL THEN new.lease_token END,
+            CASE WHEN u.subscription_id IS NULL THEN new.leased_until END, $10, $10, $10
         FROM UNNEST($12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::timestamptz[])
             AS new (id, event_key, subscription_id, lease_token, leased_until)
         JOIN fresh ON fresh.key = new.event_key
+        LEFT JOIN unreachable u ON u.subscription_id = new.subscription_id
     )
     SELECT (SELECT version FROM matched) AS version, (SELECT floor FROM retention) AS floor,
-        ARRAY(SELECT key FROM fresh) AS fresh";
+        ARRAY(SELECT key FROM fresh) AS fresh,
+        ARRAY(SELECT subscription_id FROM unreachable) AS unreachable";
 
 fn keep<'q>(
     version: i64,
@@ -114,6 +124,7 @@ fn keep<'q>(
         .bind(planned.iter().map(|one| one.endpoint.subscription.0).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.token())).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.until())).collect::<Vec<_>>())
+        .bind(plan::handed_out_to(planned).into_iter().collect::<Vec<_>>())
 }
 
 /// Remembers when events come in that do so at another time than their own; those of them that are

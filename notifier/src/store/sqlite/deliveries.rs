@@ -9,7 +9,7 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::SqliteStore;
+use super::{SqliteStore, health};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::rows::{ClaimedRow, MessageRow};
@@ -42,7 +42,7 @@ impl DeliveryStore for SqliteStore {
         for want in wants {
             let Some(entry) = directory.get(want.subscription).filter(|entry| entry.active) else { continue };
             let lease = Lease::grant(token, now, entry.endpoint.timeout);
-            let claimed = claim(&mut transaction, *want, lease, now).await?;
+            let claimed = claim_or_probe(&mut transaction, *want, lease, now).await?;
             let messages = messages(&mut transaction, &claimed).await?;
             for row in claimed {
                 deliveries.push(row.delivery(&messages, entry.endpoint.clone(), lease)?);
@@ -60,7 +60,10 @@ impl DeliveryStore for SqliteStore {
         let mut waiting = Vec::new();
         for id in subscriptions {
             let due = next_due(&mut connection, *id).await?;
-            waiting.extend(due.and_then(DateTime::from_timestamp_micros).map(|due| (*id, due)));
+            if let Some(due) = due.and_then(DateTime::from_timestamp_micros) {
+                let probing = health::probing(&mut connection, *id).await?;
+                waiting.push((*id, probing.map_or(due, |probing| due.max(probing.next_at()))));
+            }
         }
         Ok(waiting)
     }
@@ -100,6 +103,26 @@ macro_rules! in_turn {
                  ORDER BY due_at LIMIT ?5)"
         )
     };
+}
+
+/// Claims what is wanted; of an unreachable subscription one, as a probe, when it is time for that.
+async fn claim_or_probe(
+    connection: &mut SqliteConnection,
+    want: Want,
+    lease: Lease,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<ClaimedRow>> {
+    match health::probing(connection, want.subscription).await? {
+        None => claim(connection, want, lease, now).await,
+        Some(probing) if probing.next_at() > now => Ok(Vec::new()),
+        Some(_) => {
+            let claimed = claim(connection, Want { quota: 1, ..want }, lease, now).await?;
+            if !claimed.is_empty() {
+                health::begin_probe(connection, want.subscription, lease).await?;
+            }
+            Ok(claimed)
+        }
+    }
 }
 
 async fn claim(

@@ -1,14 +1,16 @@
 //! How endpoints do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Health, SubscriptionId};
+use crate::domain::health::Probing;
+use crate::domain::{Health, Lease, SubscriptionId};
 use crate::store::HealthStore;
 use crate::store::health::{self, Change, HealthRow, health_columns};
 
@@ -38,6 +40,41 @@ pub(super) async fn read(
         rows.extend(row.bind(id.0).fetch_optional(&mut *connection).await?);
     }
     health::read_all(rows)
+}
+
+/// Those of `subscriptions` that one attempt at a time is made for.
+pub(super) async fn unreachable(
+    connection: &mut SqliteConnection,
+    subscriptions: BTreeSet<Uuid>,
+) -> StoreResult<HashSet<Uuid>> {
+    let health = read(connection, subscriptions.into_iter().map(SubscriptionId)).await?;
+    let unreachable = health.into_iter().filter(|(_, health)| health.probing.is_some());
+    Ok(unreachable.map(|(id, _)| id.0).collect())
+}
+
+/// How a subscription is probed, where it is unreachable.
+pub(super) async fn probing(
+    connection: &mut SqliteConnection,
+    id: SubscriptionId,
+) -> StoreResult<Option<Probing>> {
+    Ok(read(connection, std::iter::once(id)).await?.remove(&id).and_then(|health| health.probing))
+}
+
+/// A probe begins under `lease`.
+pub(super) async fn begin_probe(
+    connection: &mut SqliteConnection,
+    id: SubscriptionId,
+    lease: Lease,
+) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE subscription_health SET probe_token = ?2, probe_until = ?3 WHERE subscription_id = ?1",
+    )
+    .bind(id.0)
+    .bind(lease.token())
+    .bind(lease.until().timestamp_micros())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Writes what `counted` results make of their endpoints' health.

@@ -7,6 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::health;
 use crate::domain::{Directory, NewEvent};
 use crate::store::plan::{self, Planned};
 use crate::store::{Admission, Ingested};
@@ -30,7 +31,9 @@ pub(super) async fn ingest(
             new.push(*event);
         }
     }
-    let planned = plan::plan(&new, directory, admission, token, now);
+    let mut planned = plan::plan(&new, directory, admission, token, now);
+    let unreachable = health::unreachable(connection, plan::handed_out_to(&planned)).await?;
+    plan::withhold(&mut planned, &unreachable);
     for one in &planned {
         insert_notification(connection, one, now).await?;
     }
