@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::health_document::HealthDocument;
 use super::signing_documents::PublicKeyDocument;
 use crate::domain::attempt::FailureClass;
 use crate::domain::event::data_of;
 use crate::domain::notification::StateName;
 use crate::domain::{
-    AckRule, Attempt, Audit, NewEvent, Notification, NotificationState, Replay, Schedule, Signing,
+    AckRule, Attempt, Audit, Health, NewEvent, Notification, NotificationState, Replay, Schedule, Signing,
     Subscription,
 };
 use crate::store::NotificationDetail;
@@ -66,6 +67,8 @@ pub struct SubscriptionDocument {
     pub state: &'static str,
     /// Why it is disabled.
     pub disabled_reason: Option<String>,
+    /// How its endpoint does.
+    pub health: HealthDocument,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -73,8 +76,9 @@ pub struct SubscriptionDocument {
 }
 
 impl SubscriptionDocument {
-    /// What is shown of `subscription`, signed as `signing` tells.
-    pub fn new(subscription: &Subscription, signing: &Signing) -> Self {
+    /// What is shown of `subscription`, signed as `signing` tells, whose endpoint does as `health`
+    /// tells.
+    pub fn new(subscription: &Subscription, signing: &Signing, health: Option<&Health>) -> Self {
         let draft = subscription.definition.draft().clone();
         Self {
             id: subscription.id.0,
@@ -94,6 +98,7 @@ impl SubscriptionDocument {
             public_keys: signing.public_keys.iter().map(Into::into).collect(),
             state: subscription.state.as_str(),
             disabled_reason: subscription.state.disabled_reason().map(str::to_owned),
+            health: HealthDocument::new(health),
             created_at: subscription.created_at,
             updated_at: subscription.updated_at,
         }

@@ -1,6 +1,7 @@
 //! HTTP in and out, nothing else.
 
 mod documents;
+mod health_document;
 mod notification_actions;
 mod notifications;
 mod replays;

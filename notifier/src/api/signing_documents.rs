@@ -51,7 +51,7 @@ impl CreatedSubscription {
     pub fn new(subscription: &Subscription, key: &SigningKey) -> Self {
         let newest = key.public_key().map(|key| LivePublicKey { key, expires_at: None });
         let signing = Signing { scheme: key.scheme(), public_keys: newest.into_iter().collect() };
-        let subscription = SubscriptionDocument::new(subscription, &signing);
+        let subscription = SubscriptionDocument::new(subscription, &signing, None);
         Self { subscription, secret: shared_secret(key) }
     }
 }

@@ -154,7 +154,9 @@ pub(super) async fn document(
     subscription: &Subscription,
 ) -> Result<SubscriptionDocument, Problem> {
     let mut signing = tools.store.signing(&[subscription.id], tools.sources.clock.now()).await?;
-    Ok(SubscriptionDocument::new(subscription, &signing.remove(&subscription.id).unwrap_or_default()))
+    let signing = signing.remove(&subscription.id).unwrap_or_default();
+    let health = tools.store.health(&[subscription.id]).await?;
+    Ok(SubscriptionDocument::new(subscription, &signing, health.get(&subscription.id)))
 }
 
 /// Which subscriptions, and which page of them.
@@ -196,9 +198,10 @@ pub async fn list(
     let rows = state.tools.store.subscriptions(&filter, page).await?;
     let ids: Vec<_> = rows.iter().map(|subscription| subscription.id).collect();
     let mut signing = state.tools.store.signing(&ids, state.tools.sources.clock.now()).await?;
+    let health = state.tools.store.health(&ids).await?;
     let list = List::new(rows, page, |subscription| subscription.id.0);
     Ok(Json(list.map(|subscription| {
         let signing = signing.remove(&subscription.id).unwrap_or_default();
-        SubscriptionDocument::new(&subscription, &signing)
+        SubscriptionDocument::new(&subscription, &signing, health.get(&subscription.id))
     })))
 }

@@ -80,7 +80,7 @@ pub struct Waiting {
     pub oldest_pending_at: Option<DateTime<Utc>>,
     /// When the oldest of the others came in.
     pub oldest_held_at: Option<DateTime<Utc>>,
-    /// The earliest time at which one of an active subscription is due.
+    /// The earliest time at which one of an active subscription is due whose endpoint can be reached.
     pub due_at: Option<DateTime<Utc>>,
 }
 

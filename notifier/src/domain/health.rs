@@ -64,6 +64,15 @@ impl Probing {
     }
 }
 
+/// How many active subscriptions' endpoints do not do well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unwell {
+    /// Those that are [`HealthState::Failing`].
+    pub failing: u64,
+    /// Those that are [`HealthState::Unreachable`].
+    pub unreachable: u64,
+}
+
 /// In a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthState {

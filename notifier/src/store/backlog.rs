@@ -163,7 +163,7 @@ impl<Time: StoredTime> WaitingRow<Time> {
 }
 
 /// Sums the measurement up by what the subscriptions' states are now, in both databases. An attempt
-/// under way counts as such whatever its subscription's state.
+/// under way counts as such whatever its subscription's state. What waits behind a probe is not late.
 macro_rules! select_waiting {
     () => {
         "SELECT m.measured_at,
@@ -172,9 +172,10 @@ macro_rules! select_waiting {
              CAST(coalesce(sum(b.waiting - b.delivering) FILTER (WHERE s.state <> 'active'), 0) AS bigint) AS held,
              min(b.oldest_at) FILTER (WHERE s.state = 'active') AS oldest_pending_at,
              min(b.oldest_at) FILTER (WHERE s.state <> 'active') AS oldest_held_at,
-             min(b.due_at) FILTER (WHERE s.state = 'active') AS due_at
+             min(b.due_at) FILTER (WHERE s.state = 'active' AND h.probe_at IS NULL) AS due_at
          FROM backlog_measurement m
-         LEFT JOIN (backlogs b JOIN subscriptions s ON s.id = b.subscription_id AND s.deleted_at IS NULL) ON true
+         LEFT JOIN (backlogs b JOIN subscriptions s ON s.id = b.subscription_id AND s.deleted_at IS NULL
+             LEFT JOIN subscription_health h ON h.subscription_id = b.subscription_id) ON true
          GROUP BY m.measured_at"
     };
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::attempt::AttemptResult;
-use crate::domain::health::{HealthState, Probe, Probing, is_own_fault};
+use crate::domain::health::{HealthState, Probe, Probing, Unwell, is_own_fault};
 use crate::domain::{DisableAfter, Health, Outcome, SubscriptionId};
 
 /// How endpoints do. What attempts tell of it is written by [`super::DeliveryStore::record`].
@@ -20,6 +20,9 @@ pub trait HealthStore: Send + Sync + 'static {
 
     /// Holds nothing against an endpoint any more.
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()>;
+
+    /// How many active subscriptions' endpoints do not do well.
+    async fn unwell(&self) -> StoreResult<Unwell>;
 }
 
 /// The columns of a [`HealthRow`].
@@ -61,6 +64,21 @@ impl<Time: StoredTime> HealthRow<Time> {
             probing: not_before.map(|not_before| Probing { not_before, probe }),
         })
     }
+}
+
+/// Counts them in both databases: those that are not unreachable, and those that are.
+macro_rules! count_unwell {
+    () => {
+        "SELECT count(*) FILTER (WHERE h.probe_at IS NULL), count(h.probe_at)
+         FROM subscription_health h JOIN subscriptions s ON s.id = h.subscription_id
+         WHERE s.state = 'active' AND s.deleted_at IS NULL"
+    };
+}
+pub(super) use count_unwell;
+
+/// What [`count_unwell`] answers.
+pub(super) fn counted((failing, unreachable): (i64, i64)) -> Unwell {
+    Unwell { failing: failing.unsigned_abs(), unreachable: unreachable.unsigned_abs() }
 }
 
 /// The health that these rows keep.

@@ -18,6 +18,7 @@ use runtime::{Shutdown, Sources, background};
 use tokio::sync::Notify;
 
 use crate::domain::backlog::{Limits, Waiting};
+use crate::domain::health::{HealthState, Unwell};
 use crate::domain::notification::StateName;
 use crate::store::Store;
 
@@ -91,6 +92,7 @@ impl Worker for MeasureBacklog {
         let measured = self.store.measure_backlog(&self.limits, ids.next(), clock.now()).await;
         let waiting = bounded(self.store.waiting()).await?;
         self.gauges.show(&waiting, clock.now());
+        self.gauges.show_unwell(bounded(self.store.unwell()).await?);
         measured?;
         Ok(Progress::Idle)
     }
@@ -102,6 +104,7 @@ struct Gauges {
     oldest: IntGaugeVec,
     overdue: IntGauge,
     measured_at: IntGauge,
+    unwell: IntGaugeVec,
 }
 
 impl Gauges {
@@ -109,7 +112,12 @@ impl Gauges {
         let waiting = Opts::new("ringback_notifications_waiting", "Notifications that are not final");
         let oldest =
             Opts::new("ringback_oldest_waiting_seconds", "How long the oldest of them has been here");
+        let unwell = Opts::new(
+            "ringback_subscriptions_unwell",
+            "Active subscriptions whose last attempt failed, or whose endpoint is unreachable",
+        );
         let gauges = Self {
+            unwell: IntGaugeVec::new(unwell, &["health"])?,
             waiting: IntGaugeVec::new(waiting, &["state"])?,
             oldest: IntGaugeVec::new(oldest, &["state"])?,
             overdue: IntGauge::new(
@@ -125,8 +133,19 @@ impl Gauges {
         registry.register(Box::new(gauges.oldest.clone()))?;
         registry.register(Box::new(gauges.overdue.clone()))?;
         registry.register(Box::new(gauges.measured_at.clone()))?;
+        registry.register(Box::new(gauges.unwell.clone()))?;
         gauges.show(&Waiting::default(), DateTime::UNIX_EPOCH);
+        gauges.show_unwell(Unwell::default());
         Ok(gauges)
+    }
+
+    fn show_unwell(&self, unwell: Unwell) {
+        for (state, count) in
+            [(HealthState::Failing, unwell.failing), (HealthState::Unreachable, unwell.unreachable)]
+        {
+            let gauge = self.unwell.with_label_values(&[state.as_str()]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     fn show(&self, waiting: &Waiting, now: DateTime<Utc>) {

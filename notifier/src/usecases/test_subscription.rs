@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Tools;
-use crate::domain::{Attempt, NewEvent, RequestTimeout, SubscriptionId};
+use crate::domain::{Attempt, NewEvent, Outcome, RequestTimeout, SubscriptionId};
 
 /// The event's type.
 pub const TEST_EVENT: &str = "ringback.test";
@@ -51,7 +51,7 @@ impl TestSubscriptions {
     }
 
     /// Sends a signed test event to the subscription, whatever its state, and waits for the answer;
-    /// 410 disables nothing. `None`: it is not there, or not the owner's.
+    /// 410 disables nothing. A success holds nothing against the endpoint any more. `None`: it is not there, or not the owner's.
     pub async fn test(&self, id: SubscriptionId, owner: Option<&str>) -> Result<Option<Tested>, TestError> {
         let _permit = self.room.try_acquire().map_err(|_| TestError::Busy)?;
         let store = &self.tools.store;
@@ -65,6 +65,11 @@ impl TestSubscriptions {
         endpoint.timeout = endpoint.timeout.min(longest);
         let event = self.event(id);
         let exchange = self.tools.sender.send(&endpoint, &event.message()).await;
+        if exchange.outcome == Outcome::Delivered {
+            // It is there after all: what waits need not wait for the next probe.
+            store.forget_health(id).await?;
+            self.tools.schedule.look_now();
+        }
         Ok(Some(Tested { event_id: event.id, attempt: Attempt::new(1, exchange) }))
     }
 

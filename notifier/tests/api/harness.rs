@@ -178,12 +178,21 @@ impl Harness {
 
     /// Fails the next attempt that is due.
     pub async fn fail_next(&self, subscription: &Value) {
+        self.end_next(subscription, FailureClass::Status, Some(503)).await;
+    }
+
+    /// The next attempt that is due reaches nobody.
+    pub async fn miss_next(&self, subscription: &Value) {
+        self.end_next(subscription, FailureClass::Connect, None).await;
+    }
+
+    async fn end_next(&self, subscription: &Value, class: FailureClass, http_status: Option<u16>) {
         let delivery = self.claim(subscription).await;
         let result = delivery.conclude(Exchange {
             started_at: self.clock.now(),
             duration: Duration::from_millis(12),
-            outcome: Outcome::Failed(FailureClass::Status),
-            http_status: Some(503),
+            outcome: Outcome::Failed(class),
+            http_status,
             error: Some("HTTP 503".into()),
             response_excerpt: Some("busy".into()),
             retry_after: None,

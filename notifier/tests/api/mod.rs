@@ -3,6 +3,7 @@
 mod audits;
 mod bad_input;
 mod harness;
+mod health;
 mod isolation;
 mod metrics;
 mod notifications;

@@ -131,9 +131,9 @@ fn command() -> impl Strategy<Value = Command> {
         1 => subscription.clone().prop_map(|subscription| Command::Delete { subscription }),
         3 => pick.clone().prop_map(|pick| Command::Resend { pick }),
         2 => pick.prop_map(|pick| Command::Cancel { pick }),
-        1 => (subscription, prop::option::of(filter))
+        3 => (subscription, prop::option::of(filter))
             .prop_map(|(subscription, state)| Command::Replay { subscription, state }),
-        2 => (1..4_u32).prop_map(|limit| Command::AdvanceReplay { limit }),
+        4 => (1..4_u32).prop_map(|limit| Command::AdvanceReplay { limit }),
         1 => Just(Command::Look),
     ]
 }

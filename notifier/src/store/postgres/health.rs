@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
+use crate::domain::health::Unwell;
 use crate::domain::{DisableAfter, Health, SubscriptionId};
 use crate::store::HealthStore;
-use crate::store::health::{self, Change, HealthRow, health_columns};
+use crate::store::health::{self, Change, HealthRow, count_unwell, health_columns};
 
 type Row = HealthRow<DateTime<Utc>>;
 
@@ -32,6 +33,10 @@ impl HealthStore for PostgresStore {
 
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
         forget(&mut *self.pool.acquire().await?, &[id.0]).await
+    }
+
+    async fn unwell(&self) -> StoreResult<Unwell> {
+        Ok(health::counted(sqlx::query_as(count_unwell!()).fetch_one(&self.pool).await?))
     }
 }
 

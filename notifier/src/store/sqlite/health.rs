@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::health::Probing;
+use crate::domain::health::{Probing, Unwell};
 use crate::domain::{Health, Lease, SubscriptionId};
 use crate::store::HealthStore;
-use crate::store::health::{self, Change, HealthRow, health_columns};
+use crate::store::health::{self, Change, HealthRow, count_unwell, health_columns};
 
 #[async_trait]
 impl HealthStore for SqliteStore {
@@ -22,6 +22,10 @@ impl HealthStore for SqliteStore {
 
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
         forget(&mut *self.db.writer.acquire().await?, id).await
+    }
+
+    async fn unwell(&self) -> StoreResult<Unwell> {
+        Ok(health::counted(sqlx::query_as(count_unwell!()).fetch_one(&self.db.reader).await?))
     }
 }
 
