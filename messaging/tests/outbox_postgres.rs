@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::Event;
-use messaging::outbox::POSTGRES_TABLE;
 use messaging::outbox::postgres::{PostgresOutbox, insert};
+use messaging::outbox::{POSTGRES_TABLE, RowLease};
 use runtime::testing::temporary_postgres;
 use sqlx::PgPool;
 use support::outbox::{Bench, Write};
@@ -17,9 +17,9 @@ struct Writer(PgPool);
 
 #[async_trait]
 impl Write for Writer {
-    async fn insert(&self, events: &[Event], now: DateTime<Utc>, commit: bool) {
+    async fn insert(&self, events: &[Event], lease: Option<RowLease>, now: DateTime<Utc>, commit: bool) {
         let mut transaction = self.0.begin().await.expect("begins");
-        insert(&mut transaction, events, now).await.expect("written");
+        insert(&mut transaction, events, lease, now).await.expect("written");
         if commit {
             transaction.commit().await.expect("committed");
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::Event;
-use messaging::outbox::SQLITE_TABLE;
 use messaging::outbox::sqlite::{SqliteOutbox, insert};
+use messaging::outbox::{RowLease, SQLITE_TABLE};
 use runtime::database::Sqlite;
 use runtime::testing::temporary_sqlite;
 use support::outbox::{Bench, Write};
@@ -17,9 +17,9 @@ struct Writer(Sqlite);
 
 #[async_trait]
 impl Write for Writer {
-    async fn insert(&self, events: &[Event], now: DateTime<Utc>, commit: bool) {
+    async fn insert(&self, events: &[Event], lease: Option<RowLease>, now: DateTime<Utc>, commit: bool) {
         let mut transaction = self.0.writer.begin_with("BEGIN IMMEDIATE").await.expect("begins");
-        insert(&mut transaction, events, now).await.expect("written");
+        insert(&mut transaction, events, lease, now).await.expect("written");
         if commit {
             transaction.commit().await.expect("committed");
         }

@@ -30,7 +30,7 @@ async fn carried(events: &[Event]) -> Vec<Collected> {
     let (sources, _) = manual_sources(5);
     let clock = sources.clock.clone();
     sqlx::raw_sql(SQLITE_TABLE).execute(&db.writer).await.expect("the table is made");
-    insert(&mut db.writer.acquire().await.expect("a connection"), events, clock.now())
+    insert(&mut db.writer.acquire().await.expect("a connection"), events, None, clock.now())
         .await
         .expect("written");
     let broker = SqliteBroker::open(&folder.path().join("broker.db"), &sources).await.expect("opens");

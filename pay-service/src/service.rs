@@ -11,6 +11,7 @@ use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Relay};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
+use runtime::problem::Chain;
 use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
@@ -59,14 +60,15 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let Parts { keyring, store, broker, sources, sandbox_secret, spans } = parts;
         let (metrics, wake, outbox) = (Metrics::new(), Arc::new(Notify::new()), store.outbox());
-        let relay = Relay::new(outbox.clone(), broker.clone(), sources.clone()).with_spans(spans);
+        let mut relay = Relay::new(outbox.clone(), broker.clone(), sources.clone()).with_spans(spans);
+        let handover = relay.handover(wake.clone());
         let gauge = OutboxGauge::register(&metrics.registry(), outbox, sources.clock.clone())
             .expect("the registry is new and holds other names");
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Publishing(broker.clone())));
         let registry = metrics.registry();
-        let tools = Tools { store, sources, relay: wake.clone(), metrics };
+        let tools = Tools { store, sources, relay: handover, metrics };
         let create = CreateRecharges::spawn(tools.clone());
         let (endpoints, openapi) = api::endpoints(Api { create, tools, sandbox_secret });
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
@@ -89,10 +91,13 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
 
 /// The notifier's queue must be there before the first result is published, whichever service
 /// starts first: without it the result would go nowhere and come back as unroutable.
-async fn publish(relay: Relay, wake: Arc<Notify>, broker: Arc<dyn Broker>, shutdown: Shutdown) {
+async fn publish(mut relay: Relay, wake: Arc<Notify>, broker: Arc<dyn Broker>, shutdown: Shutdown) {
     let declared = until_open("broker", &shutdown, || broker.declare(NOTIFIER_EVENTS)).await;
     if declared.is_some() {
-        background::run(relay, wake, RELAY_POLL, shutdown).await;
+        background::run(&mut relay, wake, RELAY_POLL, shutdown).await;
+    }
+    if let Err(error) = relay.give_up().await {
+        tracing::warn!(error = %Chain(&*error), "outbox.not_given_back");
     }
 }
 

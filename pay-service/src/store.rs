@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use messaging::Event;
-use messaging::outbox::OutboxStore;
+use messaging::outbox::{OutboxStore, RowLease};
 use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
 use runtime::http::Page;
 use uuid::Uuid;
@@ -42,8 +42,8 @@ pub enum Stored {
 pub trait Store: Send + Sync + 'static {
     /// Stores recharges together with their events, all in one transaction (law 1), except those
     /// whose merchant and order number are taken, in the store or earlier in the batch. One answer
-    /// per recharge, in their order.
-    async fn create(&self, batch: &[NewRecharge]) -> StoreResult<Vec<Stored>>;
+    /// per recharge, in their order. The events are written under `lease` if there is one.
+    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>>;
 
     /// Gives a pending recharge its final status together with the event of it, in one transaction
     /// (law 1). `false` when it was not pending: nothing changed.

@@ -43,6 +43,17 @@ pub trait Worker: Send {
 }
 
 #[async_trait]
+impl<W: Worker + ?Sized> Worker for &mut W {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    async fn run_once(&mut self) -> Result<Progress, RoundError> {
+        (**self).run_once().await
+    }
+}
+
+#[async_trait]
 impl<W: Worker + ?Sized> Worker for Box<W> {
     fn name(&self) -> &'static str {
         (**self).name()

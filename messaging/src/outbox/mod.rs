@@ -5,6 +5,7 @@
 //! `migrations/messaging/outbox/<postgres|sqlite>.sql`, to be copied into that service's migrations.
 
 mod gauge;
+mod handover;
 pub mod postgres;
 mod relay;
 pub mod sqlite;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::event::Event;
 
 pub use gauge::OutboxGauge;
+pub use handover::{Handover, Reserved, RowLease};
 pub use relay::Relay;
 
 /// The definition of the table for Postgres, for tests; services copy it into a migration.

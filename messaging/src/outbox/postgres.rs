@@ -12,7 +12,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Claimed, OutboxStore, stored_event};
+use super::{Claimed, OutboxStore, RowLease, stored_event};
 use crate::event::Event;
 
 /// The table `outbox` behind a pool.
@@ -22,22 +22,30 @@ pub struct PostgresOutbox {
     pub pool: PgPool,
 }
 
-/// Writes `events` as part of the caller's transaction (law 1), due at `now`. Wake the relay after
-/// the commit. An event that waits already waits once.
-pub async fn insert(connection: &mut PgConnection, events: &[Event], now: DateTime<Utc>) -> StoreResult<()> {
+/// Writes `events` as part of the caller's transaction (law 1), due at `now`. Ring the relay after
+/// the commit, or hand them over when they are written under its `lease`. An event that waits
+/// already waits once.
+pub async fn insert(
+    connection: &mut PgConnection,
+    events: &[Event],
+    lease: Option<RowLease>,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
     if events.is_empty() {
         return Ok(());
     }
     let ids: Vec<Uuid> = events.iter().map(|event| event.key().0).collect();
     let texts: Vec<String> = events.iter().map(Event::to_json_text).collect();
     sqlx::query(
-        "INSERT INTO outbox (id, event, due_at, created_at)
-         SELECT id, event, $3, $3 FROM UNNEST($1::uuid[], $2::text[]) AS new (id, event)
+        "INSERT INTO outbox (id, event, due_at, created_at, lease_token, lease_until)
+         SELECT id, event, $3, $3, $4, $5 FROM UNNEST($1::uuid[], $2::text[]) AS new (id, event)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(ids)
     .bind(texts)
     .bind(now)
+    .bind(lease.map(|lease| lease.token))
+    .bind(lease.map(|lease| lease.until))
     .execute(connection)
     .await?;
     Ok(())

@@ -11,8 +11,10 @@ use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::bounded;
 use runtime::problem::Chain;
 use runtime::trace::Spans;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use uuid::Uuid;
 
+use super::handover::{self, Handover, Inbox};
 use super::{Claimed, OutboxStore};
 use crate::broker::{Broker, BrokerError};
 use crate::event::Event;
@@ -30,6 +32,8 @@ const _: () = assert!(PUBLISH_TIMEOUT.as_secs() < LEASE.as_secs(), "a lease outl
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
 const MAX_WAIT: Duration = Duration::from_mins(1);
+/// How often a relay that is handed rows looks into the table, where others may have left some.
+const LOOK: TimeDelta = TimeDelta::seconds(1);
 
 /// Moves events from an outbox to the broker. Run it with [`runtime::background::run`], woken after
 /// each commit that wrote rows, with a slow poll as the safety net.
@@ -38,12 +42,25 @@ pub struct Relay {
     broker: Arc<dyn Broker>,
     sources: Sources,
     spans: Spans,
+    inbox: Option<Inbox>,
+    /// When it looked into the table last.
+    looked_at: Option<DateTime<Utc>>,
+}
+
+/// What one round publishes, all of it under one lease.
+#[derive(Default)]
+struct Batch {
+    token: Uuid,
+    rows: Vec<(Uuid, u32)>,
+    events: Vec<Event>,
+    /// Room of what was handed over, held until the round ends.
+    room: Vec<OwnedSemaphorePermit>,
 }
 
 impl Relay {
     /// A relay from `store` to `broker`.
     pub fn new(store: Arc<dyn OutboxStore>, broker: Arc<dyn Broker>, sources: Sources) -> Self {
-        Self { store, broker, sources, spans: Spans::off() }
+        Self { store, broker, sources, spans: Spans::off(), inbox: None, looked_at: None }
     }
 
     /// The same relay, which tells `spans` of what it has published.
@@ -51,6 +68,55 @@ impl Relay {
     pub fn with_spans(mut self, spans: Spans) -> Self {
         self.spans = spans;
         self
+    }
+
+    /// Lets writers of this process hand their rows over instead of leaving them to be claimed;
+    /// `wake` is what [`runtime::background::run`] is woken by.
+    pub fn handover(&mut self, wake: Arc<Notify>) -> Handover {
+        let (handover, inbox) = handover::pair(self.sources.ids.next(), LEASE, wake);
+        self.inbox = Some(inbox);
+        handover
+    }
+
+    /// Gives back what was handed over and is not published yet: another relay, or this process's
+    /// next one, need not wait for the lease to end. For an orderly stop.
+    pub async fn give_up(&mut self) -> Result<(), RoundError> {
+        let Some(inbox) = &mut self.inbox else { return Ok(()) };
+        let handed = inbox.take(usize::MAX);
+        let ids: Vec<Uuid> = handed.iter().flat_map(|one| &one.events).map(|event| event.key().0).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        Ok(bounded(self.store.release(inbox.token, &ids)).await?)
+    }
+
+    /// What to publish now: rows of the table when it is time to look there, else what was handed over.
+    async fn next_batch(&mut self) -> Result<Batch, RoundError> {
+        let now = self.sources.clock.now();
+        if self.is_time_to_look(now) {
+            let claimed = self.claim(now).await?;
+            if !claimed.rows.is_empty() {
+                return Ok(claimed);
+            }
+        }
+        Ok(self.inbox.as_mut().map(|inbox| handed(inbox, now)).unwrap_or_default())
+    }
+
+    fn is_time_to_look(&self, now: DateTime<Utc>) -> bool {
+        let Some(inbox) = &self.inbox else { return true };
+        inbox.rows_wait() || self.looked_at.is_none_or(|looked| now - looked >= LOOK)
+    }
+
+    async fn claim(&mut self, now: DateTime<Utc>) -> Result<Batch, RoundError> {
+        let token = self.sources.ids.next();
+        let claimed = bounded(self.store.claim(token, now, LEASE, MAX_BATCH)).await?;
+        self.looked_at = Some(now);
+        if let Some(inbox) = self.inbox.as_ref().filter(|_| claimed.len() == MAX_BATCH as usize) {
+            inbox.expect_rows();
+        }
+        let (rows, events) =
+            claimed.into_iter().map(|Claimed { id, failures, event }| ((id, failures), event)).unzip();
+        Ok(Batch { token, rows, events, room: Vec::new() })
     }
 
     /// When a row is to be tried again after its failure number `failures`: 1 s, doubling up to
@@ -78,6 +144,9 @@ impl Relay {
         }
         if !sorted.untried.is_empty() {
             bounded(self.store.release(token, &sorted.untried)).await?;
+            if let Some(inbox) = &self.inbox {
+                inbox.expect_rows();
+            }
         }
         Ok(())
     }
@@ -90,14 +159,11 @@ impl Worker for Relay {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        let token = self.sources.ids.next();
-        let claimed = bounded(self.store.claim(token, self.sources.clock.now(), LEASE, MAX_BATCH)).await?;
-        if claimed.is_empty() {
+        let Batch { token, rows, events, room } = self.next_batch().await?;
+        if rows.is_empty() {
             return Ok(Progress::Idle);
         }
-        let full = claimed.len() == MAX_BATCH as usize;
-        let (rows, events): (Vec<_>, Vec<_>) =
-            claimed.into_iter().map(|Claimed { id, failures, event }| ((id, failures), event)).unzip();
+        let full = rows.len() >= MAX_BATCH as usize || self.inbox.as_ref().is_some_and(|i| !i.is_empty());
         let started_at = self.sources.clock.now();
         let answers = self.publish(&events).await;
         let took = Took { started_at, ended_at: self.sources.clock.now() };
@@ -109,11 +175,25 @@ impl Worker for Relay {
             bounded(self.store.finish(token, &sorted.confirmed)).await?;
         }
         self.give_back(token, &sorted).await?;
+        drop(room);
         match sorted.outage {
             Some(error) => Err(error.into()),
             None => Ok(if full { Progress::More } else { Progress::Idle }),
         }
     }
+}
+
+/// What was handed over and can still be published within its lease. The rest waits for the lease to
+/// end, as after a crash.
+fn handed(inbox: &mut Inbox, now: DateTime<Utc>) -> Batch {
+    let mut batch = Batch { token: inbox.token, ..Batch::default() };
+    let timeout = TimeDelta::from_std(PUBLISH_TIMEOUT).expect("twenty seconds");
+    for one in inbox.take(MAX_BATCH as usize).into_iter().filter(|one| one.lease.until - now > timeout) {
+        batch.rows.extend(one.events.iter().map(|event| (event.key().0, 0)));
+        batch.events.extend(one.events);
+        batch.room.push(one.room);
+    }
+    batch
 }
 
 /// A round's rows by what is to become of them.

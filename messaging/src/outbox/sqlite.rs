@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Claimed, OutboxStore, stored_event};
+use super::{Claimed, OutboxStore, RowLease, stored_event};
 use crate::event::Event;
 
 /// The table `outbox` in a database file.
@@ -19,11 +19,13 @@ pub struct SqliteOutbox {
     pub db: Sqlite,
 }
 
-/// Writes `events` as part of the caller's transaction (law 1), due at `now`. Wake the relay after
-/// the commit. An event that waits already waits once.
+/// Writes `events` as part of the caller's transaction (law 1), due at `now`. Ring the relay after
+/// the commit, or hand them over when they are written under its `lease`. An event that waits
+/// already waits once.
 pub async fn insert(
     connection: &mut SqliteConnection,
     events: &[Event],
+    lease: Option<RowLease>,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     if events.is_empty() {
@@ -31,12 +33,14 @@ pub async fn insert(
     }
     let rows: Vec<_> = events.iter().map(|event| json!([hex(event.key().0), event.to_json_text()])).collect();
     sqlx::query(
-        "INSERT INTO outbox (id, event, due_at, created_at)
-         SELECT unhex(value ->> 0), value ->> 1, ?2, ?2 FROM json_each(?1) WHERE TRUE
+        "INSERT INTO outbox (id, event, due_at, created_at, lease_token, lease_until)
+         SELECT unhex(value ->> 0), value ->> 1, ?2, ?2, ?3, ?4 FROM json_each(?1) WHERE TRUE
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(json!(rows).to_string())
     .bind(now.timestamp_micros())
+    .bind(lease.map(|lease| lease.token))
+    .bind(lease.map(|lease| lease.until.timestamp_micros()))
     .execute(connection)
     .await?;
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::broker::BrokerError;
-use messaging::outbox::{Claimed, OutboxGauge, OutboxStore, Relay};
+use messaging::outbox::{Claimed, Handover, OutboxGauge, OutboxStore, Relay, RowLease};
 use messaging::{Broker, Event};
 use prometheus::Registry;
 use runtime::background::{Progress, Worker};
@@ -23,7 +23,13 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// Writes events in a transaction of its own.
 #[async_trait]
 pub trait Write: Send + Sync {
-    async fn insert(&self, events: &[Event], now: chrono::DateTime<chrono::Utc>, commit: bool);
+    async fn insert(
+        &self,
+        events: &[Event],
+        lease: Option<RowLease>,
+        now: chrono::DateTime<chrono::Utc>,
+        commit: bool,
+    );
 }
 
 /// An outbox of a test's own.
@@ -48,8 +54,17 @@ impl Bench {
 
     async fn written(&self, count: usize) -> Vec<Event> {
         let events = events(&self.sources, "recharge.succeeded", count);
-        self.write.insert(&events, self.clock.now(), true).await;
+        self.write.insert(&events, None, self.clock.now(), true).await;
         events
+    }
+
+    /// Writes events under a lease and hands them over, if there is room; how many were.
+    async fn handed_over(&self, handover: &Handover, count: usize) -> usize {
+        let events = events(&self.sources, "recharge.succeeded", count);
+        let Some(reserved) = handover.reserve(count, self.clock.now()) else { return 0 };
+        self.write.insert(&events, Some(reserved.lease), self.clock.now(), true).await;
+        reserved.hand_over(events);
+        count
     }
 
     async fn claim(&self, limit: u32) -> (Uuid, Vec<Claimed>) {
@@ -73,15 +88,15 @@ fn ids(claimed: &[Claimed]) -> Vec<Uuid> {
 
 pub async fn what_is_rolled_back_was_never_in_the_outbox(bench: &Bench) {
     let events = events(&bench.sources, "recharge.succeeded", 2);
-    bench.write.insert(&events, bench.clock.now(), false).await;
+    bench.write.insert(&events, None, bench.clock.now(), false).await;
     assert!(bench.claim(10).await.1.is_empty());
-    bench.write.insert(&[], bench.clock.now(), true).await;
+    bench.write.insert(&[], None, bench.clock.now(), true).await;
     assert_eq!(bench.waiting().await, 0);
 }
 
 pub async fn an_event_that_waits_already_waits_once(bench: &Bench) {
     let events = bench.written(2).await;
-    bench.write.insert(&events, bench.clock.now(), true).await;
+    bench.write.insert(&events, None, bench.clock.now(), true).await;
     assert_eq!(bench.waiting().await, 2);
 }
 
@@ -245,6 +260,86 @@ pub async fn a_relay_that_dies_before_the_confirm_loses_nothing(bench: &Bench) {
     assert_eq!(bench.waiting().await, 0);
 }
 
+/// A relay that looked into the table just now, and what hands rows over to it.
+async fn handed(bench: &Bench, broker: &Arc<FakeBroker>) -> (Relay, Handover) {
+    let mut relay = bench.relay(broker);
+    let handover = relay.handover(Arc::default());
+    assert_eq!(relay.run_once().await.expect("a round"), Progress::Idle);
+    (relay, handover)
+}
+
+pub async fn what_is_handed_over_is_published_without_a_look_into_the_table(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let (mut relay, handover) = handed(bench, &broker).await;
+    bench.written(1).await;
+    assert_eq!(bench.handed_over(&handover, 2).await, 2);
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (2, 1));
+    handover.ring();
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (3, 0), "it was told to look");
+    bench.written(1).await;
+    bench.clock.advance(Duration::from_secs(1));
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (4, 0), "it looks every second anyway");
+}
+
+pub async fn what_was_handed_to_a_process_that_died_is_found_when_its_lease_ends(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let (dead, handover) = handed(bench, &broker).await;
+    bench.handed_over(&handover, 2).await;
+    drop(dead);
+    let mut heir = bench.relay(&broker);
+    heir.run_once().await.expect("a round");
+    assert_eq!(broker.bodies().len(), 0, "still under the dead one's lease");
+    bench.clock.advance(LEASE);
+    heir.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (2, 0));
+}
+
+pub async fn what_was_handed_over_too_long_ago_is_left_to_whoever_claims_it(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let (mut relay, handover) = handed(bench, &broker).await;
+    bench.handed_over(&handover, 2).await;
+    bench.clock.advance(Duration::from_secs(6));
+    relay.run_once().await.expect("a round");
+    assert_eq!(broker.bodies().len(), 0, "publishing could outlast the lease");
+    bench.clock.advance(LEASE);
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (2, 0));
+}
+
+pub async fn an_outage_gives_back_what_was_handed_over(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Err(down())));
+    let (mut relay, handover) = handed(bench, &broker).await;
+    bench.handed_over(&handover, 2).await;
+    relay.run_once().await.expect_err("the loop must back off");
+    broker.answer(|_| Ok(()));
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (4, 0), "found in the table at once");
+}
+
+pub async fn a_relay_that_is_behind_is_handed_no_more_until_it_has_caught_up(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let (mut relay, handover) = handed(bench, &broker).await;
+    for _ in 0..20 {
+        assert_eq!(bench.handed_over(&handover, 100).await, 100);
+    }
+    assert_eq!(bench.handed_over(&handover, 1).await, 0);
+    assert_eq!(relay.run_once().await.expect("a round"), Progress::More);
+    assert_eq!(bench.handed_over(&handover, 500).await, 500);
+    while relay.run_once().await.expect("a round") == Progress::More {}
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (2_500, 0));
+}
+
+pub async fn a_relay_that_stops_gives_back_what_it_was_handed(bench: &Bench) {
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let (mut relay, handover) = handed(bench, &broker).await;
+    bench.handed_over(&handover, 2).await;
+    relay.give_up().await.expect("given back");
+    assert_eq!(bench.claim(10).await.1.len(), 2);
+}
+
 pub async fn a_full_claim_says_that_there_may_be_more(bench: &Bench) {
     bench.written(501).await;
     let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
@@ -279,6 +374,12 @@ macro_rules! outbox_suite {
             a_row_that_keeps_failing_is_tried_ever_more_slowly_up_to_a_minute
             an_outage_of_the_broker_is_no_failure_of_the_rows
             a_relay_that_dies_before_the_confirm_loses_nothing
+            what_is_handed_over_is_published_without_a_look_into_the_table
+            what_was_handed_to_a_process_that_died_is_found_when_its_lease_ends
+            what_was_handed_over_too_long_ago_is_left_to_whoever_claims_it
+            an_outage_gives_back_what_was_handed_over
+            a_relay_that_is_behind_is_handed_no_more_until_it_has_caught_up
+            a_relay_that_stops_gives_back_what_it_was_handed
             a_full_claim_says_that_there_may_be_more
         }
     };

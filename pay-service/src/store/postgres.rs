@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::Event;
-use messaging::outbox::OutboxStore;
 use messaging::outbox::postgres::{self as outbox, PostgresOutbox};
+use messaging::outbox::{OutboxStore, RowLease};
 use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::{PgConnection, PgPool, QueryBuilder};
@@ -34,13 +34,13 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn create(&self, batch: &[NewRecharge]) -> StoreResult<Vec<Stored>> {
+    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>> {
         let Some(last) = batch.last() else { return Ok(Vec::new()) };
         let mut transaction = self.pool.begin().await?;
         let inserted = insert(&mut transaction, batch).await?;
         let is_new = |new: &&NewRecharge| inserted.contains(&new.recharge.tx_no);
         let events: Vec<Event> = batch.iter().filter(is_new).filter_map(|new| new.event.clone()).collect();
-        outbox::insert(&mut transaction, &events, last.recharge.created_at).await?;
+        outbox::insert(&mut transaction, &events, lease, last.recharge.created_at).await?;
         let taken: Vec<&Recharge> =
             batch.iter().filter(|new| !is_new(new)).map(|new| &new.recharge).collect();
         let before =
@@ -64,7 +64,7 @@ impl Store for PostgresStore {
         if updated.rows_affected() == 0 {
             return Ok(false);
         }
-        outbox::insert(&mut transaction, std::slice::from_ref(event), event.time).await?;
+        outbox::insert(&mut transaction, std::slice::from_ref(event), None, event.time).await?;
         transaction.commit().await?;
         Ok(true)
     }

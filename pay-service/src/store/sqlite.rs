@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::Event;
-use messaging::outbox::OutboxStore;
 use messaging::outbox::sqlite::{self as outbox, SqliteOutbox};
+use messaging::outbox::{OutboxStore, RowLease};
 use runtime::database::{Sqlite, StoreResult};
 use runtime::http::Page;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -34,7 +34,7 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn create(&self, batch: &[NewRecharge]) -> StoreResult<Vec<Stored>> {
+    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>> {
         let mut transaction = self.db.writer.begin_with("BEGIN IMMEDIATE").await?;
         let mut answers = Vec::with_capacity(batch.len());
         let mut events = Vec::new();
@@ -46,7 +46,7 @@ impl Store for SqliteStore {
             answers.push(stored);
         }
         if let Some(last) = batch.last() {
-            outbox::insert(&mut transaction, &events, last.recharge.created_at).await?;
+            outbox::insert(&mut transaction, &events, lease, last.recharge.created_at).await?;
         }
         transaction.commit().await?;
         Ok(answers)
@@ -67,7 +67,7 @@ impl Store for SqliteStore {
         if updated.rows_affected() == 0 {
             return Ok(false);
         }
-        outbox::insert(&mut transaction, std::slice::from_ref(event), event.time).await?;
+        outbox::insert(&mut transaction, std::slice::from_ref(event), None, event.time).await?;
         transaction.commit().await?;
         Ok(true)
     }

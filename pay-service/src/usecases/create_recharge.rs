@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use messaging::Event;
 use runtime::batcher::{Batcher, HandleBatch};
 use runtime::database::{StoreError, StoreResult, bounded};
 
@@ -43,10 +44,19 @@ impl CreateRecharges {
 
     /// Takes `orders` in one transaction. One answer per order, in their order.
     async fn create(&self, orders: Vec<Order>) -> StoreResult<Vec<Created>> {
-        let Self(Tools { store, relay, metrics, .. }) = self;
-        let batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
-        let stored = bounded(store.create(&batch)).await?;
-        relay.notify_one();
+        let Self(Tools { store, sources, relay, metrics }) = self;
+        let mut batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
+        let results = batch.iter().filter(|new| new.event.is_some()).count();
+        let reserved = relay.reserve(results, sources.clock.now());
+        let lease = reserved.as_ref().map(|reserved| reserved.lease);
+        let stored = bounded(store.create(&batch, lease)).await?;
+        let is_new =
+            |(new, stored): (&mut NewRecharge, &Stored)| new.event.take().filter(|_| *stored == Stored::New);
+        let events: Vec<Event> = batch.iter_mut().zip(&stored).filter_map(is_new).collect();
+        match reserved {
+            Some(reserved) => reserved.hand_over(events),
+            None => relay.ring(),
+        }
         let created = batch.into_iter().zip(stored).map(|(new, stored)| judge(new.recharge, stored));
         Ok(created
             .inspect(|created| {

@@ -5,8 +5,8 @@ pub mod settle_recharge;
 
 use std::sync::Arc;
 
+use messaging::outbox::Handover;
 use runtime::Sources;
-use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -18,8 +18,8 @@ pub struct Tools {
     pub store: Arc<dyn Store>,
     /// Time and fresh numbers.
     pub sources: Sources,
-    /// Rings the relay after a commit that wrote into the outbox.
-    pub relay: Arc<Notify>,
+    /// Tells the relay of what was written into the outbox.
+    pub relay: Handover,
     /// Counts what happens.
     pub metrics: Metrics,
 }

@@ -62,7 +62,7 @@ async fn commit(tools: &Tools, settled: &Recharge) -> Result<bool, StoreError> {
     let event = result_event(tools.sources.ids.next(), settled).expect("a settled recharge has a result");
     let committed = tools.store.settle(settled, &event).await?;
     if committed {
-        tools.relay.notify_one();
+        tools.relay.ring();
         tools.metrics.count(settled);
     }
     Ok(committed)

@@ -1,6 +1,9 @@
 //! Taking orders.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
+use messaging::Relay;
 use pay_service::domain::StatusName;
 use pay_service::metrics::Metrics;
 use pay_service::usecases::Tools;
@@ -11,6 +14,7 @@ use runtime::testing::manual_sources;
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
+use crate::support::broker::TestBroker;
 use crate::support::harness::{Harness, OPERATOR, OTHER, SHOP, new_order};
 use crate::support::order;
 
@@ -110,7 +114,9 @@ async fn sixty_four_concurrent_retries_make_one_recharge_and_one_event() {
 #[tokio::test]
 async fn orders_that_collide_inside_one_batch_are_judged_each_on_its_own() {
     let (backend, (sources, _)) = (Backend::fresh().await, manual_sources(1));
-    let (store, relay) = (backend.store.clone(), std::sync::Arc::default());
+    let store = backend.store.clone();
+    let relay =
+        Relay::new(store.outbox(), Arc::new(TestBroker::default()), sources.clone()).handover(Arc::default());
     let tools = Tools { store, sources, relay, metrics: Metrics::new() };
     let mut create = CreateRecharges::new(tools);
     let orders = [("a", "instant"), ("a", "instant"), ("a", "sandbox"), ("b", "sandbox")];

@@ -17,7 +17,7 @@ pub(super) async fn tell(
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let events: Vec<Event> = events.iter().map(|event| event.event(now)).collect();
-    insert(connection, &events, now).await
+    insert(connection, &events, None, now).await
 }
 
 /// What is to be told of the notifications that counted results have ended.
