@@ -36,11 +36,11 @@ pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
 use crate::domain::attempt::AttemptResult;
-use crate::domain::notification::{Refused, StateName};
+use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, NewEvent, Notification, NotificationId,
-    Replay, Subscription, SubscriptionAudit, SubscriptionId,
+    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, NewEvent,
+    Notification, NotificationId, Replay, States, Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -217,12 +217,14 @@ pub trait SubscriptionStore: Send + Sync + 'static {
 pub struct NotificationFilter {
     /// Only those of this merchant's subscriptions.
     pub owner: Option<String>,
-    /// Only those in this state.
-    pub state: Option<StateName>,
+    /// Only those in these states.
+    pub states: States,
     /// Only those of this subscription.
     pub subscription: Option<SubscriptionId>,
-    /// Only those about events of this type.
-    pub event_type: Option<String>,
+    /// Only those about events of these types.
+    pub event_type: Option<EventPattern>,
+    /// Only those whose last attempt failed for one of these reasons; any if empty.
+    pub failure_classes: Vec<FailureClass>,
     /// Only those about events with this subject.
     pub subject: Option<String>,
     /// Only those about the event with this id.

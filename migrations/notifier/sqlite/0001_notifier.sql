@@ -95,6 +95,7 @@ CREATE TABLE waiting (
 ) STRICT;
 CREATE INDEX waiting_due ON waiting (subscription_id, again, due_at);
 CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
+CREATE INDEX waiting_failed ON waiting (failure_class, id) WHERE failure_class IS NOT NULL;
 
 -- The final ones, written once. A resend moves one back.
 CREATE TABLE notifications (
@@ -109,7 +110,10 @@ CREATE TABLE notifications (
     updated_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX notifications_subscription ON notifications (subscription_id, state, id);
-CREATE INDEX notifications_undelivered ON notifications (state, id) WHERE state <> 'delivered';
+-- The subscription makes counting them a matter of the index alone.
+CREATE INDEX notifications_undelivered ON notifications (state, id, subscription_id) WHERE state <> 'delivered';
+-- What is delivered has no failure, and costs nothing here.
+CREATE INDEX notifications_failed ON notifications (failure_class, id) WHERE failure_class IS NOT NULL;
 
 CREATE TABLE attempts (
     notification_id BLOB NOT NULL,

@@ -129,6 +129,9 @@ pub struct NotificationDocument {
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// Attempts made so far.
     pub attempt_count: u32,
+    /// Why the last of them failed, in one word; `null` where it did not, or there was none.
+    #[schema(example = "timeout")]
+    pub failure_class: Option<&'static str>,
     /// When it came in.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -151,6 +154,7 @@ impl From<&Notification> for NotificationDocument {
             state: notification.state.name().as_str(),
             next_attempt_at,
             attempt_count: notification.attempts,
+            failure_class: notification.failure_class.map(FailureClass::as_str),
             created_at: notification.created_at,
             updated_at: notification.updated_at,
         }

@@ -10,6 +10,7 @@ mod subscription_actions;
 mod subscription_audits;
 mod subscription_changes;
 mod subscriptions;
+mod words;
 
 use std::sync::Arc;
 

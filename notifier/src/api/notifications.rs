@@ -4,12 +4,14 @@ use runtime::Problem;
 use runtime::http::described::{KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query, Timestamp};
 use runtime::keys::Caller;
+use runtime::validation::Violations;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::documents::{NotificationDocument, NotificationWithAttempts, time};
-use super::{State, narrowed, no_notification, state_name};
+use super::words::{self, split};
+use super::{State, narrowed, no_notification};
 use crate::domain::{NotificationId, SubscriptionId};
 use crate::store::NotificationFilter;
 
@@ -20,12 +22,19 @@ use crate::store::NotificationFilter;
 pub struct NotificationsQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
     merchant: Option<String>,
-    /// Only those `pending`, `delivering`, `delivered`, `exhausted`, `cancelled` or `held`
+    /// Only those in these states, separated by commas: `pending`, `delivering`, `held`, `delivered`,
+    /// `exhausted`, `cancelled`; `undelivered` stands for all but `delivered` and `cancelled`
+    #[param(example = "undelivered")]
     state: Option<String>,
     /// Only those of this subscription
     subscription_id: Option<Uuid>,
-    /// Only those about events of exactly this type
+    /// Only those about events of this type, or of a family such as `recharge.*`
+    #[param(example = "recharge.*")]
     event_type: Option<String>,
+    /// Only those whose last attempt failed for one of these reasons, separated by commas: `dns`,
+    /// `connect`, `tls`, `timeout`, `status`, `ack_mismatch`, `blocked_target`, `body`, `protocol`, `proxy`
+    #[param(example = "dns,connect")]
+    failure_class: Option<String>,
     /// Only those about this subject, such as a `tx_no`
     subject: Option<String>,
     /// Only those about the event with this id
@@ -70,12 +79,17 @@ pub async fn list(
 
 impl NotificationsQuery {
     fn filter(self, caller: &Caller) -> Result<NotificationFilter, Problem> {
-        let state = self.state.map(|name| state_name("state", &name)).transpose();
+        let mut wrong = Violations::new();
+        let states = self.state.map(|text| wrong.take(words::states(&split(&text))));
+        let event_type = self.event_type.map(|text| wrong.take(words::event_type(&text)));
+        let classes = self.failure_class.map(|text| wrong.take(words::failure_classes(&split(&text))));
+        wrong.finish().map_err(Problem::malformed_query)?;
         Ok(NotificationFilter {
             owner: narrowed(caller, self.merchant)?,
-            state: state.map_err(Problem::malformed_query)?,
+            states: states.flatten().unwrap_or_default(),
             subscription: self.subscription_id.map(SubscriptionId),
-            event_type: self.event_type,
+            event_type: event_type.flatten(),
+            failure_classes: classes.flatten().unwrap_or_default(),
             subject: self.subject,
             event_id: self.event_id,
             created_from: time(self.created_from),

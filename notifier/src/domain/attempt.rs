@@ -79,6 +79,11 @@ impl FailureClass {
             Self::Proxy => "proxy",
         }
     }
+
+    /// Reads what [`FailureClass::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
 }
 
 impl Outcome {
@@ -118,7 +123,7 @@ impl Outcome {
         match outcome {
             "delivered" => Some(Self::Delivered),
             "gone" => Some(Self::Gone),
-            "failed" => FailureClass::ALL.into_iter().find(|c| Some(c.as_str()) == class).map(Self::Failed),
+            "failed" => class.and_then(FailureClass::parse).map(Self::Failed),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use messaging::EventKey;
 use uuid::Uuid;
 
-use super::SubscriptionId;
+use super::{FailureClass, SubscriptionId};
 
 /// A notification's id, made of its event and its subscription: the same pair can't have two
 /// (law 4).
@@ -201,6 +201,8 @@ pub struct Notification {
     pub state: NotificationState,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Why the last of them failed, if it did.
+    pub failure_class: Option<FailureClass>,
     /// When it came in.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

@@ -5,16 +5,43 @@ use std::str::FromStr;
 
 use messaging::event::is_event_type;
 
-use super::operator_event::is_for_operators;
+use super::operator_event::{FAMILY, is_for_operators};
 
 /// An event type exactly (`recharge.succeeded`), a family (`recharge.*`), or everything (`*`) but what
 /// is for operators, which must be asked for by name or as `ringback.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventPattern(String);
 
+/// What types a pattern asks for, as databases look for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Types<'a> {
+    /// This one.
+    One(&'a str),
+    /// Those of a family.
+    Family(Family),
+    /// All but those of a family.
+    But(Family),
+}
+
+/// The types from `from` on and before `to`: all that begin with `from`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Family {
+    /// The beginning, with its dot.
+    pub from: String,
+    /// The same with the character that comes after the dot.
+    pub to: String,
+}
+
+impl Family {
+    fn new(beginning: &str) -> Self {
+        let stem = beginning.trim_end_matches('.');
+        Self { from: format!("{stem}."), to: format!("{stem}/") }
+    }
+}
+
 /// The text is no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("each must be an event type such as `recharge.succeeded`, a family such as `recharge.*`, or `*`")]
+#[error("must be an event type such as `recharge.succeeded`, a family such as `recharge.*`, or `*`")]
 pub struct NotAPattern;
 
 impl EventPattern {
@@ -24,6 +51,15 @@ impl EventPattern {
             Some("") => !is_for_operators(kind),
             Some(family) => kind.starts_with(family),
             None => kind == self.0,
+        }
+    }
+
+    /// The types that are asked for, in the order of their bytes.
+    pub fn types(&self) -> Types<'_> {
+        match self.0.strip_suffix('*') {
+            Some("") => Types::But(Family::new(FAMILY)),
+            Some(family) => Types::Family(Family::new(family)),
+            None => Types::One(&self.0),
         }
     }
 
@@ -69,6 +105,31 @@ mod tests {
         let kind = "ringback.notification.exhausted";
         assert!(!matches("*", kind) && matches("*", "ringbacks"));
         assert!(["ringback.*", "ringback.notification.*", kind].iter().all(|pattern| matches(pattern, kind)));
+    }
+
+    #[test]
+    fn the_types_of_a_pattern_are_those_it_matches() {
+        let kinds = [
+            "recharge",
+            "recharge.",
+            "recharge.x",
+            "recharge.x.y",
+            "recharge/",
+            "rechargeable.x",
+            "ringback.x",
+        ];
+        for text in ["recharge.*", "*", "recharge.x", "ringback.*"] {
+            let pattern: EventPattern = text.parse().expect(text);
+            let within = |family: &Family, kind: &str| *family.from <= *kind && *kind < *family.to;
+            for kind in kinds {
+                let asked = match pattern.types() {
+                    Types::One(one) => one == kind,
+                    Types::Family(family) => within(&family, kind),
+                    Types::But(family) => !within(&family, kind),
+                };
+                assert_eq!(asked, pattern.matches(kind), "{text} {kind}");
+            }
+        }
     }
 
     #[test]

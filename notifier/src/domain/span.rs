@@ -35,6 +35,12 @@ impl Span {
         Self { from: Self::around(self.from).from, to: last_id_of(self.to) }
     }
 
+    /// The span with all of the days that it begins and ends in.
+    #[must_use]
+    pub fn days(self) -> Self {
+        Self { from: Day::of_id(self.from).first_id(), to: Day::of_id(self.to).span().to }
+    }
+
     /// Whether `id` is in it.
     pub fn contains(self, id: Uuid) -> bool {
         self.from <= id && id <= self.to

@@ -311,7 +311,8 @@ fn parse_event_types(texts: &[String]) -> Result<Vec<EventPattern>, Invalid> {
         return Err(Invalid::field("event_types", format!("must have 1 to {MAX_EVENT_TYPES} entries")));
     }
     let parsed: Result<Vec<_>, _> = texts.iter().map(|text| text.parse()).collect();
-    parsed.map_err(|error: super::pattern::NotAPattern| Invalid::field("event_types", error.to_string()))
+    parsed
+        .map_err(|error: super::pattern::NotAPattern| Invalid::field("event_types", format!("each {error}")))
 }
 
 fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Invalid> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::notification::StoredState;
 use crate::domain::span::Arrivals;
-use crate::domain::{Day, Notification, NotificationId, SubscriptionId};
+use crate::domain::{Day, FailureClass, Notification, NotificationId, SubscriptionId};
 
 /// What stands for the state of all that is not final; the shown states are told apart when read.
 const WAITING: &str = "waiting";
@@ -18,7 +18,7 @@ const WAITING: &str = "waiting";
 macro_rules! waiting_columns {
     () => {
         "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
-         'waiting' AS state, n.due_at, n.leased_until, n.attempts, n.created_at, n.updated_at, \
+         'waiting' AS state, n.due_at, n.leased_until, n.attempts, n.failure_class, n.created_at, n.updated_at, \
          s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
     };
 }
@@ -28,7 +28,7 @@ pub(super) use waiting_columns;
 macro_rules! finished_columns {
     () => {
         "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
-         n.state, CAST(NULL AS timestamptz) AS due_at, CAST(NULL AS timestamptz) AS leased_until, n.attempts, n.created_at, n.updated_at, \
+         n.state, CAST(NULL AS timestamptz) AS due_at, CAST(NULL AS timestamptz) AS leased_until, n.attempts, n.failure_class, n.created_at, n.updated_at, \
          s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
     };
 }
@@ -47,6 +47,7 @@ pub(super) struct NotificationRow<Time> {
     due_at: Option<Time>,
     leased_until: Option<Time>,
     attempts: i64,
+    failure_class: Option<String>,
     created_at: Time,
     updated_at: Time,
     subscription_active: bool,
@@ -92,6 +93,10 @@ impl<Time: StoredTime> NotificationRow<Time> {
             subject: self.subject,
             state: stored.shown(now, updated_at),
             attempts: count(self.attempts)?,
+            failure_class: match self.failure_class {
+                None => None,
+                Some(text) => Some(FailureClass::parse(&text)?),
+            },
             created_at: self.created_at.time()?,
             updated_at,
         })

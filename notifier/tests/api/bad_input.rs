@@ -125,6 +125,13 @@ async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
     for (query, field) in [
         ("state=lost", "state"),
         ("state=", "state"),
+        ("state=held,lost", "state"),
+        ("state=held,", "state"),
+        ("failure_class=", "failure_class"),
+        ("failure_class=dns,luck", "failure_class"),
+        ("event_type=", "event_type"),
+        ("event_type=recharge*", "event_type"),
+        ("event_type=a.*.b", "event_type"),
         ("subscription_id=7", "subscription_id"),
         ("created_from=yesterday", "created_from"),
         ("created_to=2026-13-01T00:00:00Z", "created_to"),
@@ -132,6 +139,11 @@ async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
         harness.get(OPERATOR, &format!("/v1/notifications?{query}")).await.refused(400, Some(field));
     }
     harness.get(OPERATOR, "/v1/notifications?limit=1&limit=2").await.refused(400, None);
+    let known = ["pending", "delivering", "held", "delivered", "exhausted", "cancelled", "undelivered"];
+    let body = harness.get(OPERATOR, "/v1/notifications?state=lost").await.body.to_string();
+    assert!(known.iter().all(|word| body.contains(word)), "{body}");
+    let body = harness.get(OPERATOR, "/v1/notifications?failure_class=luck").await.body.to_string();
+    assert!(["dns", "blocked_target", "proxy"].iter().all(|word| body.contains(word)), "{body}");
 }
 
 fn long(length: usize) -> String {

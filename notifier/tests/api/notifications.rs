@@ -70,6 +70,13 @@ async fn the_undelivered_are_a_query() {
     let [first, second] = [first, second].map(|id| json!(id.to_string()));
     assert_eq!(ids("state=exhausted").await, vec![first.clone()]);
     assert_eq!(ids("state=pending").await, vec![second.clone()]);
+    assert_eq!(ids("state=undelivered").await, [second.clone(), first.clone()]);
+    assert_eq!(ids("state=held,exhausted").await, vec![first.clone()]);
+    assert_eq!(ids("failure_class=dns,status").await, vec![first.clone()]);
+    assert!(ids("failure_class=dns&state=undelivered").await.is_empty());
+    assert_eq!(ids("event_type=recharge.*&limit=1").await, vec![second.clone()]);
+    let exhausted = harness.get(SHOP, "/v1/notifications?state=exhausted").await.answered(200);
+    assert_eq!(exhausted["items"][0]["failure_class"], "status");
     assert_eq!(ids("subject=tx-1").await, vec![first.clone()]);
     assert_eq!(ids("event_type=recharge.succeeded&merchant=shop").await, [second.clone(), first.clone()]);
     assert_eq!(ids("created_from=2026-01-01T00:02:02Z").await, [second]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::consumer::HandleEvents;
+use notifier::domain::States;
 use notifier::domain::notification::StateName;
 use notifier::domain::subscription::Draft;
 use notifier::store::{NotificationFilter, Store};
@@ -23,7 +24,8 @@ const AT_ONCE: usize = 2;
 
 /// Waits until so many notifications wait for their retries.
 async fn until_waiting(store: &dyn Store, clock: &ManualClock, count: usize) {
-    let filter = NotificationFilter { state: Some(StateName::Pending), ..NotificationFilter::default() };
+    let filter =
+        NotificationFilter { states: States::of(&[StateName::Pending]), ..NotificationFilter::default() };
     let page = Page { limit: 200, after: None };
     let waiting = async {
         while store.notifications(&filter, page, clock.now()).await.expect("a store").len() < count {

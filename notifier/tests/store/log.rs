@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use notifier::domain::audit::Action;
 use notifier::domain::notification::{Refused, StateName};
-use notifier::domain::{NotificationId, NotificationState, Outcome, Replay, ReplayFilter, SubscriptionState};
+use notifier::domain::{
+    NotificationId, NotificationState, Outcome, Replay, ReplayFilter, States, SubscriptionState,
+};
 use notifier::store::{NotificationFilter, Recorded};
 use runtime::http::Page;
 
@@ -105,20 +107,23 @@ pub async fn the_list_answers_every_filter(world: World) {
         (all(), vec![three, two, one]),
         (NotificationFilter { owner: Some("shop".into()), ..all() }, vec![two, one]),
         (NotificationFilter { subscription: Some(bank), ..all() }, vec![three]),
-        (NotificationFilter { event_type: Some("recharge.failed".into()), ..all() }, vec![three, two]),
+        (
+            NotificationFilter { event_type: Some("recharge.failed".parse().expect("a type")), ..all() },
+            vec![three, two],
+        ),
         (NotificationFilter { subject: Some("tx-2".into()), ..all() }, vec![two]),
         (NotificationFilter { event_id: Some(first.id.clone()), ..all() }, vec![one]),
         (NotificationFilter { created_from: Some(times[1]), ..all() }, vec![three, two]),
         (NotificationFilter { created_to: Some(times[1]), ..all() }, vec![one]),
-        (NotificationFilter { state: Some(StateName::Delivered), ..all() }, vec![one]),
-        (NotificationFilter { state: Some(StateName::Delivering), ..all() }, vec![two]),
-        (NotificationFilter { state: Some(StateName::Pending), ..all() }, vec![three]),
-        (NotificationFilter { state: Some(StateName::Held), ..all() }, vec![]),
-        (NotificationFilter { state: Some(StateName::Exhausted), ..all() }, vec![]),
+        (NotificationFilter { states: States::of(&[StateName::Delivered]), ..all() }, vec![one]),
+        (NotificationFilter { states: States::of(&[StateName::Delivering]), ..all() }, vec![two]),
+        (NotificationFilter { states: States::of(&[StateName::Pending]), ..all() }, vec![three]),
+        (NotificationFilter { states: States::of(&[StateName::Held]), ..all() }, vec![]),
+        (NotificationFilter { states: States::of(&[StateName::Exhausted]), ..all() }, vec![]),
         (
             NotificationFilter {
                 owner: Some("shop".into()),
-                event_type: Some("recharge.failed".into()),
+                event_type: Some("recharge.failed".parse().expect("a type")),
                 created_from: Some(times[0]),
                 ..all()
             },
@@ -158,13 +163,14 @@ pub async fn a_list_of_one_type_goes_through_all_of_its_events(world: World) {
         of_kind.map(|event| NotificationId::of(event.key, subscription)).collect()
     };
     for kind in ["recharge.failed", "recharge.succeeded"] {
-        let filter = NotificationFilter { event_type: Some(kind.into()), ..Default::default() };
+        let filter =
+            NotificationFilter { event_type: Some(kind.parse().expect("a type")), ..Default::default() };
         assert_eq!(walk(&world, &filter, 100).await, newest_first(kind));
     }
 }
 
 /// Every page of a list.
-async fn walk(world: &World, filter: &NotificationFilter, limit: u16) -> Vec<NotificationId> {
+pub async fn walk(world: &World, filter: &NotificationFilter, limit: u16) -> Vec<NotificationId> {
     let mut walked = Vec::new();
     let mut after = None;
     loop {

@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod deliveries;
 pub mod fairness;
+pub mod filters;
 pub mod health;
 pub mod log;
 pub mod operators;
@@ -99,6 +100,10 @@ macro_rules! suite {
             another_merchants_notification_is_not_there
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
             a_list_of_one_type_goes_through_all_of_its_events
+        );
+        store::cases!($world, filters,
+            every_combination_of_filters_narrows_the_list_and_keeps_its_order
+            a_family_of_many_types_lists_like_any_other
         );
         store::cases!($world, retention,
             an_event_from_before_midnight_makes_no_second_notification_after_it

@@ -7,7 +7,7 @@ use notifier::domain::audit::Action;
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    NotificationState, Outcome, Subscription, SubscriptionAction, SubscriptionId, SubscriptionState,
+    NotificationState, Outcome, States, Subscription, SubscriptionAction, SubscriptionId, SubscriptionState,
 };
 use notifier::store::{NameTaken, NotificationFilter, PatchRefused, Recorded, SubscriptionFilter};
 use runtime::http::Page;
@@ -134,7 +134,7 @@ pub async fn deleting_cancels_what_was_pending(world: World) {
     assert!(world.delete(id, None).await);
     assert_eq!(find(&world, id, None).await, None);
     world.clock.advance(Duration::from_secs(1));
-    let cancelled = NotificationFilter { state: Some(StateName::Cancelled), ..Default::default() };
+    let cancelled = NotificationFilter { states: States::of(&[StateName::Cancelled]), ..Default::default() };
     // At once and, moved in batches, for ever.
     for moved in [1, 1, 0] {
         assert_eq!(world.state(done).await, StateName::Delivered);

@@ -98,8 +98,17 @@ fn reading(scene: &Scene) -> Vec<Case> {
         Case::bare(Method::GET, "/v1/notifications", None, 401),
         Case::bare(Method::DELETE, "/v1/notifications", Some(OPERATOR_KEY), 405),
     ];
-    let wrong =
-        ["cursor=xyz", "limit=1000", "state=lost", "subscription_id=7", "created_to=tomorrow", "colour=red"];
+    let wrong = [
+        "cursor=xyz",
+        "limit=1000",
+        "state=lost",
+        "state=held,lost",
+        "failure_class=luck",
+        "event_type=a%20b",
+        "subscription_id=7",
+        "created_to=tomorrow",
+        "colour=red",
+    ];
     cases.extend(wrong.map(|query| Case::get(format!("/v1/notifications?{query}"), OPERATOR_KEY, 400)));
     cases
 }

@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::{PostgresStore, list};
+use super::{PostgresStore, list_page};
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
 use crate::store::log::{Table, shown_as};
@@ -128,7 +128,7 @@ fn push_next(
         (Table::Waiting, None) => {}
         (Table::Waiting, Some(state)) => {
             query.push(shown_as(state));
-            list::push_lease(query, state, now);
+            list_page::push_lease(query, state, now);
         }
     }
 }

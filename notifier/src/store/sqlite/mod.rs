@@ -7,6 +7,7 @@ mod deliveries;
 mod health;
 mod ingest;
 mod list;
+mod list_page;
 mod moves;
 mod notifications;
 mod operator_events;

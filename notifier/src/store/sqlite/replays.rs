@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::moves::{Resend, move_back, start_over};
-use super::{SqliteStore, list};
+use super::{SqliteStore, list_page};
 use crate::domain::Replay;
 use crate::domain::notification::StateName;
 use crate::store::log::{Table, shown_as};
@@ -129,7 +129,7 @@ fn next(
         (Table::Waiting, None) => {}
         (Table::Waiting, Some(state)) => {
             query.push(shown_as(state));
-            list::push_lease(&mut query, state, now);
+            list_page::push_lease(&mut query, state, now);
         }
     }
     query

@@ -1,0 +1,156 @@
+//! What the log can be narrowed to, each filter with each other.
+
+use std::time::Duration;
+
+use notifier::domain::audit::Action;
+use notifier::domain::notification::StateName;
+use notifier::domain::{
+    EventPattern, FailureClass, Notification, NotificationId, Outcome, States, SubscriptionId,
+    SubscriptionState,
+};
+use notifier::store::NotificationFilter;
+
+use super::log::walk;
+use super::world::{FIRST_PAGE, World};
+
+const KINDS: [&str; 4] =
+    ["recharge.failed", "recharge.succeeded", "recharge", "ringback.notification.exhausted"];
+
+/// Notifications in every state and after every kind of failure, of three merchants' subscriptions and
+/// the operator's; one of them is deleted.
+async fn everything(world: &World) -> Vec<Notification> {
+    let all = ["*", "ringback.*"];
+    let mut subscriptions = Vec::new();
+    for merchant in [Some("shop"), Some("bank"), Some("store"), None] {
+        subscriptions.push(world.subscribe_to("a", merchant, &all).await);
+    }
+    for round in 0..12 {
+        for merchant in ["shop", "bank", "store"] {
+            world.ingest(&[world.event_of(merchant, KINDS[round % KINDS.len()], "tx")]).await;
+            world.clock.advance(Duration::from_secs(1));
+        }
+        for subscription in &subscriptions {
+            happen(world, *subscription, round).await;
+        }
+    }
+    for subscription in &subscriptions {
+        world.claim(*subscription, 2).await;
+    }
+    for merchant in ["shop", "bank", "store"] {
+        world.ingest(&[world.event_of(merchant, KINDS[0], "tx")]).await;
+    }
+    world.set_state(subscriptions[1], SubscriptionState::Paused).await;
+    world.delete(subscriptions[2], None).await;
+    let found = world.store.notifications(&NotificationFilter::default(), FIRST_PAGE, world.now()).await;
+    found.expect("a store")
+}
+
+/// Something else each round.
+async fn happen(world: &World, subscription: SubscriptionId, round: usize) {
+    let Some(delivery) = world.claim(subscription, 1).await.pop() else { return };
+    let class = FailureClass::ALL[round % 3];
+    match round % 4 {
+        0 => drop(world.record(&delivery, Outcome::Delivered).await),
+        1 => drop(world.record(&delivery, Outcome::Failed(class)).await),
+        2 => {
+            let cancelled =
+                world.store.cancel(delivery.notification, None, &world.audit(Action::Cancel)).await;
+            cancelled.expect("a store").expect("there").expect("allowed");
+        }
+        _ => exhaust(world, delivery.notification, subscription, class).await,
+    }
+}
+
+/// The delivery in hand is lost; the notification fails until its ladder ends.
+async fn exhaust(world: &World, id: NotificationId, subscription: SubscriptionId, class: FailureClass) {
+    while !world.state(id).await.is_final() {
+        world.clock.advance(Duration::from_mins(6));
+        for delivery in world.claim(subscription, 1).await {
+            world.record(&delivery, Outcome::Failed(class)).await;
+        }
+    }
+}
+
+fn state_filters() -> Vec<States> {
+    let mut filters = vec![
+        States::ALL,
+        States::UNDELIVERED,
+        States::WAITING,
+        States::FINAL,
+        States::of(&[StateName::Exhausted, StateName::Cancelled]),
+        States::of(&[StateName::Delivering, StateName::Held, StateName::Delivered]),
+        States::of(&[StateName::Pending, StateName::Cancelled]),
+    ];
+    filters.extend(StateName::ALL.map(|state| States::of(&[state])));
+    filters
+}
+
+fn matches(filter: &NotificationFilter, one: &Notification) -> bool {
+    let classes = &filter.failure_classes;
+    filter.states.contains(one.state.name())
+        && (classes.is_empty() || one.failure_class.is_some_and(|class| classes.contains(&class)))
+        && filter.event_type.as_ref().is_none_or(|pattern| pattern.matches(&one.event_type))
+        && filter.owner.as_ref().is_none_or(|owner| one.merchant.as_ref() == Some(owner))
+        && filter.subscription.is_none_or(|subscription| one.subscription == subscription)
+        && filter.subject.as_ref().is_none_or(|subject| one.subject.as_ref() == Some(subject))
+        && filter.created_from.is_none_or(|from| from <= one.created_at)
+}
+
+pub async fn every_combination_of_filters_narrows_the_list_and_keeps_its_order(world: World) {
+    let all = everything(&world).await;
+    let seen = |state| all.iter().any(|one| one.state.name() == state);
+    assert_eq!(StateName::ALL.into_iter().filter(|state| seen(*state)).count(), StateName::ALL.len());
+    let pattern = |text: &str| -> Option<EventPattern> { Some(text.parse().expect(text)) };
+    let types =
+        [None, pattern("recharge.failed"), pattern("recharge.*"), pattern("ringback.*"), pattern("*")];
+    let classes = [vec![], vec![FailureClass::Dns], vec![FailureClass::Connect, FailureClass::Tls]];
+    let middle = all[all.len() / 2].clone();
+    let others = [
+        NotificationFilter::default(),
+        NotificationFilter { owner: Some("shop".into()), ..Default::default() },
+        NotificationFilter { subscription: Some(middle.subscription), ..Default::default() },
+        NotificationFilter { subject: Some("tx".into()), ..Default::default() },
+        NotificationFilter { created_from: Some(middle.created_at), ..Default::default() },
+    ];
+    let mut shown = 0;
+    for states in state_filters() {
+        for event_type in &types {
+            for failure_classes in &classes {
+                for other in &others {
+                    let (event_type, failure_classes) = (event_type.clone(), failure_classes.clone());
+                    let filter = NotificationFilter { states, event_type, failure_classes, ..other.clone() };
+                    let wanted = all.iter().filter(|one| matches(&filter, one)).map(|one| one.id);
+                    let wanted: Vec<NotificationId> = wanted.collect();
+                    assert_eq!(world.list(filter.clone()).await, wanted, "{filter:?}");
+                    if wanted.len() > 7 {
+                        assert_eq!(walk(&world, &filter, 7).await, wanted, "{filter:?}");
+                    }
+                    shown += usize::from(!wanted.is_empty());
+                }
+            }
+        }
+    }
+    assert!(shown > 300, "only {shown} show something");
+}
+
+/// More types than a list goes through one by one, and more events than it looks at at first.
+pub async fn a_family_of_many_types_lists_like_any_other(world: World) {
+    let subscription = world.subscribe_to("a", None, &["*"]).await;
+    for types in [7, 250] {
+        let family = format!("many-{types}");
+        let mut events = Vec::new();
+        for n in 0..500 {
+            let kind = if n % 2 == 0 { format!("{family}.{}", n % types) } else { "other".to_owned() };
+            events.push(world.event_of("shop", &kind, "tx"));
+            world.clock.advance(Duration::from_millis(1));
+        }
+        world.ingest(&events).await;
+        let filter = NotificationFilter {
+            event_type: Some(format!("{family}.*").parse().expect("a family")),
+            ..Default::default()
+        };
+        let of_family = events.iter().rev().filter(|event| event.kind != "other");
+        let wanted: Vec<_> = of_family.map(|event| NotificationId::of(event.key, subscription)).collect();
+        assert_eq!(walk(&world, &filter, 90).await, wanted);
+    }
+}
