@@ -1,4 +1,4 @@
-//! The service put together: endpoints, intake, engine, replays, and their orderly end.
+//! The service put together: endpoints, intake, engine, bulk actions, and their orderly end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::domain::{DisableAfter, Retention};
 use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
+use crate::usecases::bulk::{self, RunBulks};
 use crate::usecases::operators::Operators;
-use crate::usecases::replay::{self, RunReplays};
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, Upkeep};
 use crate::webhook::{Egress, SystemLookup, WebhookClient};
@@ -64,11 +64,11 @@ pub struct Service {
     pub intake: Intake<Ingest>,
     /// Delivers.
     pub engine: Engine,
-    /// Carries replays out.
-    pub replays: RunReplays,
+    /// Carries replays and cancellations out.
+    pub bulks: RunBulks,
     /// Encrypts what is not under the first key.
     pub reseal: ResealSecrets,
-    replays_wake: Arc<Notify>,
+    bulks_wake: Arc<Notify>,
     /// Keeps the tables in order.
     pub upkeep: Upkeep,
     upkeep_wake: Arc<Notify>,
@@ -113,20 +113,20 @@ impl Service {
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Queue(broker)));
-        let replays_wake = Arc::new(Notify::new());
+        let bulks_wake = Arc::new(Notify::new());
         let upkeep_wake = Arc::new(Notify::new());
-        let (schedule, replays, upkeep) = (engine.schedule(), replays_wake.clone(), upkeep_wake.clone());
+        let (schedule, bulks, upkeep) = (engine.schedule(), bulks_wake.clone(), upkeep_wake.clone());
         let reseal = ResealSecrets::new(store.clone());
-        let tools = Tools { store, sources, schedule, replays, upkeep, sender };
+        let tools = Tools { store, sources, schedule, bulks, upkeep, sender };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         let upkeep = Upkeep::new(tools.clone(), retention, &metrics).context("the upkeep's metrics")?;
         Ok(Self {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
             intake,
             engine,
-            replays: RunReplays(tools),
+            bulks: RunBulks(tools),
             reseal,
-            replays_wake,
+            bulks_wake,
             upkeep,
             upkeep_wake,
             operators,
@@ -138,19 +138,19 @@ impl Service {
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = Service::new(parts, shutdown.clone())?;
-    let Service { router, intake, engine, replays, replays_wake, reseal, upkeep, upkeep_wake, operators } =
+    let Service { router, intake, engine, bulks, bulks_wake, reseal, upkeep, upkeep_wake, operators } =
         service;
     let never = Arc::new(Notify::new());
     let intake = tokio::spawn(background::run(intake, never.clone(), INTAKE_POLL, shutdown.clone()));
     let reseal = tokio::spawn(background::run(reseal, never, reseal_secrets::POLL, shutdown.clone()));
     let engine = tokio::spawn(engine.run());
     let operators = tokio::spawn(operators.run(shutdown.clone()));
-    let replays = tokio::spawn(background::run(replays, replays_wake, replay::POLL, shutdown.clone()));
+    let bulks = tokio::spawn(background::run(bulks, bulks_wake, bulk::POLL, shutdown.clone()));
     let upkeep = tokio::spawn(background::run(upkeep, upkeep_wake, upkeep::POLL, shutdown.clone()));
     let served = serve(listener, router, shutdown.clone()).await;
     shutdown.stop_softly();
     intake.await?;
-    replays.await?;
+    bulks.await?;
     upkeep.await?;
     reseal.await?;
     operators.await?;

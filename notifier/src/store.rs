@@ -5,6 +5,7 @@
 
 mod audits;
 mod backlog;
+mod bulk;
 mod cache;
 mod health;
 mod log;
@@ -13,7 +14,6 @@ mod operator_events;
 mod outcome;
 mod plan;
 pub mod postgres;
-mod replay;
 mod rows;
 mod secrets;
 pub mod sqlite;
@@ -39,8 +39,9 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, NewEvent,
-    Notification, NotificationId, Replay, States, Subscription, SubscriptionAudit, SubscriptionId,
+    Attempt, Audit, Bulk, BulkAction, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern,
+    FailureClass, NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit,
+    SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -285,32 +286,47 @@ pub trait NotificationStore: Send + Sync + 'static {
     ) -> StoreResult<Option<Result<Notification, Refused>>>;
 }
 
-/// What one step of the replays did.
+/// What one step of the bulk actions did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplayStep {
-    /// Notifications made due.
-    pub resent: usize,
-    /// Whether a replay still runs.
+pub struct BulkStep {
+    /// Notifications resent or cancelled.
+    pub changed: usize,
+    /// Whether another step may be made at once.
     pub more: bool,
 }
 
-/// Bulk resends.
+/// Which bulk actions a list shows.
+#[derive(Debug, Clone)]
+pub struct BulksFilter {
+    /// Those that do this.
+    pub action: BulkAction,
+    /// Only those of this merchant's subscriptions.
+    pub owner: Option<String>,
+    /// Only those of this subscription.
+    pub subscription: Option<SubscriptionId>,
+}
+
+/// Bulk resends and cancellations.
 #[async_trait]
-pub trait ReplayStore: Send + Sync + 'static {
-    /// Keeps a new replay, which then runs.
-    async fn create_replay(&self, replay: &Replay) -> StoreResult<()>;
+pub trait BulkStore: Send + Sync + 'static {
+    /// Keeps a new one, which then runs.
+    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()>;
 
-    /// The replay and how far it is.
-    async fn replay(&self, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Replay>>;
+    /// One of this kind, and how far it is.
+    async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>>;
 
-    /// Resends the next `limit` notifications of the oldest running replay, each with an audit whose
-    /// id comes from `next_id`; finishes the replay when there is none left.
-    async fn advance_replay(
+    /// A page of them, newest first.
+    async fn bulks(&self, filter: &BulksFilter, page: Page) -> StoreResult<Vec<Bulk>>;
+
+    /// Does what is asked to the next `limit` notifications of a running one, oldest first, each with an
+    /// audit whose id comes from `next_id`; finishes it when there is none left. Those that run take
+    /// turns, so that none waits for another's end. A step looks at a bounded number of notifications.
+    async fn advance_bulk(
         &self,
         limit: u32,
         next_id: &(dyn Fn() -> Uuid + Send + Sync),
         now: DateTime<Utc>,
-    ) -> StoreResult<ReplayStep>;
+    ) -> StoreResult<BulkStep>;
 }
 
 /// What was removed because it was older than the retention.
@@ -326,14 +342,14 @@ pub struct Removed {
     pub notifications: u64,
     /// Audits whose notifications are gone.
     pub audits: u64,
-    /// Finished replays.
-    pub replays: u64,
+    /// Finished replays and cancellations.
+    pub bulks: u64,
 }
 
 impl Removed {
     /// Whether rows were removed, so that there may be more.
     pub fn any_rows(&self) -> bool {
-        self.events + self.notifications + self.audits + self.replays > 0
+        self.events + self.notifications + self.audits + self.bulks > 0
     }
 }
 
@@ -361,7 +377,7 @@ pub trait Store:
     + SubscriptionStore
     + HealthStore
     + NotificationStore
-    + ReplayStore
+    + BulkStore
     + SecretStore
     + UpkeepStore
     + BacklogStore
@@ -374,7 +390,7 @@ impl<T> Store for T where
         + SubscriptionStore
         + HealthStore
         + NotificationStore
-        + ReplayStore
+        + BulkStore
         + SecretStore
         + UpkeepStore
         + BacklogStore

@@ -157,24 +157,31 @@ CREATE TABLE audits (
 );
 CREATE INDEX audits_notification ON audits (notification_id, id);
 
-CREATE TABLE replays (
+-- Bulk actions: replays and cancellations.
+CREATE TABLE bulks (
     id uuid PRIMARY KEY,
+    action text NOT NULL CHECK (action IN ('replay', 'cancellation')),
     subscription_id uuid NOT NULL REFERENCES subscriptions (id),
     merchant text,
-    state text,
+    -- States, and classes of failures, separated by commas.
+    states text NOT NULL,
+    event_type text,
+    failure_classes text,
     created_from timestamptz,
     created_to timestamptz,
     actor text NOT NULL,
     reason text,
     matched bigint NOT NULL DEFAULT 0,
-    resent bigint NOT NULL DEFAULT 0,
+    changed bigint NOT NULL DEFAULT 0,
     -- The last notification it has looked at.
     cursor_id uuid,
+    -- The one with the lowest is next; a new one is at once.
+    turn bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL,
     finished_at timestamptz
 );
-CREATE INDEX replays_running ON replays (id) WHERE finished_at IS NULL;
-CREATE INDEX replays_finished ON replays (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX bulks_running ON bulks (turn, id) WHERE finished_at IS NULL;
+CREATE INDEX bulks_finished ON bulks (finished_at) WHERE finished_at IS NOT NULL;
 
 -- Of the days of events that came in at another time than the one they begin with: from when to when
 -- they did so. Days are counted from 1970-01-01.

@@ -138,24 +138,31 @@ CREATE TABLE audits (
 ) STRICT;
 CREATE INDEX audits_notification ON audits (notification_id, id);
 
-CREATE TABLE replays (
+-- Bulk actions: replays and cancellations.
+CREATE TABLE bulks (
     id BLOB PRIMARY KEY,
+    action TEXT NOT NULL CHECK (action IN ('replay', 'cancellation')),
     subscription_id BLOB NOT NULL REFERENCES subscriptions (id),
     merchant TEXT,
-    state TEXT,
+    -- States, and classes of failures, separated by commas.
+    states TEXT NOT NULL,
+    event_type TEXT,
+    failure_classes TEXT,
     created_from INTEGER,
     created_to INTEGER,
     actor TEXT NOT NULL,
     reason TEXT,
     matched INTEGER NOT NULL DEFAULT 0,
-    resent INTEGER NOT NULL DEFAULT 0,
+    changed INTEGER NOT NULL DEFAULT 0,
     -- The last notification it has looked at.
     cursor_id BLOB,
+    -- The one with the lowest is next; a new one is at once.
+    turn INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     finished_at INTEGER
 ) STRICT;
-CREATE INDEX replays_running ON replays (id) WHERE finished_at IS NULL;
-CREATE INDEX replays_finished ON replays (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX bulks_running ON bulks (turn, id) WHERE finished_at IS NULL;
+CREATE INDEX bulks_finished ON bulks (finished_at) WHERE finished_at IS NOT NULL;
 
 -- Of the days of events that came in at another time than the one they begin with: from when to when
 -- they did so. Days are counted from 1970-01-01.

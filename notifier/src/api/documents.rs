@@ -14,9 +14,8 @@ use super::health_document::HealthDocument;
 use super::signing_documents::PublicKeyDocument;
 use crate::domain::attempt::FailureClass;
 use crate::domain::event::data_of;
-use crate::domain::notification::StateName;
 use crate::domain::{
-    AckRule, Attempt, Audit, Health, NewEvent, Notification, NotificationState, Replay, Schedule, Signing,
+    AckRule, Attempt, Audit, Health, NewEvent, Notification, NotificationState, Schedule, Signing,
     Subscription,
 };
 use crate::store::NotificationDetail;
@@ -268,7 +267,7 @@ impl From<&Attempt> for AttemptDocument {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Audit)]
 pub struct AuditDocument {
-    /// `resend`, `cancel` or `replay`.
+    /// `resend`, `cancel`, `replay` or `cancellation`.
     #[schema(example = "resend")]
     action: &'static str,
     /// `operator` or `merchant:<name>`.
@@ -284,63 +283,6 @@ impl From<&Audit> for AuditDocument {
     fn from(audit: &Audit) -> Self {
         let Audit { action, actor, reason, at, .. } = audit.clone();
         Self { action: action.as_str(), actor, reason, at }
-    }
-}
-
-/// A replay and how far it is.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Replay)]
-pub struct ReplayDocument {
-    /// Its id.
-    pub id: Uuid,
-    /// `running` or `done`.
-    #[schema(example = "running")]
-    state: &'static str,
-    /// Of which subscription.
-    subscription_id: Uuid,
-    /// Which of its notifications.
-    filter: ReplayFilterDocument,
-    /// Notifications found so far.
-    matched: u64,
-    /// Those of them resent; the others had an attempt under way.
-    resent: u64,
-    /// Who asked for it.
-    created_by: String,
-    /// Why, as they said.
-    reason: Option<String>,
-    /// When it was asked for.
-    created_at: DateTime<Utc>,
-    /// When it was through.
-    finished_at: Option<DateTime<Utc>>,
-}
-
-/// What a replay resends; absent bounds are `null`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ReplayFilterDocument {
-    state: Option<&'static str>,
-    created_from: Option<DateTime<Utc>>,
-    created_to: Option<DateTime<Utc>>,
-}
-
-impl From<&Replay> for ReplayDocument {
-    fn from(replay: &Replay) -> Self {
-        let filter = &replay.filter;
-        Self {
-            id: replay.id,
-            state: if replay.finished_at.is_some() { "done" } else { "running" },
-            subscription_id: filter.subscription.0,
-            filter: ReplayFilterDocument {
-                state: filter.state.map(StateName::as_str),
-                created_from: filter.created_from,
-                created_to: filter.created_to,
-            },
-            matched: replay.matched,
-            resent: replay.resent,
-            created_by: replay.actor.clone(),
-            reason: replay.reason.clone(),
-            created_at: replay.created_at,
-            finished_at: replay.finished_at,
-        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! HTTP in and out, nothing else.
 
+mod bulk_documents;
+mod bulks;
+mod cancellations;
 mod documents;
 mod health_document;
 mod notification_actions;
@@ -24,7 +27,6 @@ use utoipa::openapi::OpenApi as Description;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::notification::StateName;
 use crate::usecases::Tools;
 use crate::usecases::test_subscription::TestSubscriptions;
 
@@ -45,6 +47,7 @@ type State = axum::extract::State<Arc<Api>>;
         (name = "subscriptions", description = "Who wants to hear of what, where and how"),
         (name = "notifications", description = "The notification log, and what people do with it"),
         (name = "replays", description = "Resending many notifications"),
+        (name = "cancellations", description = "Cancelling many notifications"),
     )
 )]
 struct Described;
@@ -62,8 +65,10 @@ pub fn endpoints(tools: Tools) -> (Router, Description) {
         .routes(routes!(notifications::show))
         .routes(routes!(notification_actions::resend))
         .routes(routes!(notification_actions::cancel))
-        .routes(routes!(replays::create))
+        .routes(routes!(replays::create, replays::list))
         .routes(routes!(replays::show))
+        .routes(routes!(cancellations::create, cancellations::list))
+        .routes(routes!(cancellations::show))
         .split_for_parts();
     (router.with_state(Arc::new(Api { tools, tests })), description)
 }
@@ -88,11 +93,4 @@ fn narrowed(caller: &Caller, named: Option<String>) -> Result<Option<String>, Pr
         Some(name) if caller.may_see(Some(&name)) => Ok(Some(name)),
         Some(_) => Err(Problem::not_found("no such merchant is yours to see")),
     }
-}
-
-fn state_name(field: &str, name: &str) -> Result<StateName, Invalid> {
-    StateName::parse(name).ok_or_else(|| {
-        let known = StateName::ALL.map(StateName::as_str).join(", ");
-        Invalid::field(field, format!("must be one of {known}"))
-    })
 }

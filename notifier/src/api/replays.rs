@@ -1,38 +1,18 @@
-//! Resending many notifications.
+//! Bulk resends.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use runtime::Problem;
-use runtime::http::described::{BodyProblems, KeyedProblems};
-use runtime::http::{Json, Path, Timestamp};
+use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::{Json, List, Path, Query};
 use runtime::keys::Caller;
-use serde::Deserialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::documents::{ReplayDocument, time};
-use super::{State, no_subscription, state_name};
-use crate::domain::{ReplayFilter, SubscriptionId};
-use crate::usecases::replay::{self, ReplayError};
+use super::State;
+use super::bulk_documents::ReplayDocument;
+use super::bulks::{self, BulkRequest, BulksQuery};
+use crate::domain::BulkAction;
 
-/// Which notifications to resend.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateReplay {
-    /// Of this subscription
-    subscription_id: Uuid,
-    /// Only those `pending`, `delivered`, `exhausted`, `cancelled` or `held`; all if absent
-    #[schema(example = "exhausted")]
-    state: Option<String>,
-    /// Only those that came in then or later
-    #[schema(value_type = Option<String>, format = DateTime)]
-    created_from: Option<Timestamp>,
-    /// Only those that came in before then
-    #[schema(value_type = Option<String>, format = DateTime)]
-    created_to: Option<Timestamp>,
-    /// Kept in the audit trail of every notification; up to 500 characters
-    reason: Option<String>,
-}
+const PATH: &str = "/v1/replays";
 
 /// Start a replay
 ///
@@ -42,7 +22,7 @@ pub struct CreateReplay {
     path = "/v1/replays",
     tag = "replays",
     security(("key" = [])),
-    request_body = CreateReplay,
+    request_body = BulkRequest,
     responses(
         (status = 202, description = "Started; watch it at `GET /v1/replays/{id}`", body = ReplayDocument),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -53,24 +33,31 @@ pub struct CreateReplay {
 pub async fn create(
     state: State,
     caller: Caller,
-    Json(request): Json<CreateReplay>,
+    Json(request): Json<BulkRequest>,
 ) -> Result<Response, Problem> {
-    let filter = ReplayFilter {
-        subscription: SubscriptionId(request.subscription_id),
-        state: request.state.map(|name| state_name("state", &name)).transpose()?,
-        created_from: time(request.created_from),
-        created_to: time(request.created_to),
-    };
-    let started = replay::start(&state.tools, &caller, filter, request.reason).await;
-    let started = started.map_err(|error| match error {
-        ReplayError::Invalid(invalid) => Problem::from(invalid),
-        ReplayError::Store(error) => error.into(),
-    })?;
-    let replay = started.ok_or_else(no_subscription)?;
-    let location = HeaderValue::try_from(format!("/v1/replays/{}", replay.id))
-        .expect("a path of letters, digits and dashes");
-    let body = Json(ReplayDocument::from(&replay));
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response())
+    bulks::start::<ReplayDocument>(&state, &caller, BulkAction::Replay, request, PATH).await
+}
+
+/// List replays, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/replays",
+    tag = "replays",
+    security(("key" = [])),
+    params(BulksQuery),
+    responses(
+        (status = 200, description = "A page of replays", body = List<ReplayDocument>),
+        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems,
+        QueryProblems,
+    )
+)]
+pub async fn list(
+    state: State,
+    caller: Caller,
+    Query(query): Query<BulksQuery>,
+) -> Result<Json<List<ReplayDocument>>, Problem> {
+    bulks::list(&state, &caller, BulkAction::Replay, query).await
 }
 
 /// Watch a replay
@@ -91,7 +78,5 @@ pub async fn show(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Json<ReplayDocument>, Problem> {
-    let found = state.tools.store.replay(id, caller.merchant()).await?;
-    let found = found.ok_or_else(|| Problem::not_found("there is no such replay"))?;
-    Ok(Json((&found).into()))
+    bulks::show(&state, &caller, BulkAction::Replay, id).await
 }

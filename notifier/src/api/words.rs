@@ -1,9 +1,45 @@
 //! What filters name by words: states, types of events, classes of failures.
 
+use std::fmt;
+
 use runtime::validation::Invalid;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::domain::pattern::NotAPattern;
 use crate::domain::{EventPattern, FailureClass, States};
+
+/// Words in a body: a list of them, or a text of them separated by commas.
+#[derive(Debug)]
+pub(super) struct Words(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadWords)
+    }
+}
+
+struct ReadWords;
+
+impl<'de> Visitor<'de> for ReadWords {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of words, or a text of words separated by commas")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Words, E> {
+        Ok(Words(split(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = list.next_element()? {
+            words.push(word);
+        }
+        Ok(Words(words))
+    }
+}
 
 /// The words of a query parameter, which are separated by commas.
 pub(super) fn split(text: &str) -> Vec<String> {

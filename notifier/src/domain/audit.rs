@@ -12,6 +12,8 @@ pub enum Action {
     Cancel,
     /// Many notifications were resent; the reason names the replay.
     Replay,
+    /// Many notifications were given up; the reason names the cancellation.
+    Cancellation,
 }
 
 impl Action {
@@ -21,12 +23,14 @@ impl Action {
             Self::Resend => "resend",
             Self::Cancel => "cancel",
             Self::Replay => "replay",
+            Self::Cancellation => "cancellation",
         }
     }
 
     /// Reads what [`Action::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Resend, Self::Cancel, Self::Replay].into_iter().find(|action| action.as_str() == text)
+        let all = [Self::Resend, Self::Cancel, Self::Replay, Self::Cancellation];
+        all.into_iter().find(|action| action.as_str() == text)
     }
 }
 

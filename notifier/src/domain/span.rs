@@ -52,6 +52,12 @@ impl Span {
         (both.from <= both.to).then_some(both)
     }
 
+    /// The part above `id`.
+    pub fn above(self, id: Uuid) -> Option<Self> {
+        let from = id.as_u128().checked_add(1).map(Uuid::from_u128)?;
+        self.and(Self { from, to: Uuid::max() })
+    }
+
     /// The part below `id`.
     pub fn below(self, id: Uuid) -> Option<Self> {
         let to = id.as_u128().checked_sub(1).map(Uuid::from_u128)?;
@@ -153,6 +159,9 @@ mod tests {
         let below = Span::ALL.below(id).expect("there are lower ids");
         assert!(!below.contains(id) && below.contains(Uuid::from_u128(id.as_u128() - 1)));
         assert_eq!(Span::ALL.below(Uuid::nil()), None);
+        let above = Span::ALL.above(id).expect("there are higher ids");
+        assert!(!above.contains(id) && above.contains(Uuid::from_u128(id.as_u128() + 1)));
+        assert_eq!(Span::ALL.above(Uuid::max()), None);
         assert_eq!(Span::around(id).below(Span::around(id).from), None);
     }
 }

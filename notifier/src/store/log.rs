@@ -38,15 +38,6 @@ impl Table {
             Self::Finished => "notifications",
         }
     }
-
-    /// Where notifications that are shown in `state` lie.
-    pub(super) fn holding(state: Option<StateName>) -> &'static [Self] {
-        match state {
-            None | Some(StateName::Cancelled) => &[Self::Waiting, Self::Finished],
-            Some(StateName::Pending | StateName::Delivering | StateName::Held) => &[Self::Waiting],
-            Some(StateName::Delivered | StateName::Exhausted) => &[Self::Finished],
-        }
-    }
 }
 
 /// A part of a table that a list shows.
@@ -200,15 +191,9 @@ pub(super) fn shown_in(source: Source) -> &'static str {
     }
 }
 
-/// The final states that a list of `state` shows; each is a range of one index.
-pub(super) fn final_states(state: Option<StateName>) -> impl Iterator<Item = StateName> {
-    let all = StateName::ALL.into_iter().filter(|name| name.is_final());
-    all.filter(move |name| state.is_none_or(|state| state == *name))
-}
-
 /// The condition on a subscription `s` whose waiting notifications are shown in `state`; see
 /// `StoredState::shown`.
-pub(super) fn shown_as(state: StateName) -> &'static str {
+fn shown_as(state: StateName) -> &'static str {
     match state {
         StateName::Pending => " AND s.deleted_at IS NULL AND s.state = 'active'",
         StateName::Held => " AND s.deleted_at IS NULL AND s.state <> 'active'",

@@ -1,7 +1,7 @@
 //! What the notifier's operators and their programs ask for, one file each.
 
+pub mod bulk;
 pub mod operators;
-pub mod replay;
 pub mod reseal_secrets;
 pub mod subscribe;
 pub mod test_subscription;
@@ -32,8 +32,8 @@ pub struct Tools {
     pub sources: Sources,
     /// Told when something became due.
     pub schedule: Schedule,
-    /// Rung when a replay was asked for.
-    pub replays: Arc<Notify>,
+    /// Rung when a replay or a cancellation was asked for.
+    pub bulks: Arc<Notify>,
     /// Rung when a subscription was deleted.
     pub upkeep: Arc<Notify>,
     /// Sends webhooks.

@@ -22,7 +22,11 @@ fn endpoints(subscription: &str, notification: &str) -> Vec<(&'static str, Strin
         ("POST", format!("{notification}/resend"), true),
         ("POST", format!("{notification}/cancel"), true),
         ("POST", "/v1/replays".into(), true),
+        ("GET", "/v1/replays".into(), false),
         ("GET", "/v1/replays/019b76da-a800-7000-8000-000000000000".into(), false),
+        ("POST", "/v1/cancellations".into(), true),
+        ("GET", "/v1/cancellations".into(), false),
+        ("GET", "/v1/cancellations/019b76da-a800-7000-8000-000000000000".into(), false),
     ]
 }
 
@@ -95,7 +99,7 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
         harness.get(OPERATOR, path).await.refused(404, None);
     }
     for id in ["x", "019b76da", "019b76da-a800-7000-8000-000000000000", "%00"] {
-        for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays"] {
+        for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays", "/v1/cancellations"] {
             harness.get(OPERATOR, &format!("{path}/{id}")).await.refused(404, None);
         }
         let resend = format!("/v1/notifications/{id}/resend");
@@ -107,7 +111,7 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
 async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
     let (harness, subscription, _) = world().await;
     let audits = format!("{subscription}/audits");
-    for path in ["/v1/subscriptions", "/v1/notifications", &audits] {
+    for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays", "/v1/cancellations", &audits] {
         for (query, field) in [
             ("limit=0", "limit"),
             ("limit=201", "limit"),
@@ -279,22 +283,39 @@ async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     // A scheme is changed by rotating.
     harness.patch(SHOP, &subscription, json!({ "signature": "v1a" })).await.refused(422, Some("signature"));
     let id = subscription.rsplit('/').next().expect("an id");
-    for (name, value) in [
-        ("state", json!("delivering")),
-        ("state", json!("lost")),
-        ("created_from", json!("yesterday")),
-        ("created_to", json!("2000-01-01T00:00:00Z")),
-        ("reason", json!(long(501))),
-        ("subscription_id", json!("x")),
-    ] {
-        let mut body = json!({ "subscription_id": id, "created_from": "2026-01-01T00:00:00Z" });
-        body[name] = value;
-        harness.post(SHOP, "/v1/replays", body).await.refused(422, Some(name));
-    }
-    harness.post(SHOP, "/v1/replays", json!({})).await.refused(422, Some("subscription_id"));
-    let unknown = json!({ "subscription_id": "019b76da-a800-7000-8000-000000000000" });
-    harness.post(SHOP, "/v1/replays", unknown).await.refused(404, None);
+    bulks_that_break_a_rule_are_refused(&harness, id).await;
     assert_eq!(harness.everything().await, before);
+}
+
+async fn bulks_that_break_a_rule_are_refused(harness: &Harness, id: &str) {
+    for (path, wrong_states) in [
+        ("/v1/replays", vec![json!("delivering"), json!("lost"), json!([]), json!(""), json!(7)]),
+        (
+            "/v1/cancellations",
+            vec![json!("delivered"), json!(["pending", "exhausted"]), json!("undelivered")],
+        ),
+    ] {
+        let states = wrong_states.into_iter().map(|value| ("state", value));
+        let others = [
+            ("failure_class", json!("luck")),
+            ("failure_class", json!([])),
+            ("event_type", json!("recharge*")),
+            ("event_type", json!(["a"])),
+            ("created_from", json!("yesterday")),
+            ("created_to", json!("2000-01-01T00:00:00Z")),
+            ("reason", json!(long(501))),
+            ("subscription_id", json!("x")),
+        ];
+        for (name, value) in states.chain(others) {
+            let mut body = json!({ "subscription_id": id, "created_from": "2026-01-01T00:00:00Z" });
+            body[name] = value;
+            harness.post(SHOP, path, body).await.refused(422, Some(name));
+        }
+        harness.post(SHOP, path, json!({})).await.refused(422, Some("subscription_id"));
+        let unknown = json!({ "subscription_id": "019b76da-a800-7000-8000-000000000000" });
+        harness.post(SHOP, path, unknown).await.refused(404, None);
+        assert_eq!(harness.get(OPERATOR, path).await.answered(200)["items"], json!([]));
+    }
 }
 
 #[tokio::test]
@@ -308,5 +329,5 @@ async fn what_needs_no_key_answers_without_one() {
     get("/readyz").await.refused(503, Some("broker"));
     let openapi = get("/openapi.json").await.answered(200);
     let paths = openapi["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 11, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 13, "{:?}", paths.keys());
 }

@@ -18,8 +18,8 @@ use notifier::domain::{
 };
 use notifier::engine::Ingest;
 use notifier::store::{AdmitNone, Store, Want};
+use notifier::usecases::bulk::RunBulks;
 use notifier::usecases::operators::Operators;
-use notifier::usecases::replay::RunReplays;
 use notifier::usecases::upkeep::Upkeep;
 use notifier::webhook::{AddressPolicy, Egress};
 use notifier::{Parts, Service};
@@ -47,7 +47,7 @@ pub struct Harness {
     pub clock: ManualClock,
     sources: Sources,
     router: Router,
-    replays: RunReplays,
+    bulks: RunBulks,
     upkeep: Upkeep,
     ingest: Ingest,
     operators: Operators,
@@ -105,9 +105,9 @@ impl Harness {
             spans: Spans::off(),
         };
         let service = Service::new(parts, Shutdown::new()).expect("a service");
-        let Service { router, replays, upkeep, engine, operators, .. } = service;
+        let Service { router, bulks, upkeep, engine, operators, .. } = service;
         let ingest = engine.ingest();
-        Self { store, clock, sources, router, replays, upkeep, ingest, operators, _guard: guard }
+        Self { store, clock, sources, router, bulks, upkeep, ingest, operators, _guard: guard }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -218,8 +218,9 @@ impl Harness {
         self.operators.backlog.run_once().await.expect("a store");
     }
 
-    pub async fn run_replays(&mut self) {
-        self.replays.run_once().await.expect("a store");
+    /// Rounds of the bulk actions until none is left.
+    pub async fn run_bulks(&mut self) {
+        while self.bulks.run_once().await.expect("a store") == Progress::More {}
     }
 
     /// Everything that lists show, to compare.

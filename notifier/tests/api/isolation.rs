@@ -23,7 +23,9 @@ async fn another_merchants_id_answers_404_everywhere_and_changes_nothing() {
         requests.push(("GET", format!("{path}/audits"), None));
         requests.push(("POST", format!("{path}/rotate-secret"), None));
         requests.push(("POST", format!("{path}/test"), None));
-        requests.push(("POST", "/v1/replays".into(), Some(json!({ "subscription_id": subscription["id"] }))));
+        for path in ["/v1/replays", "/v1/cancellations"] {
+            requests.push(("POST", path.into(), Some(json!({ "subscription_id": subscription["id"] }))));
+        }
     }
     for id in notifications {
         requests.push(("GET", format!("/v1/notifications/{id}"), None));

@@ -2,6 +2,7 @@
 
 mod audits;
 mod bad_input;
+mod bulks;
 mod harness;
 mod health;
 mod isolation;

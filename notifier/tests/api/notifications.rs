@@ -83,24 +83,3 @@ async fn the_undelivered_are_a_query() {
     assert_eq!(ids("created_to=2026-01-01T00:02:02Z&limit=1").await, [first]);
     assert!(ids("event_id=unknown").await.is_empty());
 }
-
-#[tokio::test]
-async fn a_replay_can_be_watched_until_it_is_done() {
-    let mut harness = Harness::new().await;
-    let subscription = harness.subscribe(SHOP, "orders").await;
-    for subject in ["tx-1", "tx-2"] {
-        let id = harness.notify(&subscription, subject).await;
-        harness.call(SHOP, "POST", &format!("/v1/notifications/{id}/cancel"), None).await.answered(200);
-    }
-    harness.notify(&subscription, "tx-3").await;
-    let body = json!({ "subscription_id": subscription["id"], "state": "cancelled", "reason": "by mistake" });
-    let answer = harness.post(SHOP, "/v1/replays", body).await;
-    let path = answer.headers["location"].to_str().expect("text").to_owned();
-    let replay = answer.answered(202);
-    assert_eq!((&replay["state"], &replay["created_by"]), (&json!("running"), &json!("merchant:shop")));
-    harness.run_replays().await;
-    let done = harness.get(SHOP, &path).await.answered(200);
-    assert_eq!((&done["state"], &done["matched"], &done["resent"]), (&json!("done"), &json!(2), &json!(2)));
-    let pending = harness.get(SHOP, "/v1/notifications?state=pending").await.answered(200);
-    assert_eq!(pending["items"].as_array().expect("a list").len(), 3);
-}

@@ -4,8 +4,8 @@ use notifier::domain::audit::{Action, Audit};
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::Patch;
 use notifier::domain::{
-    Notification, NotificationId, Replay, ReplayFilter, SubscriptionAction, SubscriptionAudit,
-    SubscriptionState,
+    Bulk, BulkAction, BulkFilter, Notification, NotificationId, States, SubscriptionAction,
+    SubscriptionAudit, SubscriptionState,
 };
 
 use super::command::{Filter, Wanted};
@@ -14,7 +14,7 @@ use super::model::{Life, Name};
 
 /// The replay under way.
 pub struct Replaying {
-    replay: Replay,
+    replay: Bulk,
     /// When it was asked for.
     at: u64,
     subscription: usize,
@@ -88,23 +88,20 @@ impl Driver {
             Filter::Exhausted => StateName::Exhausted,
             Filter::Cancelled => StateName::Cancelled,
         });
-        let replay = Replay {
+        let all = BulkFilter::all(BulkAction::Replay, self.subscriptions[subscription]);
+        let replay = Bulk {
             id: self.sources.ids.next(),
+            action: BulkAction::Replay,
             merchant: None,
-            filter: ReplayFilter {
-                subscription: self.subscriptions[subscription],
-                state,
-                created_from: None,
-                created_to: None,
-            },
+            filter: BulkFilter { states: state.map_or(all.states, |state| States::of(&[state])), ..all },
             actor: "operator".into(),
             reason: None,
             matched: 0,
-            resent: 0,
+            changed: 0,
             created_at: self.now(),
             finished_at: None,
         };
-        self.store.create_replay(&replay).await.expect("a store");
+        self.store.create_bulk(&replay).await.expect("a store");
         let at = self.model.now;
         self.replaying =
             Some(Replaying { replay, at, subscription, filter, cursor: None, matched: 0, resent: 0 });
@@ -119,12 +116,13 @@ impl Driver {
         self.saw("replayed", resent);
         self.saw("passed over by replays", found.len() - resent);
         let ids = self.sources.ids.clone();
-        let step = self.store.advance_replay(limit, &move || ids.next(), self.now()).await.expect("a store");
-        assert_eq!(step.resent, resent, "those with an attempt under way are left alone");
+        let step = self.store.advance_bulk(limit, &move || ids.next(), self.now()).await.expect("a store");
+        assert_eq!(step.changed, resent, "those with an attempt under way are left alone");
         replaying.matched += found.len() as u64;
         replaying.resent += resent as u64;
-        let shown = self.store.replay(replaying.replay.id, None).await.expect("a store").expect("there");
-        assert_eq!((shown.matched, shown.resent), (replaying.matched, replaying.resent));
+        let shown = self.store.bulk(BulkAction::Replay, replaying.replay.id, None).await;
+        let shown = shown.expect("a store").expect("there");
+        assert_eq!((shown.matched, shown.changed), (replaying.matched, replaying.resent));
         assert_eq!(shown.finished_at.is_some(), found.len() < limit as usize);
         if shown.finished_at.is_none() {
             self.replaying = Some(replaying);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
-use notifier::domain::{Delivery, NotificationId, Outcome, Replay, ReplayFilter, SubscriptionId};
+use notifier::domain::{BulkAction, BulkFilter, Delivery, NotificationId, Outcome, States, SubscriptionId};
 
 use super::world::World;
 
@@ -47,21 +47,9 @@ async fn resend(world: &World, id: NotificationId) {
 
 /// A replay of all that is in `state` now, from its beginning to its end.
 async fn replay(world: &World, subscription: SubscriptionId, state: StateName) {
-    let replay = Replay {
-        id: world.sources.ids.next(),
-        merchant: None,
-        filter: ReplayFilter { subscription, state: Some(state), created_from: None, created_to: None },
-        actor: "operator".into(),
-        reason: None,
-        matched: 0,
-        resent: 0,
-        created_at: world.now(),
-        finished_at: None,
-    };
-    world.store.create_replay(&replay).await.expect("a store");
-    let ids = world.sources.ids.clone();
-    let next_id = move || ids.next();
-    while world.store.advance_replay(10, &next_id, world.now()).await.expect("a store").more {}
+    let all = BulkFilter::all(BulkAction::Replay, subscription);
+    world.start(BulkAction::Replay, BulkFilter { states: States::of(&[state]), ..all }).await;
+    while world.step(10).await.more {}
 }
 
 pub async fn a_claim_takes_first_attempts_and_retries_by_halves_oldest_first_of_each(world: World) {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use notifier::domain::audit::Action;
 use notifier::domain::notification::{Refused, StateName};
-use notifier::domain::{
-    NotificationId, NotificationState, Outcome, Replay, ReplayFilter, States, SubscriptionState,
-};
+use notifier::domain::{NotificationId, NotificationState, Outcome, States, SubscriptionState};
 use notifier::store::{NotificationFilter, Recorded};
 use runtime::http::Page;
 
@@ -212,46 +210,4 @@ pub async fn another_merchants_notification_is_not_there(world: World) {
     let shown = world.show(id).await;
     assert_eq!((shown.notification.state.name(), shown.audits.len()), (StateName::Pending, 0));
     assert!(world.store.notification(id, Some("shop"), world.now()).await.expect("a store").is_some());
-}
-
-pub async fn a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit(world: World) {
-    let subscription = world.subscribe("a", None).await;
-    let events: Vec<_> = (0..5).map(|n| world.event(&format!("tx-{n}"))).collect();
-    world.ingest(&events).await;
-    for delivery in world.claim(subscription, 5).await {
-        world.record(&delivery, Outcome::Delivered).await;
-    }
-    let pending = world.notify(subscription).await;
-    let replay = Replay {
-        id: world.sources.ids.next(),
-        merchant: None,
-        filter: ReplayFilter {
-            subscription,
-            state: Some(StateName::Delivered),
-            created_from: None,
-            created_to: None,
-        },
-        actor: "operator".into(),
-        reason: Some("lost them".into()),
-        matched: 0,
-        resent: 0,
-        created_at: world.now(),
-        finished_at: None,
-    };
-    world.store.create_replay(&replay).await.expect("a store");
-    let ids = world.sources.ids.clone();
-    let next_id = move || ids.next();
-    let step = async || world.store.advance_replay(2, &next_id, world.now()).await.expect("a store");
-    for resent in [2, 2, 1] {
-        assert_eq!(step().await.resent, resent);
-    }
-    assert!(!step().await.more);
-    let done = world.store.replay(replay.id, None).await.expect("a store").expect("it is there");
-    assert_eq!((done.matched, done.resent, done.finished_at), (5, 5, Some(world.now())));
-    assert!(world.store.replay(replay.id, Some("shop")).await.expect("a store").is_none());
-    let shown = world.show(NotificationId::of(events[0].key, subscription)).await;
-    assert_eq!((shown.notification.state.name(), shown.audits.len()), (StateName::Pending, 1));
-    assert!(shown.audits[0].reason.as_deref().expect("a reason").ends_with("lost them"));
-    assert!(world.show(pending).await.audits.is_empty());
-    assert_eq!(world.claim(subscription, 10).await.len(), 6);
 }

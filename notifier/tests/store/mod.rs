@@ -1,6 +1,7 @@
 //! One suite for every store: what each backend must do, whatever its SQL.
 
 pub mod audits;
+pub mod bulks;
 pub mod deliveries;
 pub mod fairness;
 pub mod filters;
@@ -98,8 +99,15 @@ macro_rules! suite {
             the_list_pages_without_gap_or_repetition
             a_notification_shows_its_event_and_every_attempt
             another_merchants_notification_is_not_there
-            a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
             a_list_of_one_type_goes_through_all_of_its_events
+        );
+        store::cases!($world, bulks,
+            a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
+            a_cancellation_ends_what_waits_also_under_a_lease_and_nothing_else
+            a_bulk_does_it_to_what_every_filter_matches_and_nothing_else
+            bulks_take_turns
+            a_step_is_short_where_little_matches
+            bulks_of_a_kind_are_listed_newest_first
         );
         store::cases!($world, filters,
             every_combination_of_filters_narrows_the_list_and_keeps_its_order

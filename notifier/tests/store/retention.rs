@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use messaging::Event;
 use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
-use notifier::domain::{
-    Day, NewEvent, NotificationId, Outcome, Replay, ReplayFilter, Retention, SubscriptionState,
-};
+use notifier::domain::{BulkAction, Day, NewEvent, NotificationId, Outcome, Retention, SubscriptionState};
 use notifier::store::{NotificationFilter, Removed};
 
 use super::world::World;
@@ -31,7 +28,7 @@ async fn upkeep(world: &World) -> Removed {
         all.events += removed.events;
         all.notifications += removed.notifications;
         all.audits += removed.audits;
-        all.replays += removed.replays;
+        all.bulks += removed.bulks;
         all.kept_days = removed.kept_days;
         if !removed.any_rows() {
             return all;
@@ -193,31 +190,15 @@ pub async fn old_events_are_delivered_on_a_fresh_database_and_kept_from_their_ar
 pub async fn finished_replays_go_after_the_retention_and_running_ones_stay(world: World) {
     let subscription = world.subscribe("a", None).await;
     world.notify(subscription).await;
-    let filter = ReplayFilter { subscription, state: None, created_from: None, created_to: None };
-    let replay = |created_at: DateTime<Utc>| Replay {
-        id: world.sources.ids.next(),
-        merchant: None,
-        filter: filter.clone(),
-        actor: "operator".into(),
-        reason: None,
-        matched: 0,
-        resent: 0,
-        created_at,
-        finished_at: None,
-    };
-    let finished = replay(world.now());
-    world.store.create_replay(&finished).await.expect("a store");
-    let ids = world.sources.ids.clone();
-    let step = world.store.advance_replay(10, &move || ids.next(), world.now()).await.expect("a store");
-    assert_eq!(step.resent, 1);
-    let running = replay(world.now());
-    world.store.create_replay(&running).await.expect("a store");
+    let finished = world.start_replay(subscription).await;
+    assert_eq!(world.step(10).await.changed, 1);
+    let running = world.start_replay(subscription).await;
     world.clock.advance(DAY * 90);
-    assert_eq!(upkeep(&world).await.replays, 0);
+    assert_eq!(upkeep(&world).await.bulks, 0);
     world.clock.advance(INSTANT);
-    assert_eq!(upkeep(&world).await.replays, 1);
-    assert!(world.store.replay(finished.id, None).await.expect("a store").is_none());
-    assert!(world.store.replay(running.id, None).await.expect("a store").is_some());
+    assert_eq!(upkeep(&world).await.bulks, 1);
+    assert!(world.shown(BulkAction::Replay, finished).await.is_none());
+    assert!(world.shown(BulkAction::Replay, running).await.is_some());
 }
 
 pub async fn a_replay_of_what_is_gone_resends_what_is_left_of_it(world: World) {
@@ -228,24 +209,11 @@ pub async fn a_replay_of_what_is_gone_resends_what_is_left_of_it(world: World) {
     world.clock.advance(DAY * 2);
     let left = world.notify(subscription).await;
     world.record(&world.claim_one(subscription).await, Outcome::Delivered).await;
-    let replay = Replay {
-        id: world.sources.ids.next(),
-        merchant: None,
-        filter: ReplayFilter { subscription, state: None, created_from: None, created_to: None },
-        actor: "operator".into(),
-        reason: None,
-        matched: 0,
-        resent: 0,
-        created_at: world.now(),
-        finished_at: None,
-    };
-    world.store.create_replay(&replay).await.expect("a store");
+    world.start_replay(subscription).await;
     world.clock.advance(KEPT.saturating_sub(DAY));
     upkeep(&world).await;
     assert!(!is_there(&world, gone).await);
-    let ids = world.sources.ids.clone();
-    let step = world.store.advance_replay(10, &move || ids.next(), world.now()).await.expect("a store");
-    assert_eq!(step.resent, 1);
+    assert_eq!(world.step(10).await.changed, 1);
     assert_eq!(world.claim_one(subscription).await.notification, left);
 }
 

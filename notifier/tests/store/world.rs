@@ -11,15 +11,18 @@ use notifier::domain::audit::{Action, Audit};
 use notifier::domain::notification::StateName;
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    Delivery, DisableAfter, Endpoint, Exchange, FailureClass, Health, NewEvent, NotificationId, Outcome,
-    Schedule, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
+    Bulk, BulkAction, BulkFilter, Delivery, DisableAfter, Endpoint, Exchange, FailureClass, Health, NewEvent,
+    NotificationId, Outcome, Schedule, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId,
+    SubscriptionState,
 };
 use notifier::store::{
-    Admission, AdmitNone, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation, Store, Want,
+    Admission, AdmitNone, BulkStep, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation,
+    Store, Want,
 };
 use runtime::http::Page;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::{Clock, Sources};
+use uuid::Uuid;
 
 pub struct World {
     pub store: Arc<dyn Store>,
@@ -218,6 +221,44 @@ impl World {
     pub async fn delete(&self, id: SubscriptionId, owner: Option<&str>) -> bool {
         let deed = self.deed(SubscriptionAction::Delete);
         self.store.delete(id, owner, &deed).await.expect("a store")
+    }
+
+    /// A bulk action that is asked for now.
+    pub fn bulk(&self, action: BulkAction, filter: BulkFilter) -> Bulk {
+        Bulk {
+            id: self.sources.ids.next(),
+            action,
+            merchant: None,
+            filter,
+            actor: "operator".into(),
+            reason: Some("a test".into()),
+            matched: 0,
+            changed: 0,
+            created_at: self.now(),
+            finished_at: None,
+        }
+    }
+
+    /// Asks for it; its id.
+    pub async fn start(&self, action: BulkAction, filter: BulkFilter) -> Uuid {
+        let bulk = self.bulk(action, filter);
+        self.store.create_bulk(&bulk).await.expect("a store");
+        bulk.id
+    }
+
+    /// Asks for a replay of all of a subscription; its id.
+    pub async fn start_replay(&self, subscription: SubscriptionId) -> Uuid {
+        self.start(BulkAction::Replay, BulkFilter::all(BulkAction::Replay, subscription)).await
+    }
+
+    /// One step of the bulk actions.
+    pub async fn step(&self, limit: u32) -> BulkStep {
+        let ids = self.sources.ids.clone();
+        self.store.advance_bulk(limit, &move || ids.next(), self.now()).await.expect("a store")
+    }
+
+    pub async fn shown(&self, action: BulkAction, id: Uuid) -> Option<Bulk> {
+        self.store.bulk(action, id, None).await.expect("a store")
     }
 
     pub fn audit(&self, action: Action) -> Audit {

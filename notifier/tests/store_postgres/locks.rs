@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notifier::domain::{
-    DisableAfter, NotificationId, Outcome, Replay, ReplayFilter, SubscriptionId, SubscriptionState,
-};
+use notifier::domain::{BulkAction, BulkFilter, DisableAfter, NotificationId, Outcome, SubscriptionState};
 use notifier::store::Recorded;
 use sqlx::{PgPool, PgTransaction};
 
-use super::store::World;
 use super::world_on;
 
 /// Waits until `count` statements wait for a lock.
@@ -57,20 +54,6 @@ async fn hold(pool: &PgPool, statement: &'static str, id: NotificationId) -> PgT
     holding
 }
 
-fn replay_all(world: &World, subscription: SubscriptionId) -> Replay {
-    Replay {
-        id: world.sources.ids.next(),
-        merchant: None,
-        filter: ReplayFilter { subscription, state: None, created_from: None, created_to: None },
-        actor: "operator".into(),
-        reason: None,
-        matched: 0,
-        resent: 0,
-        created_at: world.now(),
-        finished_at: None,
-    }
-}
-
 /// Whoever takes many rows waits for none of them while holding others, so that no two of them can
 /// wait for each other.
 #[tokio::test]
@@ -90,11 +73,8 @@ async fn a_replay_a_deletion_and_a_claim_wait_for_no_row_that_another_holds() {
     let finished = "SELECT id FROM notifications WHERE id = $1 FOR UPDATE";
     let finished = hold(&pool, finished, done[0].notification).await;
 
-    world.store.create_replay(&replay_all(&world, subscription)).await.expect("a store");
-    let next_id = world.sources.ids.clone();
-    let next_id = move || next_id.next();
-    let step = without_waiting(world.store.advance_replay(10, &next_id, world.now())).await;
-    assert_eq!(step.expect("a store").resent, 2, "one of each table is another's");
+    world.start_replay(subscription).await;
+    assert_eq!(without_waiting(world.step(10)).await.changed, 2, "one of each table is another's");
     assert_eq!(without_waiting(world.claim(subscription, 10)).await.len(), 2);
     assert!(without_waiting(world.delete(subscription, None)).await);
     assert_eq!(without_waiting(world.store.move_cancelled(10)).await.expect("a store"), 2);
@@ -116,11 +96,11 @@ async fn results_of_two_processes_in_any_order_never_deadlock_with_replays_and_c
         let results: Vec<_> =
             held.iter().map(|delivery| world.result(delivery, Outcome::Delivered)).collect();
         let backwards: Vec<_> = results.iter().rev().cloned().collect();
-        world.store.create_replay(&replay_all(&world, subscription)).await.expect("a store");
+        world.start_replay(subscription).await;
         let (store, ids, now) = (world.store.clone(), world.sources.ids.clone(), world.now());
         let replaying = tokio::spawn(async move {
             let next_id = move || ids.next();
-            while store.advance_replay(100, &next_id, now).await.expect("no deadlock").more {}
+            while store.advance_bulk(100, &next_id, now).await.expect("no deadlock").more {}
         });
         let (one, other, claimed) = tokio::join!(
             world.store.record(&results, DisableAfter::default(), now),
@@ -153,4 +133,29 @@ async fn a_claim_leaves_a_probe_to_whoever_holds_the_endpoints_health() {
     assert!(without_waiting(world.claim(subscription, 10)).await.is_empty());
     holding.rollback().await.expect("let go");
     assert_eq!(world.claim(subscription, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancellation_waits_for_nobody_and_comes_back_for_what_another_held() {
+    let (world, pool) = world_on(10).await;
+    let subscription = world.subscribe("orders", None).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(world.notify(subscription).await);
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let all = BulkFilter::all(BulkAction::Cancellation, subscription);
+    let id = world.start(BulkAction::Cancellation, all).await;
+    let held = hold(&pool, "SELECT id FROM waiting WHERE id = $1 FOR UPDATE", ids[1]).await;
+    let step = without_waiting(world.step(10)).await;
+    assert_eq!((step.changed, step.more), (2, true));
+    let step = without_waiting(world.step(10)).await;
+    assert_eq!((step.changed, step.more), (0, false), "it is tried again after a while");
+    held.rollback().await.expect("let go");
+    assert_eq!(world.step(10).await.changed, 1);
+    let done = world.shown(BulkAction::Cancellation, id).await.expect("there");
+    assert_eq!((done.matched, done.changed, done.finished_at), (3, 3, Some(world.now())));
+    for id in ids {
+        assert_eq!(world.show(id).await.audits.len(), 1);
+    }
 }

@@ -138,26 +138,37 @@ fn operating(scene: &Scene) -> Vec<Case> {
         post(&test, SHOP_KEY, "{}", 404),
         post(&test, OPERATOR_KEY, r#"{"url":"http://127.0.0.1/"}"#, 422),
         Case::get(format!("/v1/replays/{NEVER_MADE}"), OPERATOR_KEY, 404),
+        Case::get(format!("/v1/cancellations/{NEVER_MADE}"), OPERATOR_KEY, 404),
     ];
-    cases.extend(replays(scene));
+    cases.extend(bulks(scene));
     cases
 }
 
-fn replays(scene: &Scene) -> Vec<Case> {
-    let endpoint = Endpoint {
-        method: Method::POST,
-        path: "/v1/replays".to_owned(),
-        key: OPERATOR_KEY,
-        valid: json!({ "subscription_id": scene.subscriber.id }),
-        required: &["subscription_id"],
-    };
-    let mut cases = endpoint.usual_cases();
-    cases.extend(endpoint.wrong_values("subscription_id", [json!("7"), json!(7)]));
-    cases.extend(endpoint.wrong_values("state", [json!("lost"), json!(1)]));
-    cases.extend(endpoint.wrong_values("created_from", [json!("yesterday"), json!(1)]));
-    let own = endpoint.valid.to_string();
-    let unknown = json!({ "subscription_id": NEVER_MADE }).to_string();
-    cases.push(Case::send_text(Method::POST, "/v1/replays", Some(SHOP_KEY), &own, 404));
-    cases.push(Case::send_text(Method::POST, "/v1/replays", Some(OPERATOR_KEY), &unknown, 404));
+/// Replays and cancellations.
+fn bulks(scene: &Scene) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in ["/v1/replays", "/v1/cancellations"] {
+        let endpoint = Endpoint {
+            method: Method::POST,
+            path: path.to_owned(),
+            key: OPERATOR_KEY,
+            valid: json!({ "subscription_id": scene.subscriber.id }),
+            required: &["subscription_id"],
+        };
+        cases.extend(endpoint.usual_cases());
+        cases.extend(endpoint.wrong_values("subscription_id", [json!("7"), json!(7)]));
+        cases.extend(
+            endpoint.wrong_values("state", [json!("lost"), json!(1), json!([]), json!(["held", "lost"])]),
+        );
+        cases.extend(endpoint.wrong_values("failure_class", [json!("luck"), json!(1), json!([])]));
+        cases.extend(endpoint.wrong_values("event_type", [json!("a b"), json!(["a"]), json!("a*")]));
+        cases.extend(endpoint.wrong_values("created_from", [json!("yesterday"), json!(1)]));
+        let own = endpoint.valid.to_string();
+        let unknown = json!({ "subscription_id": NEVER_MADE }).to_string();
+        cases.push(Case::send_text(Method::POST, path, Some(SHOP_KEY), &own, 404));
+        cases.push(Case::send_text(Method::POST, path, Some(OPERATOR_KEY), &unknown, 404));
+        cases.push(Case::get(format!("{path}?limit=0"), OPERATOR_KEY, 400));
+        cases.push(Case::get(format!("{path}?state=running"), OPERATOR_KEY, 400));
+    }
     cases
 }

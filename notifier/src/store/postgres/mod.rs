@@ -2,6 +2,8 @@
 
 mod audits;
 mod backlog;
+mod bulk_search;
+mod bulks;
 mod days;
 mod deliveries;
 mod health;
@@ -11,7 +13,6 @@ mod list_page;
 mod notifications;
 mod operator_events;
 mod record;
-mod replays;
 mod secrets;
 mod subscriptions;
 mod upkeep;

@@ -37,7 +37,7 @@ impl UpkeepStore for PostgresStore {
         }
         remove_without_day(&self.pool, before, limit, &mut removed).await?;
         removed.audits += remove_audits(&self.pool, limit).await?;
-        removed.replays += remove_replays(&self.pool, before, limit).await?;
+        removed.bulks += remove_bulks(&self.pool, before, limit).await?;
         Ok(removed)
     }
 }
@@ -196,10 +196,10 @@ async fn remove_audits(pool: &PgPool, limit: u32) -> StoreResult<u64> {
     }
 }
 
-async fn remove_replays(pool: &PgPool, before: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
+async fn remove_bulks(pool: &PgPool, before: DateTime<Utc>, limit: u32) -> StoreResult<u64> {
     let removed = sqlx::query(
-        "DELETE FROM replays WHERE id = ANY (ARRAY(
-             SELECT id FROM replays WHERE finished_at < $1 ORDER BY finished_at LIMIT $2))",
+        "DELETE FROM bulks WHERE id = ANY (ARRAY(
+             SELECT id FROM bulks WHERE finished_at < $1 ORDER BY finished_at LIMIT $2))",
     )
     .bind(before)
     .bind(i64::from(limit))

@@ -155,7 +155,7 @@ fn states(source: Source) -> States {
 }
 
 /// Written out, so that the index of what is not delivered is seen to serve a single state.
-fn push_states(query: &mut Query, source: Source, states: States) {
+pub(super) fn push_states(query: &mut Query, source: Source, states: States) {
     if source.table() == Table::Waiting || states == States::FINAL {
         return;
     }

@@ -3,6 +3,8 @@
 
 mod audits;
 mod backlog;
+mod bulk_search;
+mod bulks;
 mod deliveries;
 mod health;
 mod ingest;
@@ -12,7 +14,6 @@ mod moves;
 mod notifications;
 mod operator_events;
 mod record;
-mod replays;
 mod secrets;
 mod subscriptions;
 mod upkeep;

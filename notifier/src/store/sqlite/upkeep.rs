@@ -50,7 +50,7 @@ impl UpkeepStore for SqliteStore {
                 break;
             }
         }
-        removed.replays = remove_replays(&mut transaction, before, limit).await?;
+        removed.bulks = remove_bulks(&mut transaction, before, limit).await?;
         transaction.commit().await?;
         Ok(removed)
     }
@@ -127,14 +127,14 @@ async fn remove_notification(connection: &mut SqliteConnection, id: Uuid) -> Sto
     Ok(audits.bind(id).execute(connection).await?.rows_affected())
 }
 
-async fn remove_replays(
+async fn remove_bulks(
     connection: &mut SqliteConnection,
     before: DateTime<Utc>,
     limit: u32,
 ) -> StoreResult<u64> {
     let removed = sqlx::query(
-        "DELETE FROM replays WHERE id IN (
-             SELECT id FROM replays WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2)",
+        "DELETE FROM bulks WHERE id IN (
+             SELECT id FROM bulks WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2)",
     )
     .bind(before.timestamp_micros())
     .bind(limit)

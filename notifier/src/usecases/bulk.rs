@@ -1,4 +1,4 @@
-//! Resending many notifications, in the background.
+//! Resending or cancelling many notifications, in the background.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use runtime::keys::Caller;
 use runtime::validation::Invalid;
 
 use super::{Tools, check_reason};
-use crate::domain::{Replay, ReplayFilter};
+use crate::domain::{Bulk, BulkAction, BulkFilter};
 
-/// How many notifications one step resends.
+/// To how many notifications one step does it.
 const STEP: u32 = 500;
-/// The safety net: replays that another process was asked for, or left behind.
+/// The safety net: what another process was asked for, or left behind.
 pub const POLL: Duration = Duration::from_secs(5);
 
-/// Why no replay was started.
+/// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
+pub enum BulkError {
     /// The filter or the reason breaks a rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -27,47 +27,49 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-/// Starts a replay. `None`: the subscription is not there, or not the caller's.
+/// Starts a bulk action. `None`: the subscription is not there, or not the caller's.
 pub async fn start(
     tools: &Tools,
     caller: &Caller,
-    filter: ReplayFilter,
+    action: BulkAction,
+    filter: BulkFilter,
     reason: Option<String>,
-) -> Result<Option<Replay>, ReplayError> {
-    filter.check()?;
+) -> Result<Option<Bulk>, BulkError> {
+    filter.check(action)?;
     check_reason(reason.as_deref())?;
     let subscription = tools.store.subscription(filter.subscription, caller.merchant()).await?;
     let Some(subscription) = subscription else { return Ok(None) };
-    let replay = Replay {
+    let bulk = Bulk {
         id: tools.sources.ids.next(),
+        action,
         merchant: subscription.merchant,
         filter,
         actor: caller.to_string(),
         reason,
         matched: 0,
-        resent: 0,
+        changed: 0,
         created_at: tools.sources.clock.now(),
         finished_at: None,
     };
-    tools.store.create_replay(&replay).await?;
-    tools.replays.notify_one();
-    Ok(Some(replay))
+    tools.store.create_bulk(&bulk).await?;
+    tools.bulks.notify_one();
+    Ok(Some(bulk))
 }
 
-/// The worker that carries replays out, one step a round.
-pub struct RunReplays(pub Tools);
+/// The worker that carries them out, one step a round, of each in turn.
+pub struct RunBulks(pub Tools);
 
 #[async_trait]
-impl Worker for RunReplays {
+impl Worker for RunBulks {
     fn name(&self) -> &'static str {
-        "notifier.replays"
+        "notifier.bulks"
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let Tools { store, sources, schedule, .. } = &self.0;
         let ids = sources.ids.clone();
-        let step = store.advance_replay(STEP, &move || ids.next(), sources.clock.now()).await?;
-        if step.resent > 0 {
+        let step = store.advance_bulk(STEP, &move || ids.next(), sources.clock.now()).await?;
+        if step.changed > 0 {
             schedule.look_now();
         }
         Ok(if step.more { Progress::More } else { Progress::Idle })

@@ -1,0 +1,145 @@
+//! Bulk actions as they lie in their table, and what a step of one does, the same in both databases.
+
+use runtime::database::StoreResult;
+use uuid::Uuid;
+
+use super::log::{Source, sources};
+use super::rows::{StoredTime, optional, readable};
+use crate::domain::bulk::{Bulk, BulkAction, BulkFilter};
+use crate::domain::{FailureClass, States, SubscriptionId};
+
+/// So many notifications of a subscription a step looks at, matching or not: it stays short whatever
+/// is looked for.
+pub(super) const LOOK: i64 = 2_000;
+
+/// Where a bulk action finds notifications: each is a range of an index in which ids are in order.
+pub(super) fn ranges(states: States) -> Vec<Source> {
+    let range = |source| match source {
+        Source::Finished(states) => {
+            states.iter().map(|state| Source::Finished(States::of(&[state]))).collect()
+        }
+        waiting => vec![waiting],
+    };
+    sources(states).into_iter().flat_map(range).collect()
+}
+
+/// What a step has come to.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The notifications that match, oldest first.
+    pub(super) ids: Vec<Uuid>,
+    /// The last one that was looked at; `None`: there is none left.
+    pub(super) cursor: Option<Uuid>,
+}
+
+/// What a step has done.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) matched: i64,
+    pub(super) changed: i64,
+    pub(super) cursor: Option<Uuid>,
+    pub(super) through: bool,
+    /// Whether to go on at once.
+    pub(super) more: bool,
+}
+
+impl Done {
+    /// What was `found` and `changed`. A replay passes over what somebody else is at, which is under way
+    /// or being resent. A cancellation goes back to it: it may be waiting again in a moment.
+    pub(super) fn of(action: BulkAction, found: &Found, changed: &[Uuid]) -> Self {
+        let missed = found.ids.iter().find(|id| !changed.contains(id));
+        match (action, missed) {
+            (BulkAction::Cancellation, Some(missed)) => Self {
+                matched: count(changed.len()),
+                changed: count(changed.len()),
+                cursor: missed.as_u128().checked_sub(1).map(Uuid::from_u128),
+                through: false,
+                more: !changed.is_empty(),
+            },
+            _ => Self {
+                matched: count(found.ids.len()),
+                changed: count(changed.len()),
+                cursor: found.cursor,
+                through: found.cursor.is_none(),
+                more: true,
+            },
+        }
+    }
+}
+
+/// A batch's size as the databases count.
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The classes as they are stored.
+pub(super) fn classes_text(filter: &BulkFilter) -> Option<String> {
+    let names: Vec<&str> = filter.failure_classes.iter().copied().map(FailureClass::as_str).collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+/// The columns of a [`BulkRow`].
+macro_rules! bulk_columns {
+    () => {
+        "id, action, subscription_id, merchant, states, event_type, failure_classes, created_from, created_to, \
+         actor, reason, matched, changed, cursor_id, created_at, finished_at"
+    };
+}
+pub(super) use bulk_columns;
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct BulkRow<Time> {
+    id: Uuid,
+    action: String,
+    subscription_id: Uuid,
+    merchant: Option<String>,
+    states: String,
+    event_type: Option<String>,
+    failure_classes: Option<String>,
+    created_from: Option<Time>,
+    created_to: Option<Time>,
+    actor: String,
+    reason: Option<String>,
+    matched: i64,
+    changed: i64,
+    pub(super) cursor_id: Option<Uuid>,
+    created_at: Time,
+    finished_at: Option<Time>,
+}
+
+impl<Time: StoredTime> BulkRow<Time> {
+    pub(super) fn bulk(self) -> StoreResult<Bulk> {
+        let id = self.id;
+        readable(self.read(), "bulk action", id)
+    }
+
+    fn read(self) -> Option<Bulk> {
+        let event_type = match self.event_type {
+            None => None,
+            Some(text) => Some(text.parse().ok()?),
+        };
+        let classes = self.failure_classes.as_deref().map_or(Some(Vec::new()), |text| {
+            text.split(',').map(FailureClass::parse).collect::<Option<Vec<_>>>()
+        })?;
+        let filter = BulkFilter {
+            subscription: SubscriptionId(self.subscription_id),
+            states: States::parse(self.states.split(',')).ok()?,
+            event_type,
+            failure_classes: classes,
+            created_from: optional(self.created_from).ok()?,
+            created_to: optional(self.created_to).ok()?,
+        };
+        Some(Bulk {
+            id: self.id,
+            action: BulkAction::parse(&self.action)?,
+            merchant: self.merchant,
+            filter,
+            actor: self.actor,
+            reason: self.reason,
+            matched: self.matched.try_into().ok()?,
+            changed: self.changed.try_into().ok()?,
+            created_at: self.created_at.time()?,
+            finished_at: optional(self.finished_at).ok()?,
+        })
+    }
+}
