@@ -35,3 +35,10 @@ async fn a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder() {
     let store = SqliteStore::migrate(database).await.expect("a schema");
     engine_store::a_receiver_that_is_gone_is_probed_and_what_waits_keeps_its_ladder(Arc::new(store)).await;
 }
+
+#[tokio::test]
+async fn what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    engine_store::what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription(Arc::new(store)).await;
+}

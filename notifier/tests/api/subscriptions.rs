@@ -104,6 +104,22 @@ async fn a_test_sends_a_signed_event_and_answers_with_the_attempt() {
     assert_eq!(harness.get(SHOP, "/v1/notifications").await.answered(200)["items"], json!([]));
 }
 
+/// An operator wants to know whether the endpoint answers before letting the notifications go.
+#[tokio::test]
+async fn a_paused_or_disabled_subscription_is_tested_like_any_other_and_stays_so() {
+    let harness = Harness::new().await;
+    let receiver = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).expect(2).mount(&receiver).await;
+    let body = json!({ "name": "t", "url": receiver.uri(), "event_types": ["*"] });
+    let path = path_of(&harness.post(SHOP, "/v1/subscriptions", body).await.answered(201));
+    for state in ["paused", "disabled"] {
+        harness.patch(SHOP, &path, json!({ "state": state })).await.answered(200);
+        let tested = harness.call(SHOP, "POST", &format!("{path}/test"), None).await.answered(200);
+        assert_eq!((&tested["outcome"], &tested["http_status"]), (&json!("delivered"), &json!(200)));
+        assert_eq!(harness.get(SHOP, &path).await.answered(200)["state"], state);
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_must_not_be_reached_is_refused_when_the_connection_is_made() {
     let harness = Harness::new().await;

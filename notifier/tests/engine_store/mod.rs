@@ -1,6 +1,7 @@
 //! The engine on real stores, as several processes run it.
 
 mod fairness;
+mod held;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use notifier::domain::{
     DisableAfter, NotificationId, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId,
     SubscriptionState,
 };
-use notifier::engine::{Engine, EngineParts, Ingest};
+use notifier::engine::{Engine, EngineParts, Ingest, Schedule};
 use notifier::store::{NotificationFilter, Store};
 use prometheus::Registry;
 use runtime::http::Page;
@@ -31,6 +32,7 @@ use crate::support::rig::{climbing, id};
 use crate::support::{client, secret};
 
 pub use fairness::fresh_results_pass_a_backlog_of_retries_by_turns;
+pub use held::what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription;
 
 const EVENTS: usize = 300;
 const REFUSED: usize = 100;
@@ -38,6 +40,7 @@ const REFUSED: usize = 100;
 /// One notifier process without its API.
 struct Process {
     ingest: Ingest,
+    schedule: Schedule,
     sources: Sources,
     shutdown: Shutdown,
     running: JoinHandle<()>,
@@ -56,7 +59,8 @@ impl Process {
             disable_after: DisableAfter::default(),
         };
         let engine = Engine::new(parts, &Registry::new()).expect("an engine");
-        Self { ingest: engine.ingest(), sources, shutdown, running: tokio::spawn(engine.run()) }
+        let (ingest, schedule) = (engine.ingest(), engine.schedule());
+        Self { ingest, schedule, sources, shutdown, running: tokio::spawn(engine.run()) }
     }
 
     fn events(&self, count: usize) -> Vec<Event> {
