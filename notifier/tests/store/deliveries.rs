@@ -26,6 +26,22 @@ pub async fn an_event_makes_one_notification_per_subscription_however_often_it_a
     assert_eq!(listed, HashSet::from(expected));
 }
 
+/// Law 4, when nothing of the first notification waits any more.
+pub async fn an_event_that_comes_again_after_its_delivery_is_not_told_again(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let event = world.event("tx-1");
+    world.ingest(std::slice::from_ref(&event)).await;
+    let delivery = world.claim_one(subscription).await;
+    world.record(&delivery, Outcome::Delivered).await;
+    let fresh = world.event("tx-2");
+    let again = world.ingest(&[event, fresh.clone()]).await;
+    assert_eq!((again.events, again.notifications, again.waiting), (1, 1, 1));
+    let claimed: Vec<_> =
+        world.claim(subscription, 10).await.into_iter().map(|one| one.notification).collect();
+    assert_eq!(claimed, [NotificationId::of(fresh.key, subscription)]);
+    assert_eq!(world.list(NotificationFilter::default()).await.len(), 2);
+}
+
 /// What any program may publish, a database must take: else its batch would come again for ever.
 pub async fn an_event_with_odd_attributes_is_kept_like_any_other(world: World) {
     let subscription = world.subscribe("all", None).await;

@@ -34,6 +34,7 @@ macro_rules! suite {
         );
         store::cases!($world, deliveries,
             an_event_makes_one_notification_per_subscription_however_often_it_arrives
+            an_event_that_comes_again_after_its_delivery_is_not_told_again
             an_event_with_odd_attributes_is_kept_like_any_other
             the_same_events_at_the_same_time_make_each_notification_once
             a_merchants_subscription_hears_only_of_that_merchants_events
