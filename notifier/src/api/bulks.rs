@@ -80,7 +80,7 @@ impl BulkRequest {
 }
 
 /// Starts one; 202 with where it can be watched, below `path`.
-pub(super) async fn start<D: Serialize>(
+pub(super) async fn start<D>(
     state: &State,
     caller: &Caller,
     action: BulkAction,
@@ -88,7 +88,7 @@ pub(super) async fn start<D: Serialize>(
     path: &str,
 ) -> Result<Response, Problem>
 where
-    for<'a> D: From<&'a Bulk>,
+    for<'a> D: From<&'a Bulk> + Serialize,
 {
     let (filter, reason) = request.filter(action)?;
     let started = bulk::start(&state.tools, caller, action, filter, reason).await;

@@ -91,20 +91,17 @@ fn each_range(bulk: &Bulk, push: impl Fn(&mut Query, Source)) -> Query {
 fn push_range(query: &mut Query, bulk: &Bulk, source: Source, span: Span, lead: &str) {
     let subscription = bulk.filter.subscription.0;
     query.push(lead);
-    match source {
-        Source::Finished(states) => {
-            let state = states.to_string();
-            query.push("(n.subscription_id, n.state, n.id) >= (").push_bind(subscription);
-            query.push(", ").push_bind(state.clone()).push(", ").push_bind(span.from);
-            query.push(") AND (n.subscription_id, n.state, n.id) <= (").push_bind(subscription);
-            query.push(", ").push_bind(state).push(", ").push_bind(span.to).push(")");
-        }
-        _ => {
-            query.push("(n.subscription_id, n.id) >= (").push_bind(subscription);
-            query.push(", ").push_bind(span.from);
-            query.push(") AND (n.subscription_id, n.id) <= (").push_bind(subscription);
-            query.push(", ").push_bind(span.to).push(")");
-        }
+    if let Source::Finished(states) = source {
+        let state = states.to_string();
+        query.push("(n.subscription_id, n.state, n.id) >= (").push_bind(subscription);
+        query.push(", ").push_bind(state.clone()).push(", ").push_bind(span.from);
+        query.push(") AND (n.subscription_id, n.state, n.id) <= (").push_bind(subscription);
+        query.push(", ").push_bind(state).push(", ").push_bind(span.to).push(")");
+    } else {
+        query.push("(n.subscription_id, n.id) >= (").push_bind(subscription);
+        query.push(", ").push_bind(span.from);
+        query.push(") AND (n.subscription_id, n.id) <= (").push_bind(subscription);
+        query.push(", ").push_bind(span.to).push(")");
     }
     query.push(" AND n.id >= ").push_bind(span.from).push(" AND n.id <= ").push_bind(span.to);
 }

@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{PostgresStore, bulk_search};
-use crate::domain::States;
 use crate::domain::bulk::{Bulk, BulkAction};
+use crate::domain::{EventPattern, States};
 use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
 use crate::store::{BulkStep, BulkStore, BulksFilter};
 
@@ -28,7 +28,7 @@ impl BulkStore for PostgresStore {
         .bind(bulk.filter.subscription.0)
         .bind(&bulk.merchant)
         .bind(bulk.filter.states.to_string())
-        .bind(bulk.filter.event_type.as_ref().map(|pattern| pattern.as_str()))
+        .bind(bulk.filter.event_type.as_ref().map(EventPattern::as_str))
         .bind(classes_text(&bulk.filter))
         .bind(bulk.filter.created_from)
         .bind(bulk.filter.created_to)

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::moves::{self, Resend, move_back, start_over};
 use super::{SqliteStore, bulk_search};
+use crate::domain::EventPattern;
 use crate::domain::bulk::{Bulk, BulkAction};
 use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
 use crate::store::{BulkStep, BulkStore, BulksFilter};
@@ -26,7 +27,7 @@ impl BulkStore for SqliteStore {
         .bind(bulk.filter.subscription.0)
         .bind(&bulk.merchant)
         .bind(bulk.filter.states.to_string())
-        .bind(bulk.filter.event_type.as_ref().map(|pattern| pattern.as_str()))
+        .bind(bulk.filter.event_type.as_ref().map(EventPattern::as_str))
         .bind(classes_text(&bulk.filter))
         .bind(bulk.filter.created_from.map(|time| time.timestamp_micros()))
         .bind(bulk.filter.created_to.map(|time| time.timestamp_micros()))
