@@ -140,37 +140,52 @@ pub async fn a_credit_and_its_balance_move_together_or_not_at_all(database: Data
     assert_eq!(database.totals().await, [1, 300, 2, 300, 0]);
 }
 
-/// 64 tasks, half of them to one account, each result posted by two tasks.
+/// 64 tasks credit 10 000 recharges, each told five times, by five tasks; half of them to one account.
 pub async fn many_tasks_at_once_leave_exact_balances(database: Database) {
+    const TASKS: usize = 64;
+    const RECHARGES: u128 = 10_000;
     let store = database.store().await;
     for account in ["hot", "A", "B", "C", "D"] {
         open_account(&*store, account).await;
     }
+    // Written once, since that costs more than posting them.
+    let all: Arc<Vec<_>> = Arc::new((0..RECHARGES).map(one_of_many).map(arrival).collect());
     let mut tasks = JoinSet::new();
-    for task in 0..64_u128 {
-        let store: Arc<dyn Store> = store.clone();
+    for task in 0..TASKS {
+        let (store, all): (Arc<dyn Store>, _) = (store.clone(), all.clone());
         tasks.spawn(async move {
-            let share = task / 2;
-            let account = if share % 2 == 0 { "hot" } else { ["A", "B", "C", "D"][(share / 2 % 4) as usize] };
             let mut credited = 0;
             for round in 0..5 {
-                let other = ["A", "B", "C", "D"][((share + round) % 4) as usize];
-                let batch = [
-                    paid(tx(share * 100 + round * 2), account, 3),
-                    paid(tx(share * 100 + round * 2 + 1), other, 5),
-                ];
-                credited += post(&*store, &batch).await.iter().filter(|verdict| is_credited(verdict)).count();
+                // Every round another task tells of the same share; in every other one the other way round.
+                let share = (task + round * 13) % TASKS;
+                let own = all.chunks(8).skip(share).step_by(TASKS).flatten();
+                let mut told: Vec<_> = own.cloned().collect();
+                if round % 2 == 1 {
+                    told.reverse();
+                }
+                let verdicts = store.post(&told, noon()).await.expect("the store answers");
+                credited += verdicts.iter().filter(|verdict| is_credited(verdict)).count();
             }
             credited
         });
     }
     let credited: usize = tasks.join_all().await.into_iter().sum();
-    assert_eq!(credited, 32 * 10);
-    assert_eq!(database.totals().await, [5, 32 * 5 * 8, 320, 32 * 5 * 8, 0]);
-    assert_eq!(balance(&*store, "hot").await, 16 * 5 * 3);
+    assert_eq!(credited, 10_000, "each is credited by one of the five");
+    let total = (0..RECHARGES).map(|number| one_of_many(number).amount.minor_units()).sum::<i64>();
+    let [accounts, balances, credits, amounts, _] = database.totals().await;
+    assert_eq!((accounts, balances, credits, amounts), (5, total, 10_000, total));
+    let hot = (0..RECHARGES).step_by(2).map(|number| one_of_many(number).amount.minor_units()).sum::<i64>();
+    assert_eq!(balance(&*store, "hot").await, hot);
     let unequal = "SELECT count(*) FROM accounts AS a WHERE balance <>
                    (SELECT coalesce(sum(amount), 0) FROM credits AS c WHERE c.account_no = a.account_no)";
     assert_eq!(database.number(unequal).await, 0);
+}
+
+/// Every other one is the hot account's; amounts differ, so that no mistake hides in a sum.
+fn one_of_many(number: u128) -> Recharge {
+    let account =
+        if number.is_multiple_of(2) { "hot" } else { ["A", "B", "C", "D"][(number / 2 % 4) as usize] };
+    paid(tx(number), account, 1 + i64::try_from(number).expect("small"))
 }
 
 pub async fn one_tx_no_for_two_accounts_credits_one_of_them(database: Database) {
