@@ -205,5 +205,5 @@ fn surroundings() -> BoxedStrategy<Command> {
 
 /// A case.
 pub fn commands() -> impl Strategy<Value = Vec<Command>> {
-    prop::collection::vec(prop_oneof![8 => beginnings(), 11 => roads(), 6 => surroundings()], 1..24)
+    prop::collection::vec(prop_oneof![8 => beginnings(), 11 => roads(), 6 => surroundings()], 1..20)
 }

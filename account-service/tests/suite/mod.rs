@@ -11,6 +11,7 @@ pub mod queue;
 pub mod recharges;
 pub mod reconciliation;
 pub mod requests;
+pub mod roads;
 pub mod statement;
 pub mod sweep;
 
@@ -64,7 +65,6 @@ macro_rules! run_suite {
                    a_result_that_the_database_stumbles_over_holds_no_other_back,
                    both_roads_race_and_each_result_is_credited_once;
             recharges: a_recharge_is_asked_for_and_credited_by_its_notification,
-                       a_failing_pay_service_leaves_the_request_unknown,
                        a_notification_settles_a_request_whose_answer_was_lost,
                        what_pay_service_refuses_is_refused_and_leaves_nothing,
                        an_answer_about_another_request_is_unknown,
@@ -72,12 +72,15 @@ macro_rules! run_suite {
             reconciliation: a_credited_recharge_is_answered_here_while_pay_service_is_down,
                             a_recharge_that_succeeded_is_credited_once_and_then_answered_here,
                             a_recharge_without_result_is_answered_and_not_credited,
-                            a_recharge_nobody_knows_is_not_found, a_failing_pay_service_is_told_as_unknown,
+                            a_recharge_nobody_knows_is_not_found,
                             a_success_that_can_t_be_credited_says_why;
             requests: a_request_learns_its_result_and_refuses_what_contradicts_it,
                       a_late_pending_does_not_overwrite_a_result,
                       a_withdrawn_request_is_gone_unless_something_was_heard_of_it,
                       two_requests_never_share_a_tx_no;
+            roads: a_query_that_pay_service_fails_is_told_as_unknown,
+                   a_sweep_that_pay_service_fails_asks_again,
+                   a_request_that_pay_service_fails_stays_unknown;
             statement: every_kind_of_difference_is_found_and_put_right_where_it_can_be,
                        a_second_walk_credits_nothing_again_and_asks_nobody_anew,
                        a_walk_survives_restarts_and_crashes_between_any_two_steps,
@@ -96,7 +99,7 @@ macro_rules! run_suite {
                    a_late_pending_does_not_hide_a_success_that_is_not_credited,
                    a_request_whose_answer_was_lost_is_asked_about_by_its_own_number,
                    what_a_notification_has_told_is_not_asked_about,
-                   a_failing_pay_service_is_told_as_unknown, an_answer_about_another_order_is_no_answer,
+                   an_answer_about_another_order_is_no_answer,
                    a_request_that_was_never_taken_is_an_exception_after_the_ladder,
                    a_recharge_that_stays_pending_is_asked_about_at_the_last_step_s_pace,
                    a_recharge_that_pay_service_has_forgotten_is_an_exception_until_it_is_back,

@@ -9,7 +9,7 @@ use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::database::Database;
-use crate::support::pay_service::{client, failing, taking};
+use crate::support::pay_service::{client, taking};
 use crate::support::service::World;
 use crate::support::{MERCHANT, as_json, balance, open_account, paid, tx};
 
@@ -23,13 +23,6 @@ async fn asking(database: Database, server: &MockServer) -> World {
 
 async fn state(world: &World, order: Uuid) -> RequestState {
     world.store.request(order).await.expect("the store answers").expect("recorded").state
-}
-
-/// The order number that a problem's detail names.
-fn named_order(body: &Value) -> Uuid {
-    let detail = body["detail"].as_str().expect("a detail");
-    let order = detail.split("merchant_order_no ").nth(1).and_then(|rest| rest.get(..36));
-    order.and_then(|text| text.parse().ok()).expect("the detail names the order")
 }
 
 pub async fn a_recharge_is_asked_for_and_credited_by_its_notification(database: Database) {
@@ -58,31 +51,11 @@ pub async fn a_recharge_is_asked_for_and_credited_by_its_notification(database: 
     assert_eq!(none.status, 404);
 }
 
-/// Law 9: the request stays recorded, and nobody is told that it failed.
-pub async fn a_failing_pay_service_leaves_the_request_unknown(database: Database) {
-    let store = database.store().await;
-    open_account(&*store, "A").await;
-    let (mut database, mut requests) = (database, 0);
-    for failing in failing(&paid(tx(1), "A", 100)).await {
-        let world = World::asking(database, Arc::new(failing.client.clone())).await;
-        // Fresh numbers for each world: their clocks and seeds are the same.
-        world.clock.advance(std::time::Duration::from_secs(requests + 1));
-        let answer = world.post(PATH, &json!({ "amount": 100 })).await;
-        assert_eq!(answer.status, 503, "{}: {answer:?}", failing.how);
-        assert!(answer.retry_after.is_some(), "{}", failing.how);
-        assert_eq!(state(&world, named_order(&answer.body)).await, RequestState::Unknown, "{}", failing.how);
-        requests += 1;
-        let recorded = i64::try_from(requests).expect("small");
-        assert_eq!(world.database.totals().await, [1, 0, 0, 0, recorded], "{}", failing.how);
-        database = world.database;
-    }
-}
-
 pub async fn a_notification_settles_a_request_whose_answer_was_lost(database: Database) {
     let world = World::new(database).await;
     open_account(&*world.store, "A").await;
     let lost = world.post(PATH, &json!({ "amount": 100 })).await;
-    let order = named_order(&lost.body);
+    let order = lost.named_order();
     let result = as_json(&Recharge { merchant_order_no: order.to_string(), ..paid(tx(1), "A", 100) });
     assert_eq!(world.notify("event-1", "recharge.succeeded", &result).await.status, 200);
     let known = RequestState::Known { tx_no: tx(1), status: Status::Succeeded };
@@ -127,7 +100,7 @@ pub async fn an_answer_about_another_request_is_unknown(database: Database) {
     let world = asking(database, &server).await;
     let answer = world.post(PATH, &json!({ "amount": 100 })).await;
     assert_eq!(answer.status, 503, "{answer:?}");
-    let order = named_order(&answer.body);
+    let order = answer.named_order();
     assert_eq!(state(&world, order).await, RequestState::Unknown);
     let kept = world.get("/v1/exceptions").await.body["items"][0].clone();
     assert_eq!((&kept["kind"], &kept["source"]), (&json!("wrong_answer"), &json!("request")));
@@ -153,7 +126,7 @@ pub async fn an_answer_that_contradicts_the_request_is_unknown_and_kept(database
     let world = asking(database, &server).await;
     let answer = world.post(PATH, &json!({ "amount": 100 })).await;
     assert_eq!(answer.status, 503, "{answer:?}");
-    let order = named_order(&answer.body);
+    let order = answer.named_order();
     assert_eq!(state(&world, order).await, RequestState::Unknown);
     let kept = world.get("/v1/exceptions").await.body["items"][0].clone();
     assert_eq!((&kept["kind"], &kept["source"]), (&json!("contradicts_request"), &json!("request")));

@@ -7,7 +7,7 @@ use account_service::pay_service::PayService;
 use serde_json::json;
 
 use crate::support::database::Database;
-use crate::support::pay_service::{client, failing, knowing};
+use crate::support::pay_service::{client, knowing};
 use crate::support::service::World;
 use crate::support::{arrival, balance, noon, open_account, paid, tx};
 
@@ -73,40 +73,6 @@ pub async fn a_recharge_nobody_knows_is_not_found(database: Database) {
     let answer = world.get(&path(1)).await;
     assert_eq!((answer.status, &*answer.content_type), (404, "application/problem+json"));
     assert_eq!(world.get("/v1/payresult/no-uuid").await.status, 404);
-}
-
-/// Law 9: however pay-service fails, that is no result; what it answers wrongly is kept.
-pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
-    let right = paid(tx(1), "A", 100);
-    let store = database.store().await;
-    open_account(&*store, "A").await;
-    let (mut database, mut wrong_answers) = (database, 0);
-    for failing in failing(&right).await {
-        let world = World::asking(database, Arc::new(failing.client.clone())).await;
-        let answer = world.get(&path(1)).await;
-        assert_eq!(answer.status, 503, "{}: {answer:?}", failing.how);
-        assert_eq!(answer.body["type"], "urn:ringback:problem:unavailable", "{}", failing.how);
-        assert!(answer.retry_after.is_some(), "{}", failing.how);
-        assert!(!answer.body.to_string().contains("pay-key"), "{}", failing.how);
-        assert_eq!(world.database.totals().await, [1, 0, 0, 0, 0], "{}", failing.how);
-        let kept =
-            "SELECT coalesce(sum(count), 0) FROM exceptions WHERE kind = 'wrong_answer' AND state = 'open'";
-        wrong_answers += i64::from(failing.answers_wrongly);
-        assert_eq!(
-            world.database.number(&format!("SELECT CAST(({kept}) AS bigint)")).await,
-            wrong_answers,
-            "{}",
-            failing.how
-        );
-        database = world.database;
-    }
-    assert_eq!(database.number("SELECT count(*) FROM exceptions").await, 1, "one recharge, one exception");
-    let server = knowing(&[right]).await;
-    let world = World::asking(database, Arc::new(client(&server.uri()))).await;
-    assert_eq!(world.get(&path(1)).await.body["credited"], json!(true));
-    let kept = world.get("/v1/exceptions").await.body["items"][0].clone();
-    assert_eq!((&kept["kind"], &kept["state"]), (&json!("wrong_answer"), &json!("closed")));
-    assert_eq!(kept["resolution"]["reason"], "told by pay-service, source query");
 }
 
 pub async fn a_success_that_can_t_be_credited_says_why(database: Database) {

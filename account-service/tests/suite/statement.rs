@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::pay_service::{client, failing};
+use crate::support::pay_service::{WAYS, Way, client, failing};
 use crate::support::scripted::Scripted;
 use crate::support::service::World;
 use crate::support::{MERCHANT, arrival, as_json, noon, number, open_account, paid, tx};
@@ -366,7 +366,8 @@ pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
     let credited = [arrival(paid(tx(2), "A", 50))];
     store.post(&credited, noon()).await.expect("the store answers");
     let mut path = None;
-    for failing in failing(&right).await {
+    for Way { how, .. } in WAYS {
+        let failing = failing(how, &right).await;
         let world = World::asking(database, Arc::new(failing.client.clone())).await;
         let path = match &path {
             Some(path) => path,
@@ -375,17 +376,12 @@ pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
         world.database.execute("UPDATE reconciliations SET due_at = asked_at").await;
         world.reconcile().await;
         let run = show(&world, path).await;
-        assert_eq!(
-            (&run["state"], &run["progress"]["pages"]),
-            (&json!("running"), &json!(0)),
-            "{}",
-            failing.how
-        );
-        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{}: {run}", failing.how));
-        assert!(error.starts_with("pay-service"), "{}: {error}", failing.how);
-        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{}", failing.how);
-        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{}", failing.how);
-        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{}", failing.how);
+        assert_eq!((&run["state"], &run["progress"]["pages"]), (&json!("running"), &json!(0)), "{}", how);
+        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{}: {run}", how));
+        assert!(error.starts_with("pay-service"), "{}: {error}", how);
+        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{}", how);
+        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{}", how);
+        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{}", how);
         database = world.database;
     }
     let world = World::asking(database, Arc::new(Scripted::knowing(&[right]))).await;

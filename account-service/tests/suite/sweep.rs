@@ -9,13 +9,12 @@ use account_service::pay_service::{
 };
 use async_trait::async_trait;
 use runtime::Clock;
-use runtime::testing::ManualClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::pay_service::{answer_payresult, client, failing, knowing, taking};
+use crate::support::pay_service::{answer_payresult, client, knowing, taking};
 use crate::support::scripted::Scripted;
 use crate::support::service::World;
 use crate::support::{arrival, as_json, noon, open_account, paid, recorded, tx};
@@ -125,43 +124,6 @@ pub async fn what_a_notification_has_told_is_not_asked_about(database: Database)
     }
     world.sweep_after(LONG).await;
     assert!(pay.books().asked.is_empty());
-}
-
-/// Law 9 on this road. An outage costs no step and is no exception; an answer that is none costs a
-/// step and is one. When pay-service is well again, so is the request.
-pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
-    let (right, mut database, mut wrong_answers) = (taken(1, Status::Succeeded), database, 0);
-    let store = database.store().await;
-    open_account(&*store, "A").await;
-    let long_ago = ManualClock::default().now();
-    recorded(&*store, tx(1), 100, long_ago).await;
-    store.post(&[arrival(taken(1, Status::Pending))], long_ago).await.expect("the store answers");
-    let undecided = RequestState::Known { tx_no: tx(501), status: Status::Pending };
-    for failing in failing(&right).await {
-        database.execute("UPDATE requests SET misses = 0, ask_at = created_at").await;
-        let world = World::asking(database, Arc::new(failing.client.clone())).await;
-        world.sweep_after(LONG).await;
-        wrong_answers += i64::from(failing.answers_wrongly);
-        assert_eq!(state(&world, 1).await, undecided, "{}", failing.how);
-        assert_eq!(world.database.totals().await, [1, 0, 0, 0, 1], "{}", failing.how);
-        assert_eq!(
-            world.database.number("SELECT asks FROM requests").await,
-            wrong_answers,
-            "{}",
-            failing.how
-        );
-        let kept = exceptions(&world).await;
-        assert_eq!(kept.len(), usize::from(wrong_answers > 0), "{}: {kept:?}", failing.how);
-        if let Some(kept) = kept.first() {
-            assert_eq!((&kept["kind"], &kept["count"]), (&json!("wrong_answer"), &json!(wrong_answers)));
-            assert_eq!((&kept["tx_no"], &kept["source"]), (&json!(tx(501)), &json!("sweep")));
-        }
-        database = world.database;
-    }
-    let world = World::asking(database, Arc::new(Scripted::knowing(&[right]))).await;
-    world.sweep_after(100 * LONG).await;
-    assert_eq!(world.database.totals().await, [1, 100, 1, 100, 1]);
-    assert_eq!(only_exception(&world).await["state"], "closed");
 }
 
 /// Asked about one order, it answers about another of the same merchant.

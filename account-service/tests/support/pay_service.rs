@@ -81,49 +81,112 @@ fn taken(tx_no: Uuid, status: &str, request: &[u8]) -> Value {
 
 /// A pay-service that fails, whatever it is asked, and what keeps it running.
 pub struct Failing {
-    pub how: &'static str,
-    /// Whether it answers, but not what it was asked: such an answer is kept as an exception.
-    pub answers_wrongly: bool,
     pub client: HttpPayService,
     _servers: Vec<MockServer>,
 }
 
-/// Every way to fail that a caller must tell as unknown. `right` is the answer that would be right.
-pub async fn failing(right: &Recharge) -> Vec<Failing> {
+/// How pay-service can fail.
+pub struct Way {
+    pub how: &'static str,
+    /// The kind of exception that is kept of it when it is asked how a recharge stands that was
+    /// requested here; an outage leaves none.
+    pub asked: Option<&'static str>,
+    /// The same when it is asked for a recharge; `Err` where that is no failure then.
+    pub requested: Result<Option<&'static str>, ()>,
+}
+
+const WRONG: Option<&str> = Some("wrong_answer");
+const OTHERWISE: Option<&str> = Some("contradicts_request");
+
+/// Every way to fail that must not be taken for a result.
+#[rustfmt::skip]
+pub const WAYS: [Way; 25] = [
+    Way { how: "stopped", asked: None, requested: Ok(None) },
+    Way { how: "slow", asked: None, requested: Ok(None) },
+    Way { how: "broken off", asked: None, requested: Ok(None) },
+    Way { how: "redirect", asked: None, requested: Ok(None) },
+    Way { how: "500", asked: None, requested: Ok(None) },
+    Way { how: "503", asked: None, requested: Ok(None) },
+    Way { how: "429", asked: None, requested: Ok(None) },
+    Way { how: "401: the key is not taken", asked: None, requested: Ok(None) },
+    Way { how: "204", asked: None, requested: Ok(None) },
+    Way { how: "somebody else's 404", asked: None, requested: Ok(None) },
+    Way { how: "somebody else's page", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "text", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "an empty body", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "a list", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "64 KiB and more", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "a status nobody knows", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "an amount that is none", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "an amount with a fraction", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "an account number that is none", asked: WRONG, requested: Ok(WRONG) },
+    Way { how: "another merchant", asked: WRONG, requested: Ok(WRONG) },
+    // pay-service chooses the number of a new recharge.
+    Way { how: "another tx_no", asked: WRONG, requested: Err(()) },
+    Way { how: "another order", asked: OTHERWISE, requested: Ok(WRONG) },
+    Way { how: "another account", asked: OTHERWISE, requested: Ok(OTHERWISE) },
+    Way { how: "another amount", asked: OTHERWISE, requested: Ok(OTHERWISE) },
+    Way { how: "another currency", asked: OTHERWISE, requested: Ok(OTHERWISE) },
+];
+
+/// Fails in this way. `right` is the answer that would be right; asked for a recharge, the one that
+/// takes it under this number.
+pub async fn failing(how: &'static str, right: &Recharge) -> Failing {
+    let tx_no = right.tx_no;
     let right = as_json(right);
-    let with = |field: &str, value: Value| {
-        let mut other = right.clone();
-        other[field] = value;
-        ResponseTemplate::new(200).set_body_json(other)
-    };
-    let html = ResponseTemplate::new(404).set_body_raw("<h1>not found</h1>", "text/html");
-    let answers = [
-        ("500", ResponseTemplate::new(500).set_body_json(&right)),
-        ("503", ResponseTemplate::new(503).insert_header("retry-after", "1")),
-        ("401: the key is not taken", ResponseTemplate::new(401)),
-        ("somebody else's 404", html),
-        ("text", ResponseTemplate::new(200).set_body_string("hello")),
-        ("an empty body", ResponseTemplate::new(200)),
-        ("204", ResponseTemplate::new(204)),
-        ("a list", ResponseTemplate::new(200).set_body_json([&right])),
-        ("64 KiB and more", ResponseTemplate::new(200).set_body_raw(" ".repeat(70_000), "application/json")),
-        ("another tx_no", with("tx_no", json!(tx(999)))),
-        ("another merchant", with("merchant", json!("shop"))),
-        ("a status nobody knows", with("status", json!("maybe"))),
-        ("an amount that is none", with("amount", json!(0))),
-        ("an amount with a fraction", with("amount", json!(1.5))),
-        ("an account number that is none", with("account_no", json!("\0"))),
-    ];
-    let outages = ["500", "503", "401: the key is not taken", "somebody else's 404", "204"];
-    let mut all =
-        vec![slow(&right).await, stopped().await, broken_off(&right).await, redirected(&right).await];
-    for (how, answer) in answers {
-        let server = MockServer::start().await;
-        Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
-        let answers_wrongly = !outages.contains(&how);
-        all.push(Failing { how, answers_wrongly, client: client(&server.uri()), _servers: vec![server] });
+    match how {
+        "stopped" => return stopped().await,
+        "broken off" => return broken_off(&right).await,
+        "redirect" => return redirected(&right).await,
+        _ => {}
     }
-    all
+    let server = MockServer::start().await;
+    let answer = move |request: &Request| {
+        let asked_for = request.method.as_str() == "POST";
+        wrong(how, if asked_for { taken(tx_no, "succeeded", &request.body) } else { right.clone() })
+    };
+    Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let timeout = if how == "slow" { SHORT } else { TIMEOUT };
+    Failing { client: with_timeout(&server.uri(), timeout), _servers: vec![server] }
+}
+
+/// The answer that is wrong in this way.
+fn wrong(how: &str, mut right: Value) -> ResponseTemplate {
+    let page = "<h1>not here</h1>";
+    match how {
+        "slow" => {
+            return ResponseTemplate::new(200).set_body_json(right).set_delay(Duration::from_mins(1));
+        }
+        "500" => return ResponseTemplate::new(500).set_body_json(right),
+        "503" => return ResponseTemplate::new(503).insert_header("retry-after", "1"),
+        "429" => return ResponseTemplate::new(429).set_body_json(right).insert_header("retry-after", "1"),
+        "401: the key is not taken" => return ResponseTemplate::new(401),
+        "204" => return ResponseTemplate::new(204),
+        "somebody else's 404" => return ResponseTemplate::new(404).set_body_raw(page, "text/html"),
+        "somebody else's page" => return ResponseTemplate::new(200).set_body_raw(page, "text/html"),
+        "text" => return ResponseTemplate::new(200).set_body_string("hello"),
+        "an empty body" => return ResponseTemplate::new(200),
+        "a list" => return ResponseTemplate::new(200).set_body_json([right]),
+        "64 KiB and more" => {
+            return ResponseTemplate::new(200).set_body_raw(" ".repeat(70_000), "application/json");
+        }
+        _ => {}
+    }
+    let (field, value) = match how {
+        "a status nobody knows" => ("status", json!("maybe")),
+        "an amount that is none" => ("amount", json!(0)),
+        "an amount with a fraction" => ("amount", json!(1.5)),
+        "an account number that is none" => ("account_no", json!("\0")),
+        "another merchant" => ("merchant", json!("shop")),
+        "another tx_no" => ("tx_no", json!(tx(999))),
+        "another order" => ("merchant_order_no", json!(tx(998))),
+        "another account" => ("account_no", json!("B")),
+        "another amount" => ("amount", json!(101)),
+        "another currency" => ("currency", json!("USD")),
+        _ => unreachable!("{how}"),
+    };
+    right[field] = value;
+    ResponseTemplate::new(200).set_body_json(right)
 }
 
 /// Leads to a server that has the right answer, and is never asked.
@@ -134,32 +197,14 @@ async fn redirected(right: &Value) -> Failing {
     let redirect = ResponseTemplate::new(302).insert_header("location", elsewhere.uri());
     Mock::given(wiremock::matchers::any()).respond_with(redirect).mount(&server).await;
     let client = client(&server.uri());
-    Failing {
-        how: "a redirect to the right answer",
-        answers_wrongly: false,
-        client,
-        _servers: vec![server, elsewhere],
-    }
-}
-
-async fn slow(right: &Value) -> Failing {
-    let server = MockServer::start().await;
-    let late = ResponseTemplate::new(200).set_body_json(right).set_delay(Duration::from_mins(1));
-    Mock::given(wiremock::matchers::any()).respond_with(late).mount(&server).await;
-    let client = with_timeout(&server.uri(), SHORT);
-    Failing { how: "slow", answers_wrongly: false, client, _servers: vec![server] }
+    Failing { client, _servers: vec![server, elsewhere] }
 }
 
 async fn stopped() -> Failing {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    Failing {
-        how: "stopped",
-        answers_wrongly: false,
-        client: client(&format!("http://{address}")),
-        _servers: Vec::new(),
-    }
+    Failing { client: client(&format!("http://{address}")), _servers: Vec::new() }
 }
 
 /// Announces the right answer and hangs up in the middle of it.
@@ -179,10 +224,5 @@ async fn broken_off(right: &Value) -> Failing {
             let _ = stream.write_all(half.as_bytes()).await;
         }
     });
-    Failing {
-        how: "broken off",
-        answers_wrongly: false,
-        client: client(&format!("http://{address}")),
-        _servers: Vec::new(),
-    }
+    Failing { client: client(&format!("http://{address}")), _servers: Vec::new() }
 }

@@ -18,6 +18,7 @@ use runtime::trace::Spans;
 use runtime::{Clock, Secret, Sources};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use super::database::Database;
 use super::{MERCHANT, pay_service};
@@ -46,6 +47,15 @@ pub struct Answer {
     pub content_type: String,
     pub retry_after: Option<String>,
     pub body: Value,
+}
+
+impl Answer {
+    /// The order number that a problem's detail names.
+    pub fn named_order(&self) -> Uuid {
+        let detail = self.body["detail"].as_str().expect("a detail");
+        let order = detail.split("merchant_order_no ").nth(1).and_then(|rest| rest.get(..36));
+        order.and_then(|text| text.parse().ok()).expect("the detail names the order")
+    }
 }
 
 impl World {
