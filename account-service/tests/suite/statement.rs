@@ -376,12 +376,12 @@ pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
         world.database.execute("UPDATE reconciliations SET due_at = asked_at").await;
         world.reconcile().await;
         let run = show(&world, path).await;
-        assert_eq!((&run["state"], &run["progress"]["pages"]), (&json!("running"), &json!(0)), "{}", how);
-        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{}: {run}", how));
-        assert!(error.starts_with("pay-service"), "{}: {error}", how);
-        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{}", how);
-        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{}", how);
-        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{}", how);
+        assert_eq!((&run["state"], &run["progress"]["pages"]), (&json!("running"), &json!(0)), "{how}");
+        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{how}: {run}"));
+        assert!(error.starts_with("pay-service"), "{how}: {error}");
+        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{how}");
+        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{how}");
+        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{how}");
         database = world.database;
     }
     let world = World::asking(database, Arc::new(Scripted::knowing(&[right]))).await;
