@@ -269,7 +269,7 @@ pub async fn a_probe_that_was_lost_is_over_with_its_lease(world: World) {
     world.clock.advance(MINUTE);
     let lost = world.claim_one(id).await;
     let life = (lost.lease.until() - world.now()).to_std().expect("it lives");
-    world.clock.advance(life - Duration::from_millis(1));
+    world.clock.advance(life.saturating_sub(Duration::from_millis(1)));
     assert!(world.claim(id, 50).await.is_empty());
     world.clock.advance(Duration::from_millis(1));
     let next = world.claim(id, 50).await;
