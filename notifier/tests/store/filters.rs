@@ -16,6 +16,9 @@ use super::world::{FIRST_PAGE, World};
 const KINDS: [&str; 4] =
     ["recharge.failed", "recharge.succeeded", "recharge", "ringback.notification.exhausted"];
 
+/// Of receivers that were reached: who is not is probed by one attempt at a time.
+const CLASSES: [FailureClass; 3] = [FailureClass::Status, FailureClass::AckMismatch, FailureClass::Body];
+
 /// Notifications in every state and after every kind of failure, of three merchants' subscriptions and
 /// the operator's; one of them is deleted.
 async fn everything(world: &World) -> Vec<Notification> {
@@ -48,7 +51,7 @@ async fn everything(world: &World) -> Vec<Notification> {
 /// Something else each round.
 async fn happen(world: &World, subscription: SubscriptionId, round: usize) {
     let Some(delivery) = world.claim(subscription, 1).await.pop() else { return };
-    let class = FailureClass::ALL[round % 3];
+    let class = CLASSES[round % 3];
     match round % 4 {
         0 => drop(world.record(&delivery, Outcome::Delivered).await),
         1 => drop(world.record(&delivery, Outcome::Failed(class)).await),
@@ -103,7 +106,7 @@ pub async fn every_combination_of_filters_narrows_the_list_and_keeps_its_order(w
     let pattern = |text: &str| -> Option<EventPattern> { Some(text.parse().expect(text)) };
     let types =
         [None, pattern("recharge.failed"), pattern("recharge.*"), pattern("ringback.*"), pattern("*")];
-    let classes = [vec![], vec![FailureClass::Dns], vec![FailureClass::Connect, FailureClass::Tls]];
+    let classes = [vec![], vec![CLASSES[0]], CLASSES[1..].to_vec()];
     let middle = all[all.len() / 2].clone();
     let others = [
         NotificationFilter::default(),
