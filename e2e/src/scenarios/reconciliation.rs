@@ -1,12 +1,17 @@
 //! The query for a result that was not heard of, in each of its answers.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Footing, Service, Stack, text};
+use crate::harness::{Footing, Service, Stack, eventually, text};
 
 const ACCOUNT: &str = "62220001";
 /// A transaction number that was never given out.
 const NEVER_MADE: &str = "0193e6a0-0000-7000-8000-000000000000";
+
+/// Longer than a period must have been over.
+const OVER: Duration = Duration::from_secs(150);
 
 async fn with_account(footing: Footing) -> Stack {
     let stack = Stack::start(footing).await;
@@ -130,4 +135,56 @@ pub async fn while_pay_service_is_down_nothing_is_made_up(footing: Footing) {
     stack.restart(Service::Pay).await;
     assert_answer(&stack.ask(&unheard).await.expect(200), &json!({ "status": "pending", "credited": false }));
     assert_eq!(stack.balance(ACCOUNT).await, 10);
+}
+
+/// Its notification is held back and nobody asks for it: the comparison of the period finds it, across a
+/// kill of account-service, and one more comparison finds that all is well.
+pub async fn a_credit_that_got_lost_is_found_in_the_statement(footing: Footing) {
+    let mut stack = with_account(footing).await;
+    let heard = stack.recharge_directly("heard-1", ACCOUNT, 50, "instant").await;
+    stack.until_balance(ACCOUNT, 50).await;
+    stack.set_state(&stack.account_subscription, "paused").await;
+    let lost = stack.recharge_directly("lost-1", ACCOUNT, 450, "instant").await;
+    stack.until_notification(&stack.account_subscription, &text(&lost["tx_no"]), "held").await;
+    stack.recharge_directly("slow-1", ACCOUNT, 7, "sandbox").await;
+
+    let second = |recharge: &Value, later: i64| {
+        let created: chrono::DateTime<chrono::Utc> = text(&recharge["created_at"]).parse().expect("a time");
+        json!((created + chrono::TimeDelta::seconds(later)).format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    };
+    let period = json!({ "from": second(&heard, 0), "to": second(&lost, 1) });
+    let begun = eventually("the period is over for a minute", OVER, async || {
+        let begun = stack.account.post("/v1/reconciliations", &period).await;
+        (begun.status == 202).then_some(begun)
+    });
+    let path = format!("/v1/reconciliations/{}", text(&begun.await.json()["id"]));
+    stack.kill(Service::Account);
+    stack.restart(Service::Account).await;
+    let run = until_finished(&stack, &path).await;
+    let differences = stack.account.list(&format!("{path}/differences")).await;
+    assert_eq!(differences.len(), 1, "{differences:?}");
+    assert_answer(&differences[0], &json!({ "tx_no": lost["tx_no"], "kind": "missing_here" }));
+    let sum = |count: u64, amount: u64| json!({ "count": count, "amount": amount });
+    let total =
+        json!({ "currency": "CNY", "there": sum(2, 500), "here": sum(1, 50), "credited": sum(1, 450) });
+    assert_eq!(run["totals"], json!([total]));
+    assert_eq!(stack.balance(ACCOUNT).await, 500);
+
+    stack.set_state(&stack.account_subscription, "active").await;
+    stack.until_notification(&stack.account_subscription, &text(&lost["tx_no"]), "delivered").await;
+    assert_eq!(stack.credits(ACCOUNT).await.len(), 2);
+    let again = stack.account.post("/v1/reconciliations", &period).await.expect(202);
+    let again = format!("/v1/reconciliations/{}", text(&again["id"]));
+    until_finished(&stack, &again).await;
+    assert!(stack.account.list(&format!("{again}/differences")).await.is_empty());
+    assert_eq!(stack.balance(ACCOUNT).await, 500);
+}
+
+/// The lease of the killed process included.
+async fn until_finished(stack: &Stack, path: &str) -> Value {
+    eventually("the reconciliation is finished", OVER, async || {
+        let run = stack.account.get(path).await.expect(200);
+        (run["state"] == "finished").then_some(run)
+    })
+    .await
 }
