@@ -82,18 +82,18 @@ async fn bulks_are_listed_newest_first_each_kind_and_each_merchant_apart() {
     };
     let [first, second, of_banks, cancellation] = &ids[..] else { unreachable!("four") };
     assert_eq!(listed(SHOP, "/v1/replays").await.0, [second.clone(), first.clone()]);
-    assert_eq!(listed(BANK, "/v1/replays").await.0, std::slice::from_ref(&of_banks));
-    assert_eq!(listed(OPERATOR, "/v1/replays?merchant=bank").await.0, std::slice::from_ref(&of_banks));
-    assert_eq!(listed(SHOP, "/v1/cancellations").await.0, std::slice::from_ref(&cancellation));
+    assert_eq!(listed(BANK, "/v1/replays").await.0, std::slice::from_ref(of_banks));
+    assert_eq!(listed(OPERATOR, "/v1/replays?merchant=bank").await.0, std::slice::from_ref(of_banks));
+    assert_eq!(listed(SHOP, "/v1/cancellations").await.0, std::slice::from_ref(cancellation));
     let (page, cursor) = listed(OPERATOR, "/v1/replays?limit=2").await;
     assert_eq!(page, [of_banks.clone(), second.clone()]);
     let cursor = cursor.as_str().expect("there is more").to_owned();
     assert_eq!(
         listed(OPERATOR, &format!("/v1/replays?limit=2&cursor={cursor}")).await.0,
-        std::slice::from_ref(&first)
+        std::slice::from_ref(first)
     );
     let of_one = format!("/v1/replays?subscription_id={}", of_bank["id"].as_str().expect("an id"));
-    assert_eq!(listed(OPERATOR, &of_one).await.0, std::slice::from_ref(&of_banks));
+    assert_eq!(listed(OPERATOR, &of_one).await.0, std::slice::from_ref(of_banks));
     assert!(listed(SHOP, &of_one).await.0.is_empty());
     let kind = format!("/v1/replays/{}", cancellation.as_str().expect("an id"));
     harness.get(OPERATOR, &kind).await.refused(404, None);
