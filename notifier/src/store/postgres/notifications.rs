@@ -121,6 +121,8 @@ impl PostgresStore {
         let Some(row) = find_locked(&mut transaction, id, owner).await? else { return Ok(None) };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
         if let Err(refused) = (change.may)(&row.notification(audit.at)?, deleted) {
+            // Not left to the connection's next user: until then claims would pass over the locked row.
+            transaction.rollback().await?;
             return Ok(Some(Err(refused)));
         }
         let statement = if waits { change.waiting } else { change.finished };
