@@ -65,7 +65,7 @@ fn client() -> reqwest::Result<Client> {
         .referer(false)
         .retry(retry::never())
         .no_proxy()
-        .pool_max_idle_per_host(32)
+        .pool_max_idle_per_host(256)
         .pool_idle_timeout(Duration::from_secs(4))
         .tcp_nodelay(true)
         .build()

@@ -26,8 +26,9 @@ use super::progress::Progress;
 use super::request::{Payload, request};
 use super::retry_after::retry_after;
 
-/// Idle connections kept per receiver.
-const MAX_IDLE: usize = 32;
+/// Idle connections kept per receiver: as many as a wide lane had in use a moment ago, so that a burst
+/// does not close what the next one opens again.
+const MAX_IDLE: usize = 256;
 /// Shorter than the 5 s after which common servers close idle connections, so that a request
 /// seldom meets a connection that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
