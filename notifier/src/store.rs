@@ -7,6 +7,7 @@ mod audits;
 mod backlog;
 mod bulk;
 mod cache;
+mod counts;
 mod health;
 mod log;
 mod notification_row;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
+pub use counts::{CountStore, CountsFilter};
 pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 
@@ -377,6 +379,7 @@ pub trait Store:
     + SubscriptionStore
     + HealthStore
     + NotificationStore
+    + CountStore
     + BulkStore
     + SecretStore
     + UpkeepStore
@@ -390,6 +393,7 @@ impl<T> Store for T where
         + SubscriptionStore
         + HealthStore
         + NotificationStore
+        + CountStore
         + BulkStore
         + SecretStore
         + UpkeepStore

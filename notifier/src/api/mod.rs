@@ -6,6 +6,7 @@ mod cancellations;
 mod documents;
 mod health_document;
 mod notification_actions;
+mod notification_counts;
 mod notifications;
 mod replays;
 mod signing_documents;
@@ -62,6 +63,7 @@ pub fn endpoints(tools: Tools) -> (Router, Description) {
         .routes(routes!(subscription_actions::test))
         .routes(routes!(subscription_audits::list))
         .routes(routes!(notifications::list))
+        .routes(routes!(notification_counts::list))
         .routes(routes!(notifications::show))
         .routes(routes!(notification_actions::resend))
         .routes(routes!(notification_actions::cancel))

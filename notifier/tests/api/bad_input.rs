@@ -18,6 +18,7 @@ fn endpoints(subscription: &str, notification: &str) -> Vec<(&'static str, Strin
         ("POST", format!("{subscription}/test"), true),
         ("GET", format!("{subscription}/audits"), false),
         ("GET", "/v1/notifications".into(), false),
+        ("GET", "/v1/notifications/counts".into(), false),
         ("GET", notification.into(), false),
         ("POST", format!("{notification}/resend"), true),
         ("POST", format!("{notification}/cancel"), true),
@@ -87,6 +88,7 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
         ("GET", format!("{subscription}/test")),
         ("POST", format!("{subscription}/audits")),
         ("DELETE", "/v1/notifications".to_owned()),
+        ("POST", "/v1/notifications/counts".to_owned()),
         ("PATCH", notification.clone()),
         ("GET", format!("{notification}/resend")),
         ("DELETE", "/v1/replays".to_owned()),
@@ -111,7 +113,10 @@ async fn a_wrong_method_answers_405_and_an_unknown_path_404() {
 async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
     let (harness, subscription, _) = world().await;
     let audits = format!("{subscription}/audits");
-    for path in ["/v1/subscriptions", "/v1/notifications", "/v1/replays", "/v1/cancellations", &audits] {
+    let counts = "/v1/notifications/counts";
+    for path in
+        ["/v1/subscriptions", "/v1/notifications", counts, "/v1/replays", "/v1/cancellations", &audits]
+    {
         for (query, field) in [
             ("limit=0", "limit"),
             ("limit=201", "limit"),
@@ -141,6 +146,11 @@ async fn a_query_that_can_not_be_read_answers_400_naming_the_parameter() {
         ("created_to=2026-13-01T00:00:00Z", "created_to"),
     ] {
         harness.get(OPERATOR, &format!("/v1/notifications?{query}")).await.refused(400, Some(field));
+    }
+    for (query, field) in
+        [("subscription_id=7", "subscription_id"), ("state=held", "state"), ("name=x", "name")]
+    {
+        harness.get(OPERATOR, &format!("{counts}?{query}")).await.refused(400, Some(field));
     }
     harness.get(OPERATOR, "/v1/notifications?limit=1&limit=2").await.refused(400, None);
     let known = ["pending", "delivering", "held", "delivered", "exhausted", "cancelled", "undelivered"];
@@ -329,5 +339,5 @@ async fn what_needs_no_key_answers_without_one() {
     get("/readyz").await.refused(503, Some("broker"));
     let openapi = get("/openapi.json").await.answered(200);
     let paths = openapi["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 13, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 14, "{:?}", paths.keys());
 }

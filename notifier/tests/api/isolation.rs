@@ -35,6 +35,7 @@ async fn another_merchants_id_answers_404_everywhere_and_changes_nothing() {
     requests.push(("GET", format!("/v1/replays/{}", replay["id"].as_str().expect("an id")), None));
     requests.push(("GET", "/v1/subscriptions?merchant=shop".into(), None));
     requests.push(("GET", "/v1/notifications?merchant=shop".into(), None));
+    requests.push(("GET", "/v1/notifications/counts?merchant=shop".into(), None));
     for (method, path, body) in requests {
         harness.call(BANK, method, &path, body.as_ref()).await.refused(404, None);
     }

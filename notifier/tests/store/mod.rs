@@ -2,6 +2,7 @@
 
 pub mod audits;
 pub mod bulks;
+pub mod counts;
 pub mod deliveries;
 pub mod fairness;
 pub mod filters;
@@ -101,6 +102,12 @@ macro_rules! suite {
             a_notification_shows_its_event_and_every_attempt
             another_merchants_notification_is_not_there
             a_list_of_one_type_goes_through_all_of_its_events
+        );
+        store::cases!($world, counts,
+            every_state_of_a_subscription_is_counted
+            what_waits_for_a_subscription_that_is_not_active_is_counted_as_held
+            a_count_that_stops_at_the_cap_says_so
+            counts_page_as_subscriptions_do_and_show_an_owner_its_own
         );
         store::cases!($world, bulks,
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit

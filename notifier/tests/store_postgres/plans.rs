@@ -1,8 +1,8 @@
 //! How much of a long log is read to show a page of it.
 
 use notifier::domain::notification::StateName;
-use notifier::domain::{EventPattern, FailureClass, States, SubscriptionId};
-use notifier::store::NotificationFilter;
+use notifier::domain::{EventPattern, FailureClass, States, SubscriptionCounts, SubscriptionId};
+use notifier::store::{CountsFilter, NotificationFilter};
 use runtime::http::Page;
 use sqlx::PgPool;
 
@@ -103,4 +103,39 @@ async fn a_page_of_what_is_rare_in_a_long_log_reads_little_more_than_itself() {
             assert!(read < MAX_READ, "{read} read for {filter:?}");
         }
     }
+}
+
+/// Many subscriptions with one notification each, waiting or delivered, by which Postgres expects little
+/// of every other one.
+async fn strew(world: &World, pool: &PgPool) {
+    for statement in [
+        "INSERT INTO waiting (id, event_key, subscription_id, due_at, created_at, updated_at)
+         SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), $1, $1, $1 FROM generate_series(1, $2)",
+        "INSERT INTO notifications (id, event_key, subscription_id, state, attempts, created_at, updated_at)
+         SELECT overlay(key::text PLACING '9' FROM 20)::uuid, key, gen_random_uuid(), 'delivered', 1, $1, $1
+         FROM events WHERE id::int <= $2",
+    ] {
+        let strewing = sqlx::query(statement).bind(world.now()).bind(EVENTS / 2);
+        strewing.execute(pool).await.expect("rows");
+    }
+    sqlx::query("VACUUM ANALYZE").execute(pool).await.expect("statistics");
+}
+
+#[tokio::test]
+async fn counting_a_long_log_reads_no_further_than_the_cap() {
+    let (world, pool) = world_on(1).await;
+    let small = world.subscribe_to("small", Some("small"), &["*"]).await;
+    let big = world.subscribe_to("big", Some("big"), &["*"]).await;
+    fill(&world, &pool, small, big).await;
+    strew(&world, &pool).await;
+    let (page, filter) = (Page { limit: 50, after: None }, CountsFilter::default());
+    let before = read(&pool).await;
+    let found = world.store.counts(&filter, page, 100, world.now()).await.expect("a store");
+    let read = read(&pool).await - before;
+    assert!(read < MAX_READ, "{read} read");
+    let counted = |of: &SubscriptionCounts| {
+        [StateName::Pending, StateName::Exhausted, StateName::Cancelled, StateName::Delivered]
+            .map(|state| of.counts.of(state).counted)
+    };
+    assert_eq!(found.iter().map(counted).collect::<Vec<_>>(), [[100, 0, 0, 100], [10, 3, 2, 5]]);
 }

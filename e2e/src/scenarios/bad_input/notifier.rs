@@ -110,6 +110,10 @@ fn reading(scene: &Scene) -> Vec<Case> {
         "colour=red",
     ];
     cases.extend(wrong.map(|query| Case::get(format!("/v1/notifications?{query}"), OPERATOR_KEY, 400)));
+    let wrong = ["cursor=xyz", "limit=1000", "subscription_id=7", "merchant=a%20b", "colour=red"];
+    cases
+        .extend(wrong.map(|query| Case::get(format!("/v1/notifications/counts?{query}"), OPERATOR_KEY, 400)));
+    cases.push(Case::bare(Method::GET, "/v1/notifications/counts", None, 401));
     cases
 }
 

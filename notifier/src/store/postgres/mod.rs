@@ -4,6 +4,7 @@ mod audits;
 mod backlog;
 mod bulk_search;
 mod bulks;
+mod counts;
 mod days;
 mod deliveries;
 mod health;

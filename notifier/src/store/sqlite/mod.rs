@@ -5,6 +5,7 @@ mod audits;
 mod backlog;
 mod bulk_search;
 mod bulks;
+mod counts;
 mod deliveries;
 mod health;
 mod ingest;
