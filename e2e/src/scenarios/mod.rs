@@ -61,7 +61,6 @@ macro_rules! every_scenario {
                 a_failed_recharge_is_answered_as_failed_and_credits_nothing,
                 a_transaction_that_nobody_knows_is_answered_404,
                 while_pay_service_is_down_nothing_is_made_up,
-                a_credit_that_got_lost_is_found_in_the_statement,
             }
             secrecy {
                 no_secret_is_in_a_log_a_metric_a_problem_or_the_database_file,
