@@ -48,12 +48,13 @@ CREATE INDEX requests_to_ask ON requests (ask_at) WHERE ask_at IS NOT NULL;
 
 -- A balance is the sum of its account's credits: whoever inserts credits moves it, in the same
 -- statement, and nothing else does. A sum beyond 64 bits fails the insert.
--- By EXECUTE, since a plan that was made when the table was small would be kept.
-CREATE FUNCTION move_balances() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Its plan is kept, and made so that it goes by the primary key, however small the table was then.
+CREATE FUNCTION move_balances() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
-    EXECUTE 'UPDATE accounts SET balance = accounts.balance + moved.amount
-             FROM (SELECT account_no, sum(amount)::bigint AS amount FROM inserted GROUP BY account_no) AS moved
-             WHERE accounts.account_no = moved.account_no';
+    UPDATE accounts SET balance = accounts.balance + moved.amount
+    FROM (SELECT account_no, sum(amount)::bigint AS amount FROM inserted GROUP BY account_no) AS moved
+    WHERE accounts.account_no = moved.account_no;
     RETURN NULL;
 END $$;
 
