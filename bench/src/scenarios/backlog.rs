@@ -31,8 +31,9 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         waiting = waiting.max(level);
         statements::forget(bench.ground).await?;
         figures.extend(flow.open_loop(rate, &format!("{level} waiting:")).await?);
-        if let Some((mean, _)) = statements::claim(bench.ground).await? {
+        if let Some((mean, slowest)) = statements::claim(bench.ground).await? {
             figures.add(format!("{level} waiting: claim"), "ms", mean);
+            figures.add(format!("{level} waiting: slowest claim"), "ms", slowest);
         }
     }
     compare(&bench.settings.waiting, &mut figures);
