@@ -129,14 +129,8 @@ impl From<Reconciliation> for ReconciliationView {
             totals: progress.totals.iter().map(|(code, sides)| total(code.to_string(), sides)).collect(),
             differences: DifferenceKind::ALL.into_iter().map(|kind| (kind.as_str(), count(kind))).collect(),
             state: found.state.as_str(),
-            finished_at: match found.state {
-                ReconciliationState::Finished { at } => Some(at),
-                ReconciliationState::Running { .. } => None,
-            },
-            next_at: match found.state {
-                ReconciliationState::Finished { .. } => None,
-                ReconciliationState::Running { due_at, .. } => Some(due_at),
-            },
+            finished_at: found.state.finished_at(),
+            next_at: found.state.due_at(),
             last_error: match found.state {
                 ReconciliationState::Finished { .. } => None,
                 ReconciliationState::Running { last_error, .. } => last_error,

@@ -118,7 +118,7 @@ impl Reconciliation {
 
     /// Whether it has come to the end.
     pub fn is_finished(&self) -> bool {
-        matches!(self.state, ReconciliationState::Finished { .. })
+        self.state.finished_at().is_some()
     }
 }
 
@@ -150,6 +150,22 @@ impl ReconciliationState {
         match self {
             Self::Running { .. } => "running",
             Self::Finished { .. } => "finished",
+        }
+    }
+
+    /// When its next stretch is due; `None` at the end.
+    pub fn due_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Running { due_at, .. } => Some(*due_at),
+            Self::Finished { .. } => None,
+        }
+    }
+
+    /// When it came to the end.
+    pub fn finished_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Running { .. } => None,
+            Self::Finished { at } => Some(*at),
         }
     }
 }

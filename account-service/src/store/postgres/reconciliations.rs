@@ -205,10 +205,7 @@ async fn insert(
 
 /// Moves it past the stretch and gives the lease back.
 async fn update(connection: &mut PgConnection, reconciliation: &Reconciliation) -> StoreResult<()> {
-    let (due_at, finished_at) = match reconciliation.state {
-        ReconciliationState::Running { due_at, .. } => (Some(due_at), None),
-        ReconciliationState::Finished { at } => (None, Some(at)),
-    };
+    let state = &reconciliation.state;
     let progress = &reconciliation.progress;
     sqlx::query(
         "UPDATE reconciliations SET state = $2, after_tx_no = $3, pages = $4, recharges = $5, totals = $6,
@@ -216,14 +213,14 @@ async fn update(connection: &mut PgConnection, reconciliation: &Reconciliation) 
          WHERE id = $1",
     )
     .bind(reconciliation.id)
-    .bind(reconciliation.state.as_str())
+    .bind(state.as_str())
     .bind(progress.after)
     .bind(i64::try_from(progress.pages).unwrap_or(i64::MAX))
     .bind(i64::try_from(progress.recharges).unwrap_or(i64::MAX))
     .bind(totals_json(&progress.totals))
     .bind(counts_json(&progress.differences))
-    .bind(due_at)
-    .bind(finished_at)
+    .bind(state.due_at())
+    .bind(state.finished_at())
     .execute(connection)
     .await?;
     Ok(())

@@ -217,10 +217,7 @@ async fn insert(
 
 /// Moves it past the stretch and gives the lease back.
 async fn update(connection: &mut SqliteConnection, reconciliation: &Reconciliation) -> StoreResult<()> {
-    let (due_at, finished_at) = match reconciliation.state {
-        ReconciliationState::Running { due_at, .. } => (Some(due_at), None),
-        ReconciliationState::Finished { at } => (None, Some(at)),
-    };
+    let state = &reconciliation.state;
     let progress = &reconciliation.progress;
     sqlx::query(
         "UPDATE reconciliations SET state = ?2, after_tx_no = ?3, pages = ?4, recharges = ?5, totals = ?6,
@@ -228,14 +225,14 @@ async fn update(connection: &mut SqliteConnection, reconciliation: &Reconciliati
          WHERE id = ?1",
     )
     .bind(reconciliation.id)
-    .bind(reconciliation.state.as_str())
+    .bind(state.as_str())
     .bind(progress.after)
     .bind(i64::try_from(progress.pages).unwrap_or(i64::MAX))
     .bind(i64::try_from(progress.recharges).unwrap_or(i64::MAX))
     .bind(totals_json(&progress.totals))
     .bind(counts_json(&progress.differences))
-    .bind(due_at.map(|at| at.timestamp_micros()))
-    .bind(finished_at.map(|at| at.timestamp_micros()))
+    .bind(state.due_at().map(|at| at.timestamp_micros()))
+    .bind(state.finished_at().map(|at| at.timestamp_micros()))
     .execute(connection)
     .await?;
     Ok(())
