@@ -18,6 +18,7 @@ pub mod postgres;
 mod rows;
 mod secrets;
 pub mod sqlite;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -33,17 +34,18 @@ use uuid::Uuid;
 
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
+pub use bulk::{BulkStep, BulkStore, BulksFilter};
 pub use counts::{CountStore, CountsFilter};
 pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
+pub use upkeep::{Removed, UpkeepStore};
 
 use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Bulk, BulkAction, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern,
-    FailureClass, NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit,
-    SubscriptionId,
+    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, NewEvent,
+    Notification, NotificationId, States, Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -286,90 +288,6 @@ pub trait NotificationStore: Send + Sync + 'static {
         owner: Option<&str>,
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>>;
-}
-
-/// What one step of the bulk actions did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BulkStep {
-    /// Notifications resent or cancelled.
-    pub changed: usize,
-    /// Whether another step may be made at once.
-    pub more: bool,
-}
-
-/// Which bulk actions a list shows.
-#[derive(Debug, Clone)]
-pub struct BulksFilter {
-    /// Those that do this.
-    pub action: BulkAction,
-    /// Only those of this merchant's subscriptions.
-    pub owner: Option<String>,
-    /// Only those of this subscription.
-    pub subscription: Option<SubscriptionId>,
-}
-
-/// Bulk resends and cancellations.
-#[async_trait]
-pub trait BulkStore: Send + Sync + 'static {
-    /// Keeps a new one, which then runs.
-    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()>;
-
-    /// One of this kind, and how far it is.
-    async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>>;
-
-    /// A page of them, newest first.
-    async fn bulks(&self, filter: &BulksFilter, page: Page) -> StoreResult<Vec<Bulk>>;
-
-    /// Does what is asked to the next `limit` notifications of a running one, oldest first, each with an
-    /// audit whose id comes from `next_id`; finishes it when there is none left. Those that run take
-    /// turns, so that none waits for another's end. A step looks at a bounded number of notifications.
-    async fn advance_bulk(
-        &self,
-        limit: u32,
-        next_id: &(dyn Fn() -> Uuid + Send + Sync),
-        now: DateTime<Utc>,
-    ) -> StoreResult<BulkStep>;
-}
-
-/// What was removed because it was older than the retention.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Days that were dropped whole.
-    pub days: u64,
-    /// Days that are older and stay, since something of them still waits or came in late.
-    pub kept_days: u64,
-    /// Events that were removed row by row.
-    pub events: u64,
-    /// Notifications that were, with their attempts.
-    pub notifications: u64,
-    /// Audits whose notifications are gone.
-    pub audits: u64,
-    /// Finished replays and cancellations.
-    pub bulks: u64,
-}
-
-impl Removed {
-    /// Whether rows were removed, so that there may be more.
-    pub fn any_rows(&self) -> bool {
-        self.events + self.notifications + self.audits + self.bulks > 0
-    }
-}
-
-/// What is done in the background to keep the tables in order, in small steps.
-#[async_trait]
-pub trait UpkeepStore: Send + Sync + 'static {
-    /// Moves at most `limit` notifications that were cancelled with their subscriptions out of what
-    /// is looked through for due work. They are shown as cancelled before and after. How many.
-    async fn move_cancelled(&self, limit: u32) -> StoreResult<u64>;
-
-    /// Makes room for what is of `days`, where days have rooms of their own. How many it made.
-    async fn prepare(&self, days: &[Day]) -> StoreResult<u64>;
-
-    /// Drops every day that is wholly older than `before`, except those of which something waits or
-    /// came in since: these stay whole. Where days have no rooms of their own, and for what is in
-    /// none, at most `limit` rows of each kind are removed instead. Before anything of a day is, the
-    /// floor rises above it, below which [`DeliveryStore::ingest`] takes no unknown event.
-    async fn remove(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<Removed>;
 }
 
 /// Everything a notifier keeps.

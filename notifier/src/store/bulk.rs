@@ -1,12 +1,58 @@
 //! Bulk actions as they lie in their table, and what a step of one does, the same in both databases.
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
+use runtime::http::Page;
 use uuid::Uuid;
 
 use super::log::{Source, sources};
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::bulk::{Bulk, BulkAction, BulkFilter};
 use crate::domain::{FailureClass, States, SubscriptionId};
+
+/// What one step of the bulk actions did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BulkStep {
+    /// Notifications resent or cancelled.
+    pub changed: usize,
+    /// Whether another step may be made at once.
+    pub more: bool,
+}
+
+/// Which bulk actions a list shows.
+#[derive(Debug, Clone)]
+pub struct BulksFilter {
+    /// Those that do this.
+    pub action: BulkAction,
+    /// Only those of this merchant's subscriptions.
+    pub owner: Option<String>,
+    /// Only those of this subscription.
+    pub subscription: Option<SubscriptionId>,
+}
+
+/// Bulk resends and cancellations.
+#[async_trait]
+pub trait BulkStore: Send + Sync + 'static {
+    /// Keeps a new one, which then runs.
+    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()>;
+
+    /// One of this kind, and how far it is.
+    async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>>;
+
+    /// A page of them, newest first.
+    async fn bulks(&self, filter: &BulksFilter, page: Page) -> StoreResult<Vec<Bulk>>;
+
+    /// Does what is asked to the next `limit` notifications of a running one, oldest first, each with an
+    /// audit whose id comes from `next_id`; finishes it when there is none left. Those that run take
+    /// turns, so that none waits for another's end. A step looks at a bounded number of notifications.
+    async fn advance_bulk(
+        &self,
+        limit: u32,
+        next_id: &(dyn Fn() -> Uuid + Send + Sync),
+        now: DateTime<Utc>,
+    ) -> StoreResult<BulkStep>;
+}
 
 /// So many notifications of a subscription a step looks at, matching or not: it stays short whatever
 /// is looked for.
