@@ -1,7 +1,7 @@
 //! How many notifications each subscription has in each state.
 
 use runtime::Problem;
-use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Query};
 use runtime::keys::Caller;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,7 @@ impl From<SubscriptionCounts> for SubscriptionCountsDocument {
     security(("key" = [])),
     responses(
         (status = 200, description = "A page of subscriptions with their counts", body = List<SubscriptionCountsDocument>),
-        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        ForeignMerchant,
         KeyedProblems,
         QueryProblems,
     )

@@ -1,7 +1,7 @@
 //! The notification log.
 
 use runtime::Problem;
-use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::Violations;
@@ -60,7 +60,7 @@ pub struct NotificationsQuery {
     security(("key" = [])),
     responses(
         (status = 200, description = "A page of notifications", body = List<NotificationDocument>),
-        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        ForeignMerchant,
         KeyedProblems,
         QueryProblems,
     )

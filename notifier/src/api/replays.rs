@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use runtime::Problem;
-use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::described::{BodyProblems, ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Path, Query};
 use runtime::keys::Caller;
 use uuid::Uuid;
@@ -47,7 +47,7 @@ pub async fn create(
     params(BulksQuery),
     responses(
         (status = 200, description = "A page of replays", body = List<ReplayDocument>),
-        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        ForeignMerchant,
         KeyedProblems,
         QueryProblems,
     )

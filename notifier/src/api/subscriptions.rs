@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use messaging::webhook::Scheme;
 use runtime::Problem;
 use runtime::duration::HumanDuration;
-use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::described::{BodyProblems, ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query};
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
@@ -183,7 +183,7 @@ pub struct SubscriptionsQuery {
     security(("key" = [])),
     responses(
         (status = 200, description = "A page of subscriptions", body = List<SubscriptionDocument>),
-        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        ForeignMerchant,
         KeyedProblems,
         QueryProblems,
     )

@@ -1,7 +1,7 @@
 //! `GET /v1/recharges`: the statement that receivers reconcile against.
 
 use runtime::Problem;
-use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::{Invalid, Violations};
@@ -50,7 +50,7 @@ pub struct StatementQuery {
     params(StatementQuery),
     responses(
         (status = 200, description = "A page of the statement", body = List<RechargeDocument>),
-        (status = 404, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
+        ForeignMerchant,
         KeyedProblems,
         QueryProblems,
     )

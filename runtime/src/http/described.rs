@@ -42,6 +42,14 @@ pub enum QueryProblems {
     Malformed(#[to_schema] Problem),
 }
 
+/// The problem of every endpoint that answers for one merchant and lets it be named.
+#[derive(IntoResponses)]
+pub enum ForeignMerchant {
+    /// `merchant` names another merchant
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+}
+
 /// Describes `Authorization: Bearer <key>` as the security scheme `key`.
 pub struct BearerKey;
 
