@@ -13,6 +13,7 @@ pub mod reconciliation;
 pub mod requests;
 pub mod roads;
 pub mod statement;
+pub mod statement_answers;
 pub mod sweep;
 
 /// Runs the whole suite on the database that `$open` makes.
@@ -88,12 +89,12 @@ macro_rules! run_suite {
                        a_process_that_lost_its_lease_changes_nothing,
                        a_side_that_is_empty_or_far_away_is_walked_along_in_pages,
                        what_is_credited_while_the_statement_is_read_is_no_difference,
-                       a_failing_pay_service_is_told_as_unknown,
-                       a_wrong_page_is_reported_and_becomes_no_difference,
-                       the_statement_is_asked_for_page_by_page_over_http,
                        its_progress_can_be_watched_and_reports_are_kept_newest_first,
                        only_so_many_are_under_way, a_request_is_settled_by_the_statement,
                        each_day_is_reconciled_once_by_itself_whoever_begins_it;
+            statement_answers: a_failing_pay_service_is_told_as_unknown,
+                               a_wrong_page_is_reported_and_becomes_no_difference,
+                               the_statement_is_asked_for_page_by_page_over_http;
             sweep: a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
                    a_success_that_no_notification_tells_is_credited_by_the_sweep,
                    a_late_pending_does_not_hide_a_success_that_is_not_credited,

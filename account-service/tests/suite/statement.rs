@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use account_service::domain::{Arrival, CreditSource, Recharge, Request, Status, Stretch};
+use account_service::domain::{Arrival, Recharge, Request, Status, Stretch};
 use account_service::pay_service::{
     Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
 };
@@ -16,17 +16,16 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::pay_service::{WAYS, Way, client, failing};
 use crate::support::scripted::Scripted;
 use crate::support::service::World;
-use crate::support::{MERCHANT, arrival, as_json, noon, number, open_account, paid, tx};
+use crate::support::{MERCHANT, arrival, noon, number, open_account, paid, tx};
 
 /// The day of every `tx(n)`.
 pub fn day() -> Value {
     json!({ "from": "2024-06-10T00:00:00Z", "to": "2024-06-11T00:00:00Z" })
 }
 
-async fn world(database: Database, pay_service: impl PayService) -> World {
+pub(super) async fn world(database: Database, pay_service: impl PayService) -> World {
     let world = World::asking(database, Arc::new(pay_service)).await;
     for account_no in ["A", "B"] {
         open_account(&*world.store, account_no).await;
@@ -35,31 +34,31 @@ async fn world(database: Database, pay_service: impl PayService) -> World {
 }
 
 /// Begins a reconciliation; its path.
-async fn begin(world: &World) -> String {
+pub(super) async fn begin(world: &World) -> String {
     let begun = world.post("/v1/reconciliations", &day()).await;
     assert_eq!((begun.status, &begun.body["state"]), (202, &json!("running")), "{begun:?}");
     format!("/v1/reconciliations/{}", begun.body["id"].as_str().expect("an id"))
 }
 
 /// Begins one, and goes on until nothing is due.
-async fn walked(world: &World) -> String {
+pub(super) async fn walked(world: &World) -> String {
     let path = begin(world).await;
     world.reconcile().await;
     path
 }
 
-async fn show(world: &World, path: &str) -> Value {
+pub(super) async fn show(world: &World, path: &str) -> Value {
     let answer = world.get(path).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
 
-async fn items(world: &World, path: &str) -> Vec<Value> {
+pub(super) async fn items(world: &World, path: &str) -> Vec<Value> {
     show(world, path).await["items"].as_array().expect("a list").clone()
 }
 
 /// Kinds by number of what it has found, all pages of it.
-async fn found(world: &World, path: &str) -> Vec<(Uuid, String)> {
+pub(super) async fn found(world: &World, path: &str) -> Vec<(Uuid, String)> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = show(world, &format!("{path}/differences?limit=200{cursor}")).await;
@@ -72,7 +71,7 @@ async fn found(world: &World, path: &str) -> Vec<(Uuid, String)> {
     }
 }
 
-fn difference(number: u128, kind: &str) -> (Uuid, String) {
+pub(super) fn difference(number: u128, kind: &str) -> (Uuid, String) {
     (tx(number), kind.to_owned())
 }
 
@@ -355,131 +354,6 @@ pub async fn what_is_credited_while_the_statement_is_read_is_no_difference(datab
     assert_eq!(counts, [2, 1, 1], "the statement holds no success of the first and the last yet");
     assert!(items(&world, "/v1/exceptions").await.is_empty());
     assert_eq!(world.database.totals().await, [2, 400, 4, 400, 0]);
-}
-
-/// Law 9 on this road: whatever pay-service does instead of answering costs time and nothing else.
-pub async fn a_failing_pay_service_is_told_as_unknown(database: Database) {
-    let right = paid(tx(1), "A", 100);
-    let mut database = database;
-    let store = database.store().await;
-    open_account(&*store, "A").await;
-    let credited = [arrival(paid(tx(2), "A", 50))];
-    store.post(&credited, noon()).await.expect("the store answers");
-    let mut path = None;
-    for Way { how, .. } in WAYS {
-        let failing = failing(how, &right).await;
-        let world = World::asking(database, Arc::new(failing.client.clone())).await;
-        let path = match &path {
-            Some(path) => path,
-            None => path.insert(begin(&world).await),
-        };
-        world.database.execute("UPDATE reconciliations SET due_at = asked_at").await;
-        world.reconcile().await;
-        let run = show(&world, path).await;
-        assert_eq!((&run["state"], &run["progress"]["pages"]), (&json!("running"), &json!(0)), "{how}");
-        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{how}: {run}"));
-        assert!(error.starts_with("pay-service"), "{how}: {error}");
-        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{how}");
-        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{how}");
-        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{how}");
-        database = world.database;
-    }
-    let world = World::asking(database, Arc::new(Scripted::knowing(&[right]))).await;
-    let path = path.expect("it was begun");
-    world.reconcile().await;
-    assert_eq!(show(&world, &path).await["state"], "running", "it is put off");
-    world.clock.advance(Duration::from_mins(10));
-    world.reconcile().await;
-    let run = show(&world, &path).await;
-    assert_eq!((&run["state"], &run["last_error"]), (&json!("finished"), &json!(null)));
-    assert_eq!(found(&world, &path).await, [difference(1, "missing_here"), difference(2, "not_there")]);
-}
-
-/// Pages that are well-formed and not what was asked for, and why not.
-fn wrong_pages() -> Vec<(&'static str, Value)> {
-    let (first, second) = (as_json(&paid(tx(1), "A", 100)), as_json(&paid(tx(2), "A", 100)));
-    let page = |items: &[&Value], next: Value| json!({ "items": items, "next_cursor": next });
-    let with = |field: &str, value: Value| {
-        let mut other = first.clone();
-        other[field] = value;
-        page(&[&other, &second], json!(null))
-    };
-    let full: Vec<Value> = (1..=201).map(|n| as_json(&paid(tx(n), "A", 100))).collect();
-    vec![
-        ("another merchant", with("merchant", json!("shop"))),
-        ("not of the period", with("tx_no", json!("018ff000-0000-7000-8000-000000000000"))),
-        ("not of the period", with("tx_no", json!("01910000-0000-7000-8000-000000000000"))),
-        ("out of order", page(&[&second, &first], json!(null))),
-        ("out of order, or again", page(&[&first, &first], json!(null))),
-        ("holds nothing", page(&[], json!("AQAA"))),
-        ("can't be read", json!({ "items": [first] })),
-        ("can't be read", json!({ "items": [first], "next_cursor": 7 })),
-        ("can't be read", json!({ "items": { "0": first }, "next_cursor": null })),
-        ("can't be read", json!({ "next_cursor": null })),
-        ("line that can't be read", with("amount", json!(0))),
-        ("line that can't be read", with("amount", json!("100"))),
-        ("line that can't be read", with("status", json!("maybe"))),
-        ("line that can't be read", with("account_no", json!("\u{0}"))),
-        ("line that can't be read", page(&[&json!(null)], json!(null))),
-        ("201 recharges of 200", page(&full.iter().collect::<Vec<_>>(), json!(null))),
-    ]
-}
-
-pub async fn a_wrong_page_is_reported_and_becomes_no_difference(database: Database) {
-    let mut database = database;
-    let store = database.store().await;
-    open_account(&*store, "A").await;
-    store.post(&[arrival(paid(tx(3), "A", 50))], noon()).await.expect("the store answers");
-    let mut path = None;
-    for (why, page) in wrong_pages() {
-        let server = wiremock::MockServer::start().await;
-        let answer = wiremock::ResponseTemplate::new(200).set_body_json(&page);
-        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
-        let world = World::asking(database, Arc::new(client(&server.uri()))).await;
-        let path = match &path {
-            Some(path) => path,
-            None => path.insert(begin(&world).await),
-        };
-        world.database.execute("UPDATE reconciliations SET due_at = asked_at").await;
-        world.reconcile().await;
-        let run = show(&world, path).await;
-        let error = run["last_error"].as_str().unwrap_or_else(|| panic!("{why}: {run}"));
-        assert!(error.contains(why), "{why}: {error}");
-        assert_eq!(run["progress"]["pages"], 0, "{why}");
-        assert!(items(&world, &format!("{path}/differences")).await.is_empty(), "{why}");
-        assert!(items(&world, "/v1/exceptions").await.is_empty(), "{why}");
-        assert_eq!(world.database.totals().await, [1, 50, 1, 50, 0], "{why}");
-        database = world.database;
-    }
-}
-
-/// As pay-service speaks it: each page is asked for after the one before.
-pub async fn the_statement_is_asked_for_page_by_page_over_http(database: Database) {
-    use wiremock::matchers::{header, method, path, query_param, query_param_is_missing};
-    let server = wiremock::MockServer::start().await;
-    let there: Vec<Value> = (1..=201).map(|n| as_json(&paid(tx(n), "A", 100))).collect();
-    let asked = || {
-        wiremock::Mock::given(method("GET"))
-            .and(path("/v1/recharges"))
-            .and(header("authorization", "Bearer pay-key"))
-            .and(query_param("created_from", "2024-06-10T00:00:00.000Z"))
-            .and(query_param("created_to", "2024-06-11T00:00:00.000Z"))
-            .and(query_param("limit", "200"))
-    };
-    let page = |items: &[Value], next: Value| {
-        wiremock::ResponseTemplate::new(200).set_body_json(json!({ "items": items, "next_cursor": next }))
-    };
-    let first = asked().and(query_param_is_missing("after")).respond_with(page(&there[..200], json!("AQ")));
-    first.expect(1).mount(&server).await;
-    let second = asked().and(query_param("after", tx(200).to_string()));
-    second.respond_with(page(&there[200..], json!(null))).expect(1).mount(&server).await;
-    let world = world(database, client(&server.uri())).await;
-    let path = walked(&world).await;
-    let run = show(&world, &path).await;
-    let progress = json!({ "compared_to": "2024-06-11T00:00:00Z", "pages": 2, "recharges": 201 });
-    assert_eq!((&run["state"], &run["progress"]), (&json!("finished"), &progress));
-    let credit = world.store.credit(tx(201)).await.expect("the store answers").expect("a credit");
-    assert_eq!(credit.source, CreditSource::Statement);
 }
 
 pub async fn its_progress_can_be_watched_and_reports_are_kept_newest_first(database: Database) {
