@@ -93,16 +93,8 @@ pub(super) fn first_id_at(millis: i64) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{at, id_at};
     use super::*;
-
-    fn at(time: &str) -> DateTime<Utc> {
-        time.parse().expect("a time")
-    }
-
-    fn id_at(time: &str) -> Uuid {
-        let millis = u64::try_from(at(time).timestamp_millis()).expect("after 1970");
-        uuid::Builder::from_unix_timestamp_millis(millis, &[0xAB; 10]).into_uuid()
-    }
 
     #[test]
     fn an_id_is_of_the_day_it_begins_with() {

@@ -24,6 +24,8 @@ pub mod span;
 pub mod states;
 pub mod subscription;
 pub mod subscription_audit;
+#[cfg(test)]
+mod testing;
 pub mod webhook_url;
 
 pub use ack::AckRule;

@@ -211,11 +211,8 @@ pub struct Notification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::at;
     use super::*;
-
-    fn at(time: &str) -> DateTime<Utc> {
-        time.parse().expect("a time")
-    }
 
     fn waiting(leased: bool, active: bool, deleted: bool) -> StoredState {
         StoredState::Waiting {

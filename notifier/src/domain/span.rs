@@ -114,16 +114,8 @@ fn merged(mut spans: Vec<Span>) -> Vec<Span> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{at, id_at};
     use super::*;
-
-    fn at(time: &str) -> DateTime<Utc> {
-        time.parse().expect("a time")
-    }
-
-    fn id_at(time: &str) -> Uuid {
-        let millis = u64::try_from(at(time).timestamp_millis()).expect("after 1970");
-        uuid::Builder::from_unix_timestamp_millis(millis, &[0xAB; 10]).into_uuid()
-    }
 
     #[test]
     fn what_came_in_promptly_lies_about_its_time() {

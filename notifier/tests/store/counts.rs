@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
     Count, Counts, Outcome, States, SubscriptionCounts, SubscriptionId, SubscriptionState,
@@ -44,9 +43,7 @@ async fn fill(world: &World, id: SubscriptionId) {
     }
     for _ in 0..2 {
         let cancelled = world.notify(id).await;
-        let audit = world.audit(Action::Cancel);
-        let done = world.store.cancel(cancelled, None, &audit).await.expect("a store");
-        done.expect("it is there").expect("it waits");
+        world.cancel(cancelled).await.expect("it waits");
     }
     for _ in 0..3 {
         world.notify(id).await;

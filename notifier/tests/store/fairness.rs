@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{BulkAction, BulkFilter, Delivery, NotificationId, Outcome, States, SubscriptionId};
 
@@ -38,11 +37,6 @@ async fn both_kinds(
 
 fn notifications(claimed: &[Delivery]) -> HashSet<NotificationId> {
     claimed.iter().map(|delivery| delivery.notification).collect()
-}
-
-async fn resend(world: &World, id: NotificationId) {
-    let resent = world.store.resend(id, None, &world.audit(Action::Resend)).await;
-    resent.expect("a store").expect("it is there").expect("it may be resent");
 }
 
 /// A replay of all that is in `state` now, from its beginning to its end.
@@ -107,16 +101,16 @@ pub async fn a_resend_goes_among_the_first_attempts_and_a_replay_among_the_retri
         world.record(delivery, Outcome::Delivered).await;
         delivery.notification
     };
-    resend(&world, tried[0]).await;
+    world.resend(tried[0]).await.expect("it may be resent");
     assert_eq!(next_first().await, tried[0], "it was final");
     world.clock.advance(Duration::from_secs(1));
-    resend(&world, tried[2]).await;
+    world.resend(tried[2]).await.expect("it may be resent");
     assert_eq!(next_first().await, tried[2], "it waited");
     replay(&world, subscription, StateName::Delivered).await;
     world.clock.advance(Duration::from_secs(1));
     let fresh = world.notify(subscription).await;
     assert_eq!(next_first().await, fresh, "though all else is due before it");
-    resend(&world, tried[2]).await;
+    world.resend(tried[2]).await.expect("it may be resent");
     replay(&world, subscription, StateName::Pending).await;
     world.clock.advance(Duration::from_secs(1));
     let fresh = world.notify(subscription).await;

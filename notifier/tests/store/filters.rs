@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
     EventPattern, FailureClass, Notification, NotificationId, Outcome, States, SubscriptionId,
@@ -55,11 +54,7 @@ async fn happen(world: &World, subscription: SubscriptionId, round: usize) {
     match round % 4 {
         0 => drop(world.record(&delivery, Outcome::Delivered).await),
         1 => drop(world.record(&delivery, Outcome::Failed(class)).await),
-        2 => {
-            let cancelled =
-                world.store.cancel(delivery.notification, None, &world.audit(Action::Cancel)).await;
-            cancelled.expect("a store").expect("there").expect("allowed");
-        }
+        2 => drop(world.cancel(delivery.notification).await.expect("allowed")),
         _ => exhaust(world, delivery.notification, subscription, class).await,
     }
 }

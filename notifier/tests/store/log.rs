@@ -31,8 +31,7 @@ pub async fn a_resend_starts_the_climb_over_and_keeps_numbering(world: World) {
         world.clock.advance(Duration::from_mins(5));
     }
     assert_eq!(world.state(id).await, StateName::Exhausted);
-    let resent = world.store.resend(id, None, &world.audit(Action::Resend)).await.expect("a store");
-    let resent = resent.expect("it is there").expect("allowed");
+    let resent = world.resend(id).await.expect("allowed");
     assert_eq!(resent.state, NotificationState::Pending { next_attempt_at: world.now() });
     let delivery = world.claim_one(subscription).await;
     assert_eq!((delivery.number, delivery.climb), (4, 0));
@@ -50,28 +49,23 @@ pub async fn a_resend_under_a_lease_is_refused(world: World) {
     let subscription = world.subscribe("a", None).await;
     let id = world.notify(subscription).await;
     let delivery = world.claim_one(subscription).await;
-    let resend = async || {
-        world.store.resend(id, None, &world.audit(Action::Resend)).await.expect("a store").expect("there")
-    };
-    assert_eq!(resend().await, Err(Refused::UnderWay));
+    assert_eq!(world.resend(id).await, Err(Refused::UnderWay));
     assert!(world.show(id).await.audits.is_empty());
     assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Counted);
-    assert!(resend().await.is_ok());
+    assert!(world.resend(id).await.is_ok());
     assert_eq!(world.claim_one(subscription).await.number, 2);
     world.delete(subscription, None).await;
-    assert_eq!(resend().await, Err(Refused::SubscriptionDeleted));
+    assert_eq!(world.resend(id).await, Err(Refused::SubscriptionDeleted));
 }
 
 pub async fn a_cancelled_notification_stays_so_whatever_its_running_attempt_says(world: World) {
     let subscription = world.subscribe("a", None).await;
     let id = world.notify(subscription).await;
     let delivery = world.claim_one(subscription).await;
-    let cancel = async || {
-        world.store.cancel(id, None, &world.audit(Action::Cancel)).await.expect("a store").expect("there")
-    };
-    assert_eq!(cancel().await.expect("allowed").state, NotificationState::Cancelled { at: world.now() });
+    let cancelled = world.cancel(id).await.expect("allowed");
+    assert_eq!(cancelled.state, NotificationState::Cancelled { at: world.now() });
     assert_eq!(world.record(&delivery, Outcome::Delivered).await, Recorded::Late);
-    assert_eq!(cancel().await, Err(Refused::Final(StateName::Cancelled)));
+    assert_eq!(world.cancel(id).await, Err(Refused::Final(StateName::Cancelled)));
     let shown = world.show(id).await;
     assert_eq!((shown.notification.state.name(), shown.attempts.len()), (StateName::Cancelled, 0));
     assert_eq!(shown.audits.len(), 1);

@@ -8,12 +8,12 @@ use messaging::Event;
 use messaging::webhook::{Scheme, SigningKey};
 use notifier::domain::attempt::AttemptResult;
 use notifier::domain::audit::{Action, Audit};
-use notifier::domain::notification::StateName;
+use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
     Bulk, BulkAction, BulkFilter, Delivery, DisableAfter, Endpoint, Exchange, FailureClass, Health, NewEvent,
-    NotificationId, Outcome, Schedule, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId,
-    SubscriptionState,
+    Notification, NotificationId, Outcome, Schedule, Subscription, SubscriptionAction, SubscriptionAudit,
+    SubscriptionId, SubscriptionState,
 };
 use notifier::store::{
     Admission, AdmitNone, BulkStep, Ingested, NotificationDetail, NotificationFilter, Recorded, Rotation,
@@ -259,6 +259,18 @@ impl World {
 
     pub async fn shown(&self, action: BulkAction, id: Uuid) -> Option<Bulk> {
         self.store.bulk(action, id, None).await.expect("a store")
+    }
+
+    /// The operator resends a notification that is there.
+    pub async fn resend(&self, id: NotificationId) -> Result<Notification, Refused> {
+        let resent = self.store.resend(id, None, &self.audit(Action::Resend)).await;
+        resent.expect("a store").expect("it is there")
+    }
+
+    /// The operator cancels a notification that is there.
+    pub async fn cancel(&self, id: NotificationId) -> Result<Notification, Refused> {
+        let cancelled = self.store.cancel(id, None, &self.audit(Action::Cancel)).await;
+        cancelled.expect("a store").expect("it is there")
     }
 
     pub fn audit(&self, action: Action) -> Audit {

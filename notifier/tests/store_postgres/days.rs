@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notifier::domain::audit::Action;
 use notifier::domain::{Day, NotificationId, Outcome, Retention};
 use notifier::store::{Removed, Store};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -142,11 +141,9 @@ async fn audits_of_a_dropped_day_go_in_batches() {
     let (world, pool) = world_on(5).await;
     let id = delivered(&world).await;
     for _ in 0..3 {
-        let resent = world.store.resend(id, None, &world.audit(Action::Resend)).await.expect("a store");
-        resent.expect("there").expect("allowed");
+        world.resend(id).await.expect("allowed");
     }
-    let cancelled = world.store.cancel(id, None, &world.audit(Action::Cancel)).await.expect("a store");
-    cancelled.expect("there").expect("allowed");
+    world.cancel(id).await.expect("allowed");
     world.clock.advance(DAY * 200);
     let before = Retention::default().end(world.now());
     for audits in [2, 2, 0] {

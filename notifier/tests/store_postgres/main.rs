@@ -9,7 +9,6 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{Day, Delivery, Outcome, States, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
@@ -189,12 +188,6 @@ async fn a_claim_a_result_and_a_look_at_one_notification_open_its_day_alone() {
     let delivery = world.claim_one(subscription).await;
     world.record(&delivery, Outcome::Delivered).await;
     assert_eq!(world.show(id).await.attempts.len(), 1);
-    world
-        .store
-        .resend(id, None, &world.audit(Action::Resend))
-        .await
-        .expect("a store")
-        .expect("there")
-        .expect("ok");
+    world.resend(id).await.expect("allowed");
     assert_eq!(looks_elsewhere(&pool, today).await, before);
 }
