@@ -29,17 +29,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::api::App;
-use crate::domain::Nightly;
 use crate::metrics::Metrics;
 use crate::pay_service::PayService;
 use crate::queue::CreditFromQueue;
 pub use crate::settings::Settings;
 use crate::store::Store;
-pub use crate::use_cases::SweepPlan;
 use crate::use_cases::{
     DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, ReconciliationPlan, Reconciliations,
     RequestRecharge, StartReconciliation, Sweep, Watch,
 };
+pub use crate::use_cases::{PeriodPlan, SweepPlan};
 
 /// How long the intake rests when its queue is empty; the queue itself waits for messages.
 const INTAKE_POLL: Duration = Duration::from_millis(100);
@@ -66,8 +65,8 @@ pub struct Parts {
     pub merchant: String,
     /// When and how fast pay-service is asked about requests that nothing was heard of.
     pub sweep: SweepPlan,
-    /// When days that are over are reconciled.
-    pub nightly: Nightly,
+    /// How periods are reconciled.
+    pub periods: PeriodPlan,
     /// Time and fresh ids.
     pub sources: Sources,
     /// Where spans go.
@@ -107,12 +106,15 @@ pub struct Workers {
 }
 
 impl Parts {
-    /// The workers alone, for whoever runs their rounds by hand; nobody reads their metrics.
-    pub fn workers(&self) -> Result<Workers, prometheus::Error> {
+    /// Makes the workers alone, as often as a process begins anew, for whoever runs their rounds by
+    /// hand; nobody reads their metrics.
+    pub fn into_workers(self) -> Result<impl Fn() -> Workers, prometheus::Error> {
         let metrics = Metrics::new(&Registry::new())?;
-        let reconciliations = self.reconciliations(&metrics);
-        let post = self.post_results(metrics);
-        Ok(Workers { intake: self.intake(&post), sweep: self.sweep(&post), reconciliations })
+        Ok(move || {
+            let post = self.post_results(metrics.clone());
+            let reconciliations = self.reconciliations(&metrics);
+            Workers { intake: self.intake(&post), sweep: self.sweep(&post), reconciliations }
+        })
     }
 
     /// Puts the service together; starts the task that posts results. Call it within a runtime.
@@ -164,7 +166,7 @@ impl Parts {
             self.pay_service.clone(),
             self.sources.clone(),
             metrics.clone(),
-            ReconciliationPlan { merchant, timeout, nightly: self.nightly },
+            ReconciliationPlan { merchant, timeout, periods: self.periods },
         ))
     }
 

@@ -1,7 +1,7 @@
 //! The account-service process.
 
 use account_service::pay_service::HttpPayService;
-use account_service::{Parts, ResultQueue, Settings, run, store};
+use account_service::{Parts, PeriodPlan, ResultQueue, Settings, run, store};
 use anyhow::Context;
 use runtime::http::healthcheck::ask_readyz;
 use runtime::settings::{Action, load_or_exit};
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         webhook_secrets,
         queue,
         sweep: settings.sweep(),
-        nightly: settings.nightly_reconciliation,
+        periods: PeriodPlan::standard(settings.nightly_reconciliation),
         merchant: settings.merchant,
         sources,
         spans,

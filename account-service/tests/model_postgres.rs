@@ -11,7 +11,7 @@ const CASES: u32 = 150;
 
 /// Cases share a database, so what was credited must not stay.
 const LET_GO: &str = "DROP TRIGGER credits_stay ON credits";
-const EMPTY: &str = "DELETE FROM credits; DELETE FROM requests; DELETE FROM accounts;
+const EMPTY: &str = "DELETE FROM reconciliation_differences; DELETE FROM reconciliations; DELETE FROM credits; DELETE FROM requests; DELETE FROM accounts;
                      DELETE FROM exceptions; DELETE FROM requeues";
 
 #[test]

@@ -172,7 +172,7 @@ impl Ground<'_> {
             queue: None,
             merchant: ACCOUNT_MERCHANT.to_owned(),
             sweep: account_service::SweepPlan::standard(PAY_SERVICE_TIMEOUT),
-            nightly: settings.nightly_reconciliation,
+            periods: account_service::PeriodPlan::standard(settings.nightly_reconciliation),
             sources: self.sources.clone(),
             spans: self.spans("account-service")?,
         })

@@ -15,7 +15,7 @@ pub use dead_letters::{DeadLetterQueue, NoLetters, ReadLetter, Wish as RequeueWi
 pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
-pub use reconciliations::{ReconciliationPlan, Reconciliations, StartReconciliation};
+pub use reconciliations::{PeriodPlan, ReconciliationPlan, Reconciliations, StartReconciliation};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
 pub use sweep::{Sweep, SweepPlan};
 pub use watch::Watch;

@@ -20,8 +20,6 @@ use crate::metrics::{Call, Metrics};
 use crate::pay_service::{PayService, StatementQuery, Unanswered};
 use crate::store::Store;
 
-/// How many recharges and how many credits are read at once: what is in memory of a walk.
-const PAGE: u16 = 200;
 /// What a lease lasts beyond the question: room for reading and writing.
 const MARGIN: Duration = Duration::from_mins(1);
 
@@ -42,7 +40,7 @@ pub struct Reconciliations {
     metrics: Metrics,
     merchant: String,
     timeout: Duration,
-    nightly: Nightly,
+    periods: PeriodPlan,
     /// The last day that was begun, here or by another process.
     begun: Option<Period>,
 }
@@ -54,8 +52,25 @@ pub struct ReconciliationPlan {
     pub merchant: String,
     /// How long pay-service may take to answer.
     pub timeout: Duration,
+    /// Which periods by themselves, and how far at a time.
+    pub periods: PeriodPlan,
+}
+
+/// How periods are reconciled.
+#[derive(Debug, Clone, Copy)]
+pub struct PeriodPlan {
     /// When days that are over are reconciled.
     pub nightly: Nightly,
+    /// How many recharges and how many credits are read at once: what is in memory of a walk.
+    /// pay-service tells 200 at most.
+    pub page: u16,
+}
+
+impl PeriodPlan {
+    /// Days at this time, 200 rows at a time.
+    pub fn standard(nightly: Nightly) -> Self {
+        Self { nightly, page: 200 }
+    }
 }
 
 impl StartReconciliation {
@@ -76,13 +91,13 @@ impl Reconciliations {
         metrics: Metrics,
         plan: ReconciliationPlan,
     ) -> Self {
-        let ReconciliationPlan { merchant, timeout, nightly } = plan;
-        Self { store, pay_service, sources, metrics, merchant, timeout, nightly, begun: None }
+        let ReconciliationPlan { merchant, timeout, periods } = plan;
+        Self { store, pay_service, sources, metrics, merchant, timeout, periods, begun: None }
     }
 
     /// Begins the reconciliation of the last day that is due; of several processes one does.
     async fn begin_nightly(&mut self, now: DateTime<Utc>) -> StoreResult<()> {
-        let due = self.nightly.due(now).filter(|period| self.begun != Some(*period));
+        let due = self.periods.nightly.due(now).filter(|period| self.begun != Some(*period));
         let Some(period) = due else { return Ok(()) };
         let id = self.sources.ids.next();
         let new = Reconciliation::new(id, period, Origin::Nightly, BY_ITSELF.to_owned(), now);
@@ -101,11 +116,11 @@ impl Reconciliations {
     /// The next stretch of both sides. The credits are read first: what was credited by then had
     /// succeeded by then, so what the statement says otherwise after it is a difference.
     async fn read(&self, walk: &Reconciliation) -> StoreResult<Result<Stretch, Unanswered>> {
-        let (period, after) = (walk.period, walk.progress.after);
-        let mut credits = bounded(self.store.credits_after(period, after, PAGE + 1)).await?;
-        let more = credits.len() > usize::from(PAGE);
-        credits.truncate(usize::from(PAGE));
-        let there = self.ask(StatementQuery { period, after, limit: PAGE }).await;
+        let (period, after, limit) = (walk.period, walk.progress.after, self.periods.page);
+        let mut credits = bounded(self.store.credits_after(period, after, limit.saturating_add(1))).await?;
+        let more = credits.len() > usize::from(limit);
+        credits.truncate(usize::from(limit));
+        let there = self.ask(StatementQuery { period, after, limit }).await;
         Ok(there.map(|there| Stretch::meet(there, Side { rows: credits, more })))
     }
 

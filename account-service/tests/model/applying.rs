@@ -54,6 +54,7 @@ impl Driver<'_> {
                 work.received = messages.into_iter().map(read).collect();
             }
             Done::Settled(settlements) => self.settled(work, &settlements),
+            Done::Step(step) => self.step(work, *step),
             Done::Resolved(id, decision, outcome) => {
                 let Kind::Resolve { place, credit } = work.kind else { panic!("nobody decided {id}") };
                 assert_eq!(decision.reason, "as the bank says");
@@ -66,7 +67,7 @@ impl Driver<'_> {
     }
 
     /// pay-service itself may tell another amount.
-    fn note_lies(&mut self, answered: &Answered) {
+    pub fn note_lies(&mut self, answered: &Answered) {
         if let Answered::Told(told) = answered {
             let is_so = |recharge: &Told| (recharge.tx, recharge.amount) == (told.tx, told.amount);
             if !self.books().recharges.iter().any(is_so) {
@@ -97,7 +98,9 @@ impl Driver<'_> {
                 answers.sort_by_key(|(number, _)| place(number));
                 answers.into_iter().map(|(_, told)| told).collect()
             }
-            Kind::Request | Kind::Resolve { .. } | Kind::Requeue => Vec::new(),
+            Kind::Request | Kind::Resolve { .. } | Kind::Requeue | Kind::Reconcile(_) | Kind::Walk => {
+                Vec::new()
+            }
         }
     }
 
@@ -116,7 +119,8 @@ impl Driver<'_> {
         assert!(work.verdicts.is_none(), "once");
         let verdicts: Vec<Verdict> =
             told.iter().map(|told| self.model.told(told, source.is_answer())).collect();
-        for verdict in &verdicts {
+        for (tx, verdict) in told.iter().map(|told| told.tx).zip(&verdicts) {
+            self.credited(tx, *verdict, source.as_str());
             let road = match work.kind {
                 Kind::Ring(_) => "credited by webhook",
                 Kind::Take => "credited from the queue",
@@ -128,6 +132,13 @@ impl Driver<'_> {
             self.saw("refused", usize::from(verdict.refusal().is_some()));
         }
         work.verdicts = Some(verdicts);
+    }
+
+    /// Remembers on which way it was credited, if it was.
+    pub fn credited(&mut self, tx: Uuid, verdict: Verdict, source: &'static str) {
+        if verdict == Verdict::Credited {
+            self.model.credited_by.insert(tx, source);
+        }
     }
 
     fn recorded(&mut self, request: &Recorded, ask_at: DateTime<Utc>) {

@@ -30,9 +30,14 @@ impl Request {
     }
 
     fn not_answered(&self) -> Next {
-        let longest = (PAUSES.0 << self.misses.min(8)).min(PAUSES.1);
-        (Some((longest / 2, longest)), self.asks, self.misses + 1)
+        (Some(pause(self.misses)), self.asks, self.misses + 1)
     }
+}
+
+/// The shortest and the longest wait after so many questions in a row, and one more, were not answered.
+pub fn pause(misses: u32) -> (i64, i64) {
+    let longest = (PAUSES.0 << misses.min(8)).min(PAUSES.1);
+    (longest / 2, longest)
 }
 
 impl Driver<'_> {

@@ -16,7 +16,12 @@ use super::rig::{OPERATOR, Run};
 
 impl Driver<'_> {
     /// Makes a call; `None` when whoever was to answer has died.
-    async fn call(&mut self, kind: Kind, request: Request<Body>, stop: Stop) -> (Work, Option<(u16, Value)>) {
+    pub async fn call(
+        &mut self,
+        kind: Kind,
+        request: Request<Body>,
+        stop: Stop,
+    ) -> (Work, Option<(u16, Value)>) {
         let mut work = Work::new(kind, self.now());
         let router = self.rig.router.clone();
         let call = async move {
@@ -40,7 +45,7 @@ impl Driver<'_> {
         (work, answer)
     }
 
-    fn get_or_post(method: Method, path: &str, body: &Value) -> Request<Body> {
+    pub fn get_or_post(method: Method, path: &str, body: &Value) -> Request<Body> {
         Request::builder()
             .method(method)
             .uri(path)

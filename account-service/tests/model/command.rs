@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::rig::PAGE;
+
 /// How many accounts are ever spoken of: one in yuan, one in dollars, one that is opened late, one
 /// that never is.
 pub const ACCOUNTS: usize = 4;
@@ -33,6 +35,15 @@ pub enum Command {
     Sweep { process: usize, due: bool, moods: Vec<Mood>, stop: Stop },
     /// A process is stopped while it sweeps, and goes on when another has taken its lease.
     Overtake { moods: Vec<Mood>, stop: u32 },
+    /// Somebody asks for the reconciliation of a period.
+    Reconcile { period: Span, stop: Stop },
+    /// A process goes on with reconciliations, once one is `due` or as it is: some stretches of them,
+    /// the last of which may be stopped. pay-service tells its statement so.
+    Walk { process: usize, due: bool, telling: Telling, stretches: u32, stop: Stop },
+    /// A process is stopped on a stretch, and goes on when another has taken its lease.
+    OvertakeWalk { telling: Telling, stop: u32 },
+    /// A process is stopped on a stretch, a result comes, and it goes on.
+    RingMeanwhile { pick: usize, stop: u32 },
     /// A stopped process goes on.
     GoOn { process: usize, stop: Stop },
     /// A process dies, and another takes its place.
@@ -49,6 +60,18 @@ pub enum Command {
     Resolve { pick: usize, credit: bool, stop: Stop },
     /// The books are read.
     Look,
+}
+
+/// A period: its first millisecond since the first recharge, and how many it has.
+pub type Span = (u64, u64);
+/// More than there ever is.
+pub const WHOLE: Span = (0, 1000);
+
+/// How pay-service tells its statement: so many recharges at a time, and so in turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telling {
+    pub size: usize,
+    pub moods: Vec<Mood>,
 }
 
 /// What pay-service does when it is asked for a recharge.
@@ -70,7 +93,7 @@ pub enum Taking {
     Wrong(Mood),
 }
 
-/// What pay-service does when it is asked how a recharge stands.
+/// What pay-service does when it is asked how a recharge stands, or for a page of its statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// It tells.
@@ -98,6 +121,8 @@ pub enum Lie {
     Account(usize),
     Currency,
     Result(Final),
+    /// As another that pay-service knows nothing of.
+    MadeUp,
     /// As another merchant's.
     Foreign,
 }
@@ -119,7 +144,8 @@ fn lie() -> impl Strategy<Value = Option<Lie>> {
         1 => Just(Some(Lie::Amount)),
         1 => (0..ACCOUNTS).prop_map(|account| Some(Lie::Account(account))),
         1 => Just(Some(Lie::Currency)),
-        1 => result().prop_map(|result| Some(Lie::Result(result))),
+        1 => Just(Some(Lie::MadeUp)),
+        2 => result().prop_map(|result| Some(Lie::Result(result))),
         1 => Just(Some(Lie::Foreign)),
     ]
 }
@@ -129,7 +155,7 @@ fn mood() -> impl Strategy<Value = Mood> + Clone {
     prop_oneof![
         9 => Just(Mood::Right),
         2 => Just(Mood::Down),
-        2 => Just(Mood::Forgetful),
+        3 => Just(Mood::Forgetful),
         2 => prop::sample::select(wrong.to_vec()),
     ]
 }
@@ -149,6 +175,11 @@ fn taking() -> impl Strategy<Value = Taking> {
 
 fn stop(places: u32) -> impl Strategy<Value = Stop> {
     prop_oneof![3 => Just(None), 1 => (0..places).prop_map(Some)]
+}
+
+/// As often as not.
+fn often(places: u32) -> impl Strategy<Value = Stop> {
+    prop::option::of(0..places)
 }
 
 fn account() -> impl Strategy<Value = usize> {
@@ -186,6 +217,32 @@ fn roads() -> BoxedStrategy<Command> {
     .boxed()
 }
 
+fn telling() -> impl Strategy<Value = Telling> {
+    let mood = prop_oneof![
+        4 => Just(Mood::Right),
+        1 => Just(Mood::Forgetful),
+        1 => Just(Mood::Amount),
+        4 => Just(Mood::Stale),
+        2 => prop::sample::select(vec![Mood::Down, Mood::Another, Mood::Foreign]),
+    ];
+    let moods = prop::collection::vec(mood, 1..4);
+    (1..=usize::from(PAGE), moods).prop_map(|(size, moods)| Telling { size, moods })
+}
+
+/// Reconciliations of periods.
+fn walks() -> BoxedStrategy<Command> {
+    let period = prop_oneof![2 => Just(WHOLE), 1 => (0..3_u64, 1..4_u64)];
+    prop_oneof![
+        3 => (period, stop(2)).prop_map(|(period, stop)| Command::Reconcile { period, stop }),
+        5 => (0..PROCESSES, prop::bool::weighted(0.8), telling(), 1..3_u32, often(8)).prop_map(
+            |(process, due, telling, stretches, stop)| Command::Walk { process, due, telling, stretches, stop }
+        ),
+        1 => (telling(), 2..8_u32).prop_map(|(telling, stop)| Command::OvertakeWalk { telling, stop }),
+        1 => (0..1000_usize, 4..7_u32).prop_map(|(pick, stop)| Command::RingMeanwhile { pick, stop }),
+    ]
+    .boxed()
+}
+
 /// Time, people and processes.
 fn surroundings() -> BoxedStrategy<Command> {
     let (pick, process) = (0..1000_usize, 0..PROCESSES);
@@ -196,7 +253,7 @@ fn surroundings() -> BoxedStrategy<Command> {
             .prop_map(|seconds| Command::Pass { seconds }),
         1 => Just(Command::Open),
         2 => (pick.clone(), stop(6)).prop_map(|(pick, stop)| Command::Requeue { pick, stop }),
-        3 => (pick, any::<bool>(), stop(2))
+        6 => (pick, any::<bool>(), stop(2))
             .prop_map(|(pick, credit, stop)| Command::Resolve { pick, credit, stop }),
         1 => Just(Command::Look),
     ]
@@ -205,5 +262,8 @@ fn surroundings() -> BoxedStrategy<Command> {
 
 /// A case.
 pub fn commands() -> impl Strategy<Value = Vec<Command>> {
-    prop::collection::vec(prop_oneof![8 => beginnings(), 11 => roads(), 6 => surroundings()], 1..20)
+    prop::collection::vec(
+        prop_oneof![8 => beginnings(), 11 => roads(), 4 => walks(), 6 => surroundings()],
+        1..20,
+    )
 }

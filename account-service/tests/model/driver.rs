@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::command::{Command, Final, Lie, Taking};
 use super::model::{Account, Model, Request, Verdict};
-use super::pay_service::{Asked, Books, State, Told, account_no, currency};
+use super::pay_service::{Asked, Books, State, Told, account_no, currency, made_up};
+use super::reconciling::Pace;
 use super::rig::Rig;
 
 /// How often what is hard to get right came about: a generator that seldom gets there shows nothing.
@@ -24,8 +25,14 @@ pub enum Kind {
     Sweep,
     Query(Uuid),
     Request,
-    Resolve { place: usize, credit: bool },
+    Resolve {
+        place: usize,
+        credit: bool,
+    },
     Requeue,
+    /// Of this period: its first millisecond, and the first after it.
+    Reconcile((u64, u64)),
+    Walk,
 }
 
 /// What somebody may have done for good, beside posting.
@@ -55,6 +62,10 @@ pub struct Work {
     pub recorded: Option<Uuid>,
     pub deeds: BTreeSet<Deed>,
     pub resolved: Option<Result<(), u16>>,
+    /// The reconciliation that was asked for.
+    pub begun: Option<Uuid>,
+    /// Of a stretch.
+    pub pace: Pace,
 }
 
 impl Work {
@@ -69,6 +80,8 @@ impl Work {
             recorded: None,
             deeds: BTreeSet::new(),
             resolved: None,
+            begun: None,
+            pace: Pace::default(),
         }
     }
 
@@ -128,13 +141,14 @@ impl<'a> Driver<'a> {
 
     /// The second account holds dollars.
     pub async fn open(&mut self, account: usize) {
+        if self.model.accounts[account].open {
+            return;
+        }
         let dollars = account == 1;
         let mut wish = NewAccount::new(account_no(account).into(), "Zhang San".into()).expect("well-formed");
         wish.currency = currency(dollars).parse::<Currency>().expect("a code");
         self.rig.store.open_account(&wish, self.rig.clock.now()).await.expect("a store");
-        if !self.model.accounts[account].open {
-            self.model.accounts[account] = Account { open: true, dollars };
-        }
+        self.model.accounts[account] = Account { open: true, dollars };
     }
 
     /// Does one command to both; panics where they differ.
@@ -149,7 +163,9 @@ impl<'a> Driver<'a> {
                 self.request(*account, *amount, *stop).await;
             }
             Command::Arrive { pick } => self.arrive(*pick),
-            Command::Settle { pick, result } => self.settle(*pick, *result),
+            Command::Settle { pick, result } => {
+                self.settle(*pick, *result);
+            }
             Command::Ring { pick, lie, stop } => {
                 if let Some(told) = self.result(*pick, *lie) {
                     self.ring(told, *stop).await;
@@ -175,6 +191,15 @@ impl<'a> Driver<'a> {
                 self.sweep(1, None).await;
                 self.go_on(0, None).await;
             }
+            Command::Reconcile { period, stop } => {
+                self.begin_walk(*period, *stop).await;
+            }
+            Command::Walk { process, due, telling, stretches, stop } => {
+                self.books().tell_so(telling);
+                self.walk_on(*process, *due, *stretches, *stop).await;
+            }
+            Command::OvertakeWalk { telling, stop } => self.overtake_walk(telling, *stop).await,
+            Command::RingMeanwhile { pick, stop } => self.ring_meanwhile(*pick, *stop).await,
             Command::GoOn { process, stop } => self.go_on(*process, *stop).await,
             Command::Die { process } => self.die(*process),
             Command::Query { pick, mood, stop } => {
@@ -213,18 +238,18 @@ impl<'a> Driver<'a> {
     }
 
     /// One that is pending gets its result.
-    pub fn settle(&mut self, pick: usize, result: Final) {
+    pub fn settle(&mut self, pick: usize, result: Final) -> Option<Told> {
         let mut books = self.books();
         let mut pending: Vec<&mut Told> =
             books.recharges.iter_mut().filter(|told| told.state == State::Pending).collect();
         let among = pending.len().max(1);
-        if let Some(told) = pending.get_mut(pick % among) {
-            told.state = State::Final(result);
-        }
+        let told = pending.get_mut(pick % among)?;
+        told.state = State::Final(result);
+        Some(told.clone())
     }
 
     /// A result that there is, told as it is or otherwise.
-    fn result(&mut self, pick: usize, lie: Option<Lie>) -> Option<Told> {
+    pub fn result(&mut self, pick: usize, lie: Option<Lie>) -> Option<Told> {
         let books = self.books();
         let results: Vec<&Told> =
             books.recharges.iter().filter(|told| told.state != State::Pending).collect();
@@ -237,10 +262,11 @@ impl<'a> Driver<'a> {
             Some(Lie::Currency) => Told { dollars: !told.dollars, ..told.clone() },
             Some(Lie::Result(result)) => Told { state: State::Final(result), ..told.clone() },
             Some(Lie::Foreign) => Told { foreign: true, ..told.clone() },
+            Some(Lie::MadeUp) => Told { tx: made_up(told.tx), order: "made up".into(), ..told.clone() },
         };
         if lied == told {
             self.entrusted.insert(told.tx);
-        } else if !lied.foreign {
+        } else if !lied.foreign && lied.tx == told.tx {
             self.lied_about.insert(told.tx);
         }
         Some(lied)
@@ -248,7 +274,11 @@ impl<'a> Driver<'a> {
 
     /// Until the next request is to be asked about, or its lease is over.
     pub fn pass_to_due(&mut self) {
-        let next = self.model.requests.iter().filter_map(|request| request.ask_at).min();
+        self.pass_to(self.model.requests.iter().filter_map(|request| request.ask_at).min());
+    }
+
+    /// Until just after `next`, if there is one.
+    pub fn pass_to(&self, next: Option<DateTime<Utc>>) {
         let wait = next.and_then(|next| (next - self.now()).to_std().ok());
         if let Some(wait) = wait {
             self.rig.clock.advance(

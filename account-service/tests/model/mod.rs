@@ -1,6 +1,7 @@
-//! Recharges, results told on every road in any order and number or not at all, wrong answers,
-//! operators' decisions, and processes that stop or die between any two steps, against a model of
-//! what is meant: every success is credited once, nothing else is, and no exception is lost.
+//! Recharges, results told on every road in any order and number or not at all, statements walked along
+//! by several processes, wrong answers, operators' decisions, and processes that stop or die between any
+//! two steps, against a model of what is meant: every success is credited once, nothing else is, no
+//! exception is lost, and a statement finds exactly what the two sides differ in.
 
 mod applying;
 mod asking;
@@ -13,9 +14,15 @@ mod gate;
 #[expect(clippy::module_inception, reason = "it is the model")]
 mod model;
 mod mortal;
+mod mortal_walks;
 mod pay_service;
 mod queue;
+mod reconciling;
+mod report;
 mod rig;
+mod statement;
+mod walking;
+mod walks;
 mod workers;
 
 use std::cell::RefCell;
@@ -30,7 +37,7 @@ use driver::{Driver, Seen};
 use rig::Rig;
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 21] = [
+const MUST_BE_SEEN: [&str; 35] = [
     "answers lost",
     "credited by webhook",
     "credited from the queue",
@@ -51,6 +58,20 @@ const MUST_BE_SEEN: [&str; 21] = [
     "went on late",
     "leases taken over",
     "late answers",
+    "credited by statement",
+    "refused by statement",
+    "not succeeded there",
+    "not there",
+    "credited otherwise",
+    "credited meanwhile",
+    "succeeded meanwhile",
+    "put off",
+    "reconciliations of several stretches",
+    "reconciliations taken over",
+    "stretches whose lease was lost",
+    "put off late",
+    "deaths on a stretch",
+    "differences at the end",
     "cases",
 ];
 

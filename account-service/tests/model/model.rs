@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::command::{ACCOUNTS, Final};
 use super::exceptions::{Kept, Kind};
 use super::pay_service::{State, Told};
+use super::walks::Walk;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Account {
@@ -56,7 +57,11 @@ pub struct Model {
     /// As they were told, by `tx_no`.
     pub credits: BTreeMap<Uuid, Told>,
     pub requests: Vec<Request>,
+    /// On which way each was credited.
+    pub credited_by: BTreeMap<Uuid, &'static str>,
     pub exceptions: Vec<Kept>,
+    /// In the order in which they were asked for.
+    pub walks: Vec<Walk>,
 }
 
 const SUCCEEDED: State = State::Final(Final::Succeeded);
@@ -91,6 +96,15 @@ impl Model {
 
     pub fn request(&mut self, order: Uuid) -> Option<&mut Request> {
         self.requests.iter_mut().find(|request| request.order == order)
+    }
+
+    pub fn walk(&mut self, id: Uuid) -> &mut Walk {
+        self.walks.iter_mut().find(|walk| walk.id == id).expect("it was asked for")
+    }
+
+    /// Why this would not be credited; what is told of a recharge that is not credited yet.
+    pub fn refusal(&self, told: &Told) -> Option<Kind> {
+        self.judge(told, self.request_of(told)).refusal()
     }
 
     /// A result is told, or an answer is given.
@@ -191,6 +205,7 @@ impl Model {
             return Err(409);
         }
         self.exceptions[place].state = "credited";
+        self.credited_by.insert(told.tx, "exception");
         let request = self.request_of(&told);
         self.learn(request.filter(|request| self.requests[*request].may_learn(&told)), &told);
         self.credit(&told);

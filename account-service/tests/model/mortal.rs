@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use account_service::domain::{
-    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, DifferenceKind, DueRequest,
-    Exception, ExceptionFilter, Findings, Incident, KeptDifference, NewAccount, NextAsk, Opened, Period,
-    Recharge, Reconciliation, Request, Requeue, Resolve, Standing, Stretch, Verdict,
+    Account, AccountNo, Arrival, Audit, CantResolve, Contradiction, Credit, DueRequest, Exception,
+    ExceptionFilter, Incident, NewAccount, NextAsk, Opened, Recharge, Request, Requeue, Resolve, Standing,
+    Verdict,
 };
-use account_service::store::{ExceptionStore, ReconciliationStore, RequeueStore, Store, SweepStore};
+use account_service::store::{ExceptionStore, RequeueStore, Store, SweepStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ use runtime::http::Page;
 use uuid::Uuid;
 
 use super::gate::Gate;
+use super::mortal_walks::Step;
 use super::pay_service::Asked;
 
 /// What a process has done for good.
@@ -41,6 +42,8 @@ pub enum Done {
     /// Taken from the queue: tags, how often each has failed, and what it holds.
     Received(Vec<(u64, u32, Bytes)>),
     Settled(Vec<(u64, Settlement)>),
+    /// Of the reconciliation of a period.
+    Step(Box<Step>),
 }
 
 /// What was done, in order; clones are the same journal.
@@ -67,7 +70,7 @@ pub struct Mortal {
 
 impl Mortal {
     /// One call: the process can stop before it and after it.
-    async fn call<T>(
+    pub async fn call<T>(
         &self,
         call: impl Future<Output = StoreResult<T>>,
         done: impl FnOnce(&T) -> Option<Done>,
@@ -82,7 +85,8 @@ impl Mortal {
     }
 }
 
-fn nothing<T>(_: &T) -> Option<Done> {
+/// What is only read leaves nothing behind.
+pub fn nothing<T>(_: &T) -> Option<Done> {
     None
 }
 
@@ -209,62 +213,5 @@ impl SweepStore for Mortal {
     async fn set_next_asks(&self, token: Uuid, next: &[NextAsk]) -> StoreResult<()> {
         let set = |(): &_| Some(Done::NextAsksSet(token, next.to_vec()));
         self.call(self.store.set_next_asks(token, next), set).await
-    }
-}
-
-/// The model begins no reconciliation of a period: these are handed on.
-#[async_trait]
-impl ReconciliationStore for Mortal {
-    async fn start_reconciliation(&self, new: &Reconciliation) -> StoreResult<bool> {
-        self.call(self.store.start_reconciliation(new), nothing).await
-    }
-
-    async fn claim_reconciliation(
-        &self,
-        token: Uuid,
-        now: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> StoreResult<Option<Reconciliation>> {
-        self.call(self.store.claim_reconciliation(token, now, until), nothing).await
-    }
-
-    async fn credits_after(
-        &self,
-        period: Period,
-        after: Option<Uuid>,
-        limit: u16,
-    ) -> StoreResult<Vec<Credit>> {
-        self.call(self.store.credits_after(period, after, limit), nothing).await
-    }
-
-    async fn keep_stretch(
-        &self,
-        token: Uuid,
-        id: Uuid,
-        stretch: &Stretch,
-        now: DateTime<Utc>,
-    ) -> StoreResult<Option<(Reconciliation, Findings)>> {
-        self.call(self.store.keep_stretch(token, id, stretch, now), nothing).await
-    }
-
-    async fn put_off_reconciliation(&self, token: Uuid, put_off: &Reconciliation) -> StoreResult<()> {
-        self.call(self.store.put_off_reconciliation(token, put_off), nothing).await
-    }
-
-    async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {
-        self.call(self.store.reconciliations(page), nothing).await
-    }
-
-    async fn reconciliation(&self, id: Uuid) -> StoreResult<Option<Reconciliation>> {
-        self.call(self.store.reconciliation(id), nothing).await
-    }
-
-    async fn differences(
-        &self,
-        id: Uuid,
-        kind: Option<DifferenceKind>,
-        page: Page,
-    ) -> StoreResult<Vec<KeptDifference>> {
-        self.call(self.store.differences(id, kind, page), nothing).await
     }
 }

@@ -15,8 +15,12 @@ use uuid::Uuid;
 use super::command::{Final, Mood, Taking};
 use super::gate::Gate;
 use super::mortal::{Done, Journal};
+use super::mortal_walks::Step;
+use super::statement::Page;
 
 pub const MERCHANT: &str = "account-service";
+/// Of the first recharge.
+pub const FIRST_MILLISECOND: u64 = 0x0190_0000_0000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -107,6 +111,8 @@ pub struct Books {
     /// Requests that are under way to it.
     pub under_way: Vec<Told>,
     pub taking: Option<Taking>,
+    /// How many recharges a page of the statement has; 0 stands for as many as are asked for.
+    pub page: usize,
     moods: Vec<Mood>,
     asked: usize,
 }
@@ -125,7 +131,7 @@ impl Books {
         recharge
     }
 
-    fn mood(&mut self) -> Mood {
+    pub fn mood(&mut self) -> Mood {
         let mood = self.moods.get(self.asked % self.moods.len().max(1)).copied();
         self.asked += 1;
         mood.unwrap_or(Mood::Right)
@@ -168,9 +174,17 @@ impl Books {
     }
 }
 
-/// The number of the recharge at this place.
+/// The number of the recharge at this place. Two each are of the same millisecond, all of them long
+/// before the clock's time: a period may be reconciled while its recharges are still made, which is
+/// more than is asked of the service.
 pub fn tx(place: usize) -> Uuid {
-    Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + place as u128)
+    let (millis, place) = (u128::from(FIRST_MILLISECOND) + place as u128 / 2, place as u128);
+    Uuid::from_u128((millis << 80) | (7 << 76) | (2 << 62) | place)
+}
+
+/// A number that no recharge has, behind both of its millisecond.
+pub fn made_up(tx: Uuid) -> Uuid {
+    Uuid::from_u128(tx.as_u128() | (1 << 40))
 }
 
 fn wrong(told: &Told) -> Answered {
@@ -273,9 +287,15 @@ impl PayService for Script {
         self.ask(order, |books| books.look_up(|told| told.order == text)).await.map_err(unanswered)
     }
 
-    /// The model begins no reconciliation of a period.
-    async fn statement(&self, _: &StatementQuery) -> Result<StatementPage, Unanswered> {
-        Err(Unanswered::Status(500))
+    async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered> {
+        let died = |_| Unanswered::Status(500);
+        self.gate.pass().await.map_err(died)?;
+        let page = self.books().tell_page(query);
+        self.journal.write(Done::Step(Box::new(Step::Told(*query, page.clone()))));
+        self.gate.pass().await.map_err(died)?;
+        let Page { rows, more } = page.ok_or(Unanswered::Status(500))?;
+        let answer = |told: &Told| answer_of(told.recharge(), &told.json());
+        Ok(StatementPage { recharges: rows.iter().map(answer).collect(), more })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use account_service::domain::Nightly;
 use account_service::store::Store;
-use account_service::{Parts, ResultQueue, SweepPlan, Workers};
+use account_service::{Parts, PeriodPlan, ResultQueue, SweepPlan, Workers};
 use axum::Router;
 use messaging::Broker;
 use messaging::webhook::WebhookSecret;
@@ -29,7 +29,10 @@ pub const OPERATOR: &str = "operator-key";
 pub const SWEEP_LADDER: [i64; 3] = [30, 60, 300];
 /// The waits before each further try of the queue, in seconds.
 pub const QUEUE_LADDER: [u64; 2] = [60, 300];
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How many recharges and credits a reconciliation reads at once.
+pub const PAGE: u16 = 3;
+/// How long pay-service may take to answer.
+pub const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What is on its way.
 pub type Running<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -51,7 +54,7 @@ pub struct Place {
 /// A process with its workers.
 pub struct Process {
     pub place: Place,
-    parts: Parts,
+    make_workers: Box<dyn Fn() -> Workers>,
     /// While they are at rest.
     pub workers: Option<Workers>,
     /// The round that was stopped, and what it has done so far.
@@ -142,7 +145,7 @@ impl Place {
                 ladder: ladder(SWEEP_LADDER.map(|step| format!("{step}s")).into()),
                 ..SweepPlan::standard(TIMEOUT)
             },
-            nightly: Nightly::Off,
+            periods: PeriodPlan { nightly: Nightly::Off, page: PAGE },
             sources: sources.clone(),
             spans: Spans::off(),
         };
@@ -164,12 +167,13 @@ impl Place {
 
 impl Process {
     fn new((place, parts): (Place, Parts)) -> Self {
-        Self { place, parts, workers: None, stopped: None }
+        let make_workers = Box::new(parts.into_workers().expect("assembles"));
+        Self { place, make_workers, workers: None, stopped: None }
     }
 
     /// Its workers; a new process makes them.
     pub fn take_workers(&mut self) -> Workers {
-        self.workers.take().unwrap_or_else(|| self.parts.workers().expect("assembles"))
+        self.workers.take().unwrap_or_else(&self.make_workers)
     }
 
     /// All that it has in memory is gone; another takes its place.

@@ -1,4 +1,4 @@
-//! The rounds of the workers: taking from the queue, and sweeping.
+//! The rounds of the workers: taking from the queue, and sweeping; how they stop, go on and die.
 
 use super::command::Stop;
 use super::driver::{Deed, Driver, Kind, Work};
@@ -7,15 +7,18 @@ use super::rig::{Round, Run, Running};
 
 impl Driver<'_> {
     /// A process that was stopped dies before it begins anew.
-    fn make_ready(&mut self, process: usize) {
+    pub fn make_ready(&mut self, process: usize) {
         if self.rig.processes[process].stopped.is_some() {
             self.die(process);
         }
     }
 
     pub fn die(&mut self, process: usize) {
-        let died = usize::from(self.rig.processes[process].stopped.is_some());
-        self.saw("deaths at work", died);
+        if let Some((_, work)) = &self.rig.processes[process].stopped {
+            let claimed = usize::from(work.pace.claimed.is_some());
+            self.saw("deaths at work", 1);
+            self.saw("deaths on a stretch", claimed);
+        }
         self.rig.processes[process].die();
     }
 
@@ -48,7 +51,7 @@ impl Driver<'_> {
         self.go(process, round, work, stop).await;
     }
 
-    async fn go(&mut self, process: usize, round: Running<Round>, mut work: Work, stop: Stop) {
+    pub async fn go(&mut self, process: usize, round: Running<Round>, mut work: Work, stop: Stop) {
         let run = self.rig.processes[process].place.run(round, stop).await;
         for done in self.rig.processes[process].place.journal.take() {
             self.apply(&mut work, done);
@@ -64,6 +67,7 @@ impl Driver<'_> {
         self.rig.processes[process].workers = Some(workers);
         match work.kind {
             Kind::Take => Self::check_taken(&work),
+            Kind::Walk => Self::check_walk(&work),
             _ => Self::check_sweep(&work),
         }
     }

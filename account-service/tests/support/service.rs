@@ -6,7 +6,7 @@ use std::time::Duration;
 use account_service::domain::Nightly;
 use account_service::pay_service::PayService;
 use account_service::store::Store;
-use account_service::{Parts, ResultQueue, Service, SweepPlan};
+use account_service::{Parts, PeriodPlan, ResultQueue, Service, SweepPlan};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -127,8 +127,8 @@ impl World {
         let (sources, _) = manual_sources(seed);
         let sources = Sources::new(Arc::new(self.clock.clone()), sources.entropy);
         let parts = parts(self.store.clone(), pay_service, sources);
-        let nightly = Nightly::DEFAULT.parse().expect("a time of day");
-        Parts { nightly, ..parts }.assemble().expect("assembles").reconciliations
+        let periods = PeriodPlan::standard(Nightly::DEFAULT.parse().expect("a time of day"));
+        Parts { periods, ..parts }.assemble().expect("assembles").reconciliations
     }
 
     /// Goes on with reconciliations until none is due.
@@ -191,7 +191,7 @@ fn parts(store: Arc<dyn Store>, pay_service: Arc<dyn PayService>, sources: Sourc
         queue: None,
         merchant: MERCHANT.into(),
         sweep: SweepPlan::standard(pay_service::TIMEOUT),
-        nightly: Nightly::Off,
+        periods: PeriodPlan::standard(Nightly::Off),
         sources,
         spans: Spans::off(),
     }
