@@ -30,7 +30,7 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: DatabaseUrl,
     /// How many connections to Postgres at most
-    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
     /// Where pay-service is: `http://…` or `https://…`
     #[arg(long, env = "PAY_SERVICE_URL", default_value = "http://127.0.0.1:8081", value_parser = http_url)]

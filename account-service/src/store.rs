@@ -81,9 +81,9 @@ pub trait Store: ExceptionStore + ReconciliationStore + RequeueStore + SweepStor
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
     match url {
         DatabaseUrl::Postgres(url) => {
-            let pool = open_postgres(url, "account-service", max_connections)
+            let connections = open_postgres(url, "account-service", max_connections)
                 .context("DATABASE_URL can't be used")?;
-            Ok(Arc::new(PostgresStore::migrated(pool).await?))
+            Ok(Arc::new(PostgresStore::migrated(connections).await?))
         }
         DatabaseUrl::Sqlite(file) => Ok(Arc::new(SqliteStore::migrated(open_sqlite(file).await?).await?)),
     }

@@ -5,8 +5,11 @@ mod suite;
 mod support;
 
 use account_service::domain::ExceptionFilter;
+use account_service::store::{PostgresStore, Store};
+use runtime::database::Postgres;
 use runtime::http::Page;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use support::database::Database;
 use support::{arrival, noon, open_account, paid, tx};
 
@@ -41,7 +44,9 @@ async fn until(pool: &PgPool, condition: &'static str) {
 async fn a_credit_closes_the_exception_of_a_batch_that_was_not_through_when_the_account_was_opened() {
     let database = Database::postgres().await;
     let store = database.store().await;
-    let Database::Postgres(pool) = &database else { unreachable!("it is Postgres") };
+    let Database::Postgres(Postgres { planned: pool, .. }) = &database else {
+        unreachable!("it is Postgres")
+    };
     let (known, late) = (arrival(paid(tx(1), "nobody", 1)), arrival(paid(tx(2), "late", 1)));
     store.post(std::slice::from_ref(&known), noon()).await.expect("the store answers");
     let mut gate = pool.begin().await.expect("begins");
@@ -66,4 +71,58 @@ async fn a_credit_closes_the_exception_of_a_batch_that_was_not_through_when_the_
     let kept = store.exceptions(filter, Page { limit: 10, after: None }).await.expect("the store answers");
     assert!(!kept.iter().any(account_service::domain::Exception::is_open), "{kept:?}");
     assert!(store.credit(tx(2)).await.expect("the store answers").is_some());
+}
+
+/// Entries of indexes and rows of tables that were read so far.
+async fn read(connections: &Postgres) -> i64 {
+    for pool in [&connections.steady, &connections.planned] {
+        let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
+        sqlx::query(flush).execute(pool).await.expect("counters");
+    }
+    let count = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
+                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint";
+    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
+}
+
+/// Many accounts with a credit, a request and an exception each, and Postgres is not told.
+async fn pour(pool: &PgPool) {
+    for statement in [
+        "INSERT INTO accounts (account_no, account_name, currency, created_at)
+         SELECT 'poured-' || n, 'Poured', 'CNY', now() FROM generate_series(1, 20000) n",
+        "INSERT INTO credits (tx_no, account_no, amount, currency, source, credited_at)
+         SELECT gen_random_uuid(), account_no, 1, 'CNY', 'queue', now() FROM accounts WHERE account_no LIKE 'poured-%'",
+        "INSERT INTO requests (merchant_order_no, account_no, amount, currency, channel, tx_no, status, created_at,
+             updated_at)
+         SELECT gen_random_uuid(), account_no, 1, 'CNY', 'sandbox', tx_no, 'succeeded', now(), now() FROM credits",
+        "INSERT INTO exceptions (id, subject, kind, tx_no, source, detail, recorded, first_seen, last_seen, count, state)
+         SELECT gen_random_uuid(), tx_no, 'overflow', tx_no, 'queue', '', '{}', now(), now(), 1, 'open' FROM credits",
+    ] {
+        sqlx::query(statement).execute(pool).await.expect("rows");
+    }
+}
+
+/// The hot path keeps its plans, and must not keep bad ones. Counters are a connection's own, so there
+/// is one of each kind.
+#[tokio::test]
+async fn plans_made_while_the_books_were_empty_are_as_good_when_they_are_full() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a server");
+    let connections = Postgres::from(pool);
+    let store = PostgresStore::migrated(connections.clone()).await.expect("migrates");
+    let numbers = (0..8).map(|n| format!("account-{n}"));
+    for account_no in numbers.clone().take(6) {
+        open_account(&store, &account_no).await; // The last two are unknown: exceptions.
+    }
+    for round in 0..3 {
+        let batch =
+            numbers.clone().zip(0..).map(|(account_no, n)| arrival(paid(tx(10 * round + n), &account_no, 1)));
+        let batch: Vec<_> = batch.collect();
+        let before = read(&connections).await;
+        store.post(&batch, noon()).await.expect("the store answers");
+        let read = read(&connections).await - before;
+        assert!(read < 500, "{read} read in round {round}");
+        if round == 0 {
+            pour(&connections.planned).await;
+        }
+    }
 }

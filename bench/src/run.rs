@@ -39,6 +39,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
     let (progress, mut machine) = (Progress::new(), Machine::look());
     progress.step("starting servers");
     let ground = Ground::prepare(settings.backend, &mut machine).await?;
+    if settings.statements {
+        statements::count_planning(&ground).await?;
+    }
     let receiver = Receiver::start()?;
     let mut repeats = Vec::with_capacity(settings.repeats);
     for number in 0..settings.repeats {

@@ -10,7 +10,19 @@ use crate::ground::Ground;
 const MANY_ROWS: i64 = 10_000;
 const SHOWN: i64 = 14;
 
-type Row = (f64, i64, i64, f64, i64, String);
+type Row = (f64, f64, i64, i64, f64, i64, String);
+
+/// Counts planning beside execution from now on, which costs a little itself.
+pub async fn count_planning(ground: &Ground) -> anyhow::Result<()> {
+    if let Ground::Servers { postgres, .. } = ground {
+        let mut connection = PgConnection::connect(postgres.url()).await?;
+        for command in ["ALTER SYSTEM SET pg_stat_statements.track_planning = on", "SELECT pg_reload_conf()"]
+        {
+            sqlx::query(command).execute(&mut connection).await?;
+        }
+    }
+    Ok(())
+}
 
 /// Begins to count anew.
 pub async fn forget(ground: &Ground) -> anyhow::Result<()> {
@@ -26,9 +38,9 @@ pub async fn print(ground: &Ground) -> anyhow::Result<()> {
     let Ground::Servers { postgres, .. } = ground else { return Ok(()) };
     let mut connection = PgConnection::connect(postgres.url()).await?;
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT total_exec_time, calls, rows, mean_exec_time, wal_bytes::bigint,
+        "SELECT total_exec_time, total_plan_time, calls, rows, mean_exec_time, wal_bytes::bigint,
                 regexp_replace(left(query, 110), '\\s+', ' ', 'g')
-         FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT $1",
+         FROM pg_stat_statements ORDER BY total_exec_time + total_plan_time DESC LIMIT $1",
     )
     .bind(SHOWN)
     .fetch_all(&mut connection)
@@ -36,12 +48,12 @@ pub async fn print(ground: &Ground) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{:>9} {:>8} {:>9} {:>8} {:>8}  statement",
-        "total ms", "calls", "rows", "mean ms", "WAL MB"
+        "{:>9} {:>9} {:>8} {:>9} {:>8} {:>8}  statement",
+        "run ms", "plan ms", "calls", "rows", "mean ms", "WAL MB"
     )?;
-    for (total, calls, rows, mean, wal, query) in rows {
+    for (run, plan, calls, rows, mean, wal, query) in rows {
         let wal = wal as f64 / 1e6;
-        writeln!(out, "{total:>9.0} {calls:>8} {rows:>9} {mean:>8.3} {wal:>8.1}  {query}")?;
+        writeln!(out, "{run:>9.0} {plan:>9.0} {calls:>8} {rows:>9} {mean:>8.3} {wal:>8.1}  {query}")?;
     }
     for line in read_from_end_to_end(postgres.url()).await? {
         writeln!(out, "{line}")?;

@@ -29,7 +29,7 @@ pub struct Settings {
     pub database_url: DatabaseUrl,
     /// How many connections to a Postgres are held at most
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
     /// The keys that signing secrets are encrypted under: `2026a:BASE64OF32BYTES,2025z:…`; the first encrypts, all decrypt
     #[arg(long, env = "SECRET_KEYS", hide_env_values = true, default_value = "", value_name = "KEYS")]

@@ -328,8 +328,8 @@ pub async fn open(
 ) -> anyhow::Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match url {
         DatabaseUrl::Postgres(url) => {
-            let pool = open_postgres(url, "notifier", max_connections)?;
-            Arc::new(postgres::PostgresStore::migrate(pool).await?.with_vault(vault))
+            let connections = open_postgres(url, "notifier", max_connections)?;
+            Arc::new(postgres::PostgresStore::migrate(connections).await?.with_vault(vault))
         }
         DatabaseUrl::Sqlite(file) => {
             let database = open_sqlite(file).await?;

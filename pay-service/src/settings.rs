@@ -21,7 +21,7 @@ pub struct Settings {
     pub database_url: DatabaseUrl,
     /// How many connections to a Postgres are held at most
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
     /// `amqp://…`, `amqps://…` or `sqlite://FILE`
     #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]

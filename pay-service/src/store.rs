@@ -70,9 +70,9 @@ pub trait Store: Send + Sync + 'static {
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match url {
         DatabaseUrl::Postgres(address) => {
-            let pool = open_postgres(address, "pay-service", max_connections)
+            let connections = open_postgres(address, "pay-service", max_connections)
                 .context("DATABASE_URL can't be used")?;
-            Arc::new(PostgresStore::migrate(pool).await?)
+            Arc::new(PostgresStore::migrate(connections).await?)
         }
         DatabaseUrl::Sqlite(file) => {
             let database =

@@ -11,7 +11,7 @@ mod unknown_accounts;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{Postgres, StoreResult};
 use runtime::http::Page;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -30,14 +30,17 @@ type RequestRow = rows::RequestRow<DateTime<Utc>>;
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// For what is done for every result and every request.
+    steady: PgPool,
 }
 
 impl PostgresStore {
-    /// The books in the database of `pool`, its schema brought up to date.
-    pub async fn migrated(pool: PgPool) -> anyhow::Result<Self> {
+    /// The books in the database behind these connections, its schema brought up to date.
+    pub async fn migrated(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
+        let Postgres { planned: pool, steady } = connections.into();
         let migrations = sqlx::migrate!("../migrations/account-service/postgres");
         migrations.run(&pool).await.context("the database can't be migrated")?;
-        Ok(Self { pool })
+        Ok(Self { pool, steady })
     }
 }
 
@@ -84,7 +87,7 @@ impl Store for PostgresStore {
     async fn account(&self, account_no: &AccountNo) -> StoreResult<Option<Account>> {
         let row: Option<AccountRow> = sqlx::query_as("SELECT * FROM accounts WHERE account_no = $1")
             .bind(account_no.as_str())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.steady)
             .await?;
         row.map(AccountRow::read).transpose()
     }
@@ -107,7 +110,7 @@ impl Store for PostgresStore {
     async fn credit(&self, tx_no: Uuid) -> StoreResult<Option<Credit>> {
         let row: Option<CreditRow> = sqlx::query_as("SELECT * FROM credits WHERE tx_no = $1")
             .bind(tx_no)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.steady)
             .await?;
         row.map(CreditRow::read).transpose()
     }
@@ -117,7 +120,7 @@ impl Store for PostgresStore {
     }
 
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {
-        again_if_collided(|| posting::post(&self.pool, arrivals, now)).await
+        again_if_collided(|| posting::post(&self.steady, arrivals, now)).await
     }
 
     async fn record_request(&self, request: &Request, ask_at: DateTime<Utc>) -> StoreResult<()> {
@@ -136,7 +139,7 @@ impl Store for PostgresStore {
         .bind(request.state.as_str())
         .bind(request.created_at)
         .bind(ask_at)
-        .execute(&self.pool)
+        .execute(&self.steady)
         .await?;
         Ok(())
     }
@@ -144,7 +147,7 @@ impl Store for PostgresStore {
     async fn withdraw_request(&self, merchant_order_no: Uuid) -> StoreResult<()> {
         sqlx::query("DELETE FROM requests WHERE merchant_order_no = $1 AND status = 'unknown'")
             .bind(merchant_order_no)
-            .execute(&self.pool)
+            .execute(&self.steady)
             .await?;
         Ok(())
     }
@@ -155,7 +158,7 @@ impl Store for PostgresStore {
         answer: &Recharge,
         now: DateTime<Utc>,
     ) -> StoreResult<Result<(), Contradiction>> {
-        match posting::note_answer(&self.pool, merchant_order_no, answer, now).await {
+        match posting::note_answer(&self.steady, merchant_order_no, answer, now).await {
             Err(error) if collided(&error) => Ok(Err(Contradiction("tx_no"))),
             noted => noted,
         }
@@ -164,7 +167,7 @@ impl Store for PostgresStore {
     async fn request(&self, merchant_order_no: Uuid) -> StoreResult<Option<Request>> {
         let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = $1")
             .bind(merchant_order_no)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.steady)
             .await?;
         row.map(RequestRow::read).transpose()
     }

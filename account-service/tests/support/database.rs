@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use account_service::store::{PostgresStore, SqliteStore, Store};
-use runtime::database::Sqlite;
+use runtime::database::{Postgres, Sqlite};
 use runtime::testing::{temporary_postgres, temporary_sqlite};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 
 pub enum Database {
     /// With the folder it lives in, which goes when this is dropped.
     Sqlite(Sqlite, Option<tempfile::TempDir>),
-    Postgres(PgPool),
+    Postgres(Postgres),
 }
 
 impl Database {
@@ -22,7 +22,7 @@ impl Database {
     }
 
     pub async fn postgres() -> Self {
-        Self::Postgres(temporary_postgres().await)
+        Self::Postgres(temporary_postgres().await.into())
     }
 
     /// The store on it, migrated.
@@ -31,7 +31,9 @@ impl Database {
             Self::Sqlite(database, _) => {
                 Arc::new(SqliteStore::migrated(database.clone()).await.expect("migrates"))
             }
-            Self::Postgres(pool) => Arc::new(PostgresStore::migrated(pool.clone()).await.expect("migrates")),
+            Self::Postgres(connections) => {
+                Arc::new(PostgresStore::migrated(connections.clone()).await.expect("migrates"))
+            }
         }
     }
 
@@ -39,7 +41,7 @@ impl Database {
     pub fn shared(&self) -> Self {
         match self {
             Self::Sqlite(database, _) => Self::Sqlite(database.clone(), None),
-            Self::Postgres(pool) => Self::Postgres(pool.clone()),
+            Self::Postgres(connections) => Self::Postgres(connections.clone()),
         }
     }
 
@@ -49,7 +51,10 @@ impl Database {
         for _ in 0..100 {
             let held = match self {
                 Self::Sqlite(database, _) => database.writer.size() as usize - database.writer.num_idle(),
-                Self::Postgres(pool) => pool.size() as usize - pool.num_idle(),
+                Self::Postgres(Postgres { planned, steady }) => {
+                    let held = |pool: &sqlx::PgPool| pool.size() as usize - pool.num_idle();
+                    held(planned) + held(steady)
+                }
             };
             if held == 0 {
                 return true;
@@ -63,7 +68,7 @@ impl Database {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite(database, _) => sqlx::raw_sql(sql).execute(&database.writer).await.map(|_| ()),
-            Self::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.map(|_| ()),
+            Self::Postgres(connections) => sqlx::raw_sql(sql).execute(&connections.planned).await.map(|_| ()),
         }
         .expect("the statement runs");
     }
@@ -73,7 +78,7 @@ impl Database {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite(database, _) => sqlx::raw_sql(sql).execute(&database.writer).await.is_err(),
-            Self::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.is_err(),
+            Self::Postgres(connections) => sqlx::raw_sql(sql).execute(&connections.planned).await.is_err(),
         }
     }
 
@@ -102,7 +107,7 @@ impl Database {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite(database, _) => sqlx::query_scalar(sql).fetch_one(&database.reader).await,
-            Self::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await,
+            Self::Postgres(connections) => sqlx::query_scalar(sql).fetch_one(&connections.planned).await,
         }
         .expect("the query runs")
     }

@@ -1,6 +1,7 @@
 //! The store's suite on Postgres, which plans Postgres chooses for it, and who waits for whom.
 
 mod days;
+mod kept_plans;
 mod locks;
 mod plans;
 #[path = "../store/mod.rs"]
@@ -14,6 +15,7 @@ use notifier::domain::{Day, Delivery, Outcome, States, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
 use notifier::store::{NotificationFilter, Store, UpkeepStore};
 use runtime::Clock;
+use runtime::database::Postgres;
 use runtime::testing::{ManualClock, required_variable};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -37,8 +39,18 @@ async fn template() -> String {
     url
 }
 
-/// A world on `connections` connections.
+/// A world on `connections` connections of each kind.
 async fn world_on(connections: u32) -> (World, PgPool) {
+    let (world, Postgres { planned, .. }) = on(&copy().await, connections).await;
+    (world, planned)
+}
+
+/// A world on one connection of each kind: counters of what was read are a connection's own.
+async fn counted_world() -> (World, Postgres) {
+    on(&copy().await, 1).await
+}
+
+async fn copy() -> String {
     let template = TEMPLATE.get_or_init(template).await;
     let (server, name) = template.rsplit_once('/').expect("the name of a database");
     let copy = format!("{name}_{}", COPIES.fetch_add(1, Ordering::Relaxed));
@@ -46,18 +58,37 @@ async fn world_on(connections: u32) -> (World, PgPool) {
         PgConnection::connect(&required_variable("TEST_POSTGRES_URL")).await.expect("the server answers");
     let create = AssertSqlSafe(format!("CREATE DATABASE {copy} TEMPLATE {name}"));
     sqlx::query(create).execute(&mut connection).await.expect("nobody is in the template");
-    on(&format!("{server}/{copy}"), connections).await
+    format!("{server}/{copy}")
 }
 
 /// A world whose days have not been made.
 async fn bare_world_on(connections: u32) -> (World, PgPool) {
-    on(&runtime::testing::temporary_postgres_url().await, connections).await
+    let url = runtime::testing::temporary_postgres_url().await;
+    let (world, Postgres { planned, .. }) = on(&url, connections).await;
+    (world, planned)
 }
 
-async fn on(url: &str, connections: u32) -> (World, PgPool) {
+async fn on(url: &str, connections: u32) -> (World, Postgres) {
     let pool = PgPoolOptions::new().max_connections(connections).connect(url).await.expect("a server");
-    let store = PostgresStore::migrate(pool.clone()).await.expect("the schema is made");
-    (World::new(Arc::new(store), None), pool)
+    let connections = Postgres::from(pool);
+    let store = PostgresStore::migrate(connections.clone()).await.expect("the schema is made");
+    (World::new(Arc::new(store), None), connections)
+}
+
+/// Makes what a world's connections have counted so far visible.
+async fn flush(connections: &Postgres) {
+    for pool in [&connections.steady, &connections.planned] {
+        let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
+        sqlx::query(flush).execute(pool).await.expect("counters");
+    }
+}
+
+/// Entries of indexes and rows of tables that were read so far.
+async fn read(connections: &Postgres) -> i64 {
+    flush(connections).await;
+    let count = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
+                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint";
+    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
 }
 
 async fn world() -> World {
@@ -86,6 +117,12 @@ store::suite!(world, shelf);
 /// Half of `subscription`'s notifications are due, every fourth of them for the first time; half are
 /// delivered.
 async fn fill(world: &World, pool: &PgPool, subscription: SubscriptionId) {
+    pour(world, pool, subscription).await;
+    sqlx::query("ANALYZE").execute(pool).await.expect("statistics");
+}
+
+/// The same, and Postgres is not told.
+async fn pour(world: &World, pool: &PgPool, subscription: SubscriptionId) {
     for statement in [
         "INSERT INTO events (key, id, source, type, time, body, received_at)
          SELECT gen_random_uuid(), n::text, '/shop', 'order.paid', $2, '{}', $2 - n * interval '1 s'
@@ -98,96 +135,91 @@ async fn fill(world: &World, pool: &PgPool, subscription: SubscriptionId) {
         let filling = sqlx::query(statement).bind(subscription.0).bind(world.now()).bind(BACKLOG);
         filling.execute(pool).await.expect("rows");
     }
-    sqlx::query("ANALYZE").execute(pool).await.expect("statistics");
 }
 
-/// How often the long tables were read from end to end. Counted per connection, so `pool` must hold
-/// the only one.
-async fn scans(pool: &PgPool) -> i64 {
-    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-    sqlx::query(flush).execute(pool).await.expect("counters");
+/// How often the long tables were read from end to end.
+async fn scans(connections: &Postgres) -> i64 {
+    flush(connections).await;
     let count = "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables
                  WHERE relname IN ('waiting', 'notifications', 'events', 'attempts')";
-    sqlx::query_scalar(count).fetch_one(pool).await.expect("a count")
+    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
 }
 
 #[tokio::test]
 async fn claims_and_lists_of_a_long_backlog_read_no_table_from_end_to_end() {
-    let (world, pool) = world_on(1).await;
+    let (world, connections) = counted_world().await;
     let subscription = world.subscribe("orders", None).await;
-    fill(&world, &pool, subscription).await;
-    let before = scans(&pool).await;
+    fill(&world, &connections.planned, subscription).await;
+    let before = scans(&connections).await;
     // More than the five after which Postgres may plan without knowing the values.
     for _ in 0..8 {
         let claimed = world.claim(subscription, 8).await;
         assert_eq!(claimed.len(), 8);
-        assert_eq!(scans(&pool).await, before, "claim");
+        assert_eq!(scans(&connections).await, before, "claim");
         world.store.next_due(&[subscription]).await.expect("a store");
-        assert_eq!(scans(&pool).await, before, "next_due");
+        assert_eq!(scans(&connections).await, before, "next_due");
         let results: Vec<_> = claimed.iter().map(|one| world.result(one, Outcome::Delivered)).collect();
         world.record_all(&results).await;
-        assert_eq!(scans(&pool).await, before, "record");
+        assert_eq!(scans(&connections).await, before, "record");
     }
     // What is being delivered is looked for among what is due, which is half of everything here.
     let each = StateName::ALL.into_iter().filter(|state| *state != StateName::Delivering);
     let each = each.map(|state| States::of(&[state]));
     for states in each.chain([States::ALL, States::UNDELIVERED]) {
         world.list(NotificationFilter { states, ..NotificationFilter::default() }).await;
-        assert_eq!(scans(&pool).await, before, "{states}");
+        assert_eq!(scans(&connections).await, before, "{states}");
     }
 }
 
 /// How many rows of `waiting` were fetched by an index, and how many were changed in a way that
 /// changes an index.
-async fn work(pool: &PgPool) -> (i64, i64) {
-    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-    sqlx::query(flush).execute(pool).await.expect("counters");
+async fn work(connections: &Postgres) -> (i64, i64) {
+    flush(connections).await;
     let count =
         "SELECT idx_tup_fetch, n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'waiting'";
-    sqlx::query_as(count).fetch_one(pool).await.expect("counts")
+    sqlx::query_as(count).fetch_one(&connections.planned).await.expect("counts")
 }
 
 #[tokio::test]
 async fn a_claim_reads_hardly_more_than_it_takes_and_changes_no_index() {
-    let (world, pool) = world_on(1).await;
+    let (world, connections) = counted_world().await;
     let subscription = world.subscribe("orders", None).await;
-    fill(&world, &pool, subscription).await;
+    fill(&world, &connections.planned, subscription).await;
     for statement in ["UPDATE waiting SET again = true", "VACUUM ANALYZE waiting"] {
-        sqlx::query(statement).execute(&pool).await.expect("all are retries");
+        sqlx::query(statement).execute(&connections.planned).await.expect("all are retries");
     }
     let fresh: Vec<_> = (0..8).map(|n| world.event(&format!("tx-{n}"))).collect();
     world.ingest(&fresh).await;
     for (retries_first, first_attempts) in [(false, 4), (true, 3), (false, 1), (true, 0)] {
-        let (read, changed) = work(&pool).await;
+        let (read, changed) = work(&connections).await;
         let claimed = world.claim_by_halves(subscription, 7, retries_first).await;
         assert_eq!(claimed.len(), 7);
         let fresh = |one: &&Delivery| fresh.iter().any(|event| event.message() == one.message);
         assert_eq!(claimed.iter().filter(fresh).count(), first_attempts);
-        let (read_since, changed_since) = work(&pool).await;
+        let (read_since, changed_since) = work(&connections).await;
         assert!(read_since - read <= 100, "{} rows", read_since - read);
         assert_eq!(changed_since - changed, 0, "rows whose indexes were written");
     }
 }
 
 /// How often partitions of other days than `day` were looked into.
-async fn looks_elsewhere(pool: &PgPool, day: Day) -> i64 {
-    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-    sqlx::query(flush).execute(pool).await.expect("counters");
+async fn looks_elsewhere(connections: &Postgres, day: Day) -> i64 {
+    flush(connections).await;
     let count = "SELECT sum(seq_scan + coalesce(idx_scan, 0))::bigint FROM pg_stat_user_tables
                  WHERE relname ~ '^(events|notifications|attempts)_' AND relname !~ $1";
-    sqlx::query_scalar(count).bind(format!("{day}$")).fetch_one(pool).await.expect("a count")
+    sqlx::query_scalar(count).bind(format!("{day}$")).fetch_one(&connections.planned).await.expect("a count")
 }
 
 #[tokio::test]
 async fn a_claim_a_result_and_a_look_at_one_notification_open_its_day_alone() {
-    let (world, pool) = world_on(1).await;
+    let (world, connections) = counted_world().await;
     let subscription = world.subscribe("orders", None).await;
     let today = Day::of(world.now());
     let id = world.notify(subscription).await;
-    let before = looks_elsewhere(&pool, today).await;
+    let before = looks_elsewhere(&connections, today).await;
     let delivery = world.claim_one(subscription).await;
     world.record(&delivery, Outcome::Delivered).await;
     assert_eq!(world.show(id).await.attempts.len(), 1);
     world.resend(id).await.expect("allowed");
-    assert_eq!(looks_elsewhere(&pool, today).await, before);
+    assert_eq!(looks_elsewhere(&connections, today).await, before);
 }

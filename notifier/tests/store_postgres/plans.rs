@@ -7,7 +7,7 @@ use runtime::http::Page;
 use sqlx::PgPool;
 
 use super::store::World;
-use super::world_on;
+use super::{counted_world, read};
 
 /// Of these the oldest few are what is looked for.
 const EVENTS: i32 = 100_000;
@@ -42,15 +42,6 @@ async fn fill(world: &World, pool: &PgPool, small: SubscriptionId, big: Subscrip
         filling.execute(pool).await.expect("rows");
     }
     sqlx::query("VACUUM ANALYZE").execute(pool).await.expect("statistics");
-}
-
-/// Entries of indexes and rows of tables that were read so far, by the only connection of `pool`.
-async fn read(pool: &PgPool) -> i64 {
-    let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-    sqlx::query(flush).execute(pool).await.expect("counters");
-    let count = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
-                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint";
-    sqlx::query_scalar(count).fetch_one(pool).await.expect("a count")
 }
 
 fn filters(small: SubscriptionId) -> Vec<(NotificationFilter, usize)> {
@@ -88,17 +79,17 @@ fn filters(small: SubscriptionId) -> Vec<(NotificationFilter, usize)> {
 
 #[tokio::test]
 async fn a_page_of_what_is_rare_in_a_long_log_reads_little_more_than_itself() {
-    let (world, pool) = world_on(1).await;
+    let (world, connections) = counted_world().await;
     let small = world.subscribe_to("small", Some("small"), &["*"]).await;
     let big = world.subscribe_to("big", Some("big"), &["*"]).await;
-    fill(&world, &pool, small, big).await;
+    fill(&world, &connections.planned, small, big).await;
     let page = Page { limit: 50, after: None };
     for (filter, wanted) in filters(small) {
         // More than the five after which Postgres may plan without knowing the values.
         for _ in 0..8 {
-            let before = read(&pool).await;
+            let before = read(&connections).await;
             let found = world.store.notifications(&filter, page, world.now()).await.expect("a store");
-            let read = read(&pool).await - before;
+            let read = read(&connections).await - before;
             assert_eq!(found.len().min(50), wanted, "{filter:?}");
             assert!(read < MAX_READ, "{read} read for {filter:?}");
         }
@@ -123,15 +114,15 @@ async fn strew(world: &World, pool: &PgPool) {
 
 #[tokio::test]
 async fn counting_a_long_log_reads_no_further_than_the_cap() {
-    let (world, pool) = world_on(1).await;
+    let (world, connections) = counted_world().await;
     let small = world.subscribe_to("small", Some("small"), &["*"]).await;
     let big = world.subscribe_to("big", Some("big"), &["*"]).await;
-    fill(&world, &pool, small, big).await;
-    strew(&world, &pool).await;
+    fill(&world, &connections.planned, small, big).await;
+    strew(&world, &connections.planned).await;
     let (page, filter) = (Page { limit: 50, after: None }, CountsFilter::default());
-    let before = read(&pool).await;
+    let before = read(&connections).await;
     let found = world.store.counts(&filter, page, 100, world.now()).await.expect("a store");
-    let read = read(&pool).await - before;
+    let read = read(&connections).await - before;
     assert!(read < MAX_READ, "{read} read");
     let counted = |of: &SubscriptionCounts| {
         [StateName::Pending, StateName::Exhausted, StateName::Cancelled, StateName::Delivered]

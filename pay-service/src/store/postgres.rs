@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use messaging::Event;
 use messaging::outbox::postgres::{self as outbox, PostgresOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
-use runtime::database::StoreResult;
+use runtime::database::{Postgres, StoreResult};
 use runtime::http::Page;
 use sqlx::{PgConnection, PgPool, QueryBuilder};
 use uuid::Uuid;
@@ -22,13 +22,16 @@ type Row = row::Row<chrono::DateTime<chrono::Utc>>;
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// For what is done for every recharge.
+    steady: PgPool,
 }
 
 impl PostgresStore {
-    /// The store behind `pool`, its schema brought up to date.
-    pub async fn migrate(pool: PgPool) -> anyhow::Result<Self> {
+    /// The store behind these connections, its schema brought up to date.
+    pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
+        let Postgres { planned: pool, steady } = connections.into();
         sqlx::migrate!("../migrations/pay-service/postgres").run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, steady })
     }
 }
 
@@ -36,21 +39,20 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>> {
         let Some(last) = batch.last() else { return Ok(Vec::new()) };
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.steady.begin().await?;
         let inserted = insert(&mut transaction, batch).await?;
         let is_new = |new: &&NewRecharge| inserted.contains(&new.recharge.tx_no);
         let events: Vec<Event> = batch.iter().filter(is_new).filter_map(|new| new.event.clone()).collect();
         outbox::insert(&mut transaction, &events, lease, last.recharge.created_at).await?;
+        transaction.commit().await?;
         let taken: Vec<&Recharge> =
             batch.iter().filter(|new| !is_new(new)).map(|new| &new.recharge).collect();
-        let before =
-            if taken.is_empty() { HashMap::new() } else { of_orders(&mut transaction, &taken).await? };
-        transaction.commit().await?;
+        let before = if taken.is_empty() { HashMap::new() } else { of_orders(&self.pool, &taken).await? };
         batch.iter().map(|new| answer(&new.recharge, &inserted, &before)).collect()
     }
 
     async fn settle(&self, settled: &Recharge, event: &Event) -> StoreResult<bool> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.steady.begin().await?;
         let updated = sqlx::query(
             "UPDATE recharges SET status = $2, settled_at = $3, failure = $4
              WHERE tx_no = $1 AND status = 'pending'",
@@ -73,7 +75,7 @@ impl Store for PostgresStore {
         let row: Option<Row> =
             sqlx::query_as(concat!("SELECT ", columns!(), " FROM recharges WHERE tx_no = $1"))
                 .bind(tx_no)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.steady)
                 .await?;
         row.map(Row::recharge).transpose()
     }
@@ -86,7 +88,7 @@ impl Store for PostgresStore {
         ))
         .bind(merchant)
         .bind(order_no.as_str())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.steady)
         .await?;
         row.map(Row::recharge).transpose()
     }
@@ -112,7 +114,7 @@ impl Store for PostgresStore {
     }
 
     fn outbox(&self) -> Arc<dyn OutboxStore> {
-        Arc::new(PostgresOutbox { pool: self.pool.clone() })
+        Arc::new(PostgresOutbox { pool: self.steady.clone() })
     }
 }
 
@@ -165,11 +167,9 @@ async fn insert(connection: &mut PgConnection, batch: &[NewRecharge]) -> StoreRe
     Ok(inserted.into_iter().collect())
 }
 
-/// The recharges that hold the order numbers of `taken`, by merchant and order number.
-async fn of_orders(
-    connection: &mut PgConnection,
-    taken: &[&Recharge],
-) -> StoreResult<HashMap<(String, String), Recharge>> {
+/// The recharges that hold the order numbers of `taken`, by merchant and order number. They are
+/// committed, else the numbers were not taken, and they stay.
+async fn of_orders(pool: &PgPool, taken: &[&Recharge]) -> StoreResult<HashMap<(String, String), Recharge>> {
     let merchants: Vec<&str> = taken.iter().map(|recharge| recharge.order.merchant.as_str()).collect();
     let order_nos: Vec<&str> =
         taken.iter().map(|recharge| recharge.order.merchant_order_no.as_str()).collect();
@@ -180,7 +180,7 @@ async fn of_orders(
     ))
     .bind(merchants)
     .bind(order_nos)
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await?;
     let keyed = |recharge: Recharge| {
         let order = &recharge.order;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use pay_service::store::{PostgresStore, Store};
+use runtime::database::Postgres;
 use runtime::testing::temporary_postgres;
-use sqlx::PgPool;
 
 pub struct Backend {
     pub store: Arc<dyn Store>,
-    pool: PgPool,
+    connections: Postgres,
 }
 
 impl Backend {
     pub async fn fresh() -> Self {
-        let pool = temporary_postgres().await;
-        let store = Arc::new(PostgresStore::migrate(pool.clone()).await.expect("migrated"));
-        Self { store, pool }
+        let connections = Postgres::from(temporary_postgres().await);
+        let store = Arc::new(PostgresStore::migrate(connections.clone()).await.expect("migrated"));
+        Self { store, connections }
     }
 
     /// Makes every transaction that inserts into `table` fail, when it commits.
@@ -35,11 +35,15 @@ impl Backend {
     }
 
     async fn script(&self, script: String) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&self.pool).await.expect("a valid script");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+            .execute(&self.connections.planned)
+            .await
+            .expect("a valid script");
     }
 
     /// The database stops answering.
     pub async fn go_down(&self) {
-        self.pool.close().await;
+        self.connections.planned.close().await;
+        self.connections.steady.close().await;
     }
 }

@@ -8,6 +8,6 @@ mod url;
 
 pub use bounded::bounded;
 pub use error::{StoreError, StoreResult};
-pub use postgres::open_postgres;
+pub use postgres::{Postgres, open_postgres};
 pub use sqlite::{Sqlite, open_sqlite};
 pub use url::{DatabaseUrl, UnknownScheme};

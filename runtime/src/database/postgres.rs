@@ -11,18 +11,55 @@ use crate::secret::Secret;
 /// How long a caller waits for a free connection before the database counts as down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Plans are made for the batch at hand. A plan kept from when a table was empty would read it from
+/// Plans are made for the values at hand. A plan kept from when a table was empty would read it from
 /// end to end for ever after; and no statement of ours is worth compiling.
-const PLANNING: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off";
+const PLANNED: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off";
 
-/// Opens a pool of at most `max_connections` on `url`. Does not wait for the server: whoever needs
-/// it first finds out.
-pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
+/// A plan is made once and kept, and can only be the one that stays right however tables grow: from
+/// each value by an index to its row.
+const STEADY: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
+                      SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+/// Connections to one database, in two pools.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// For searches and whatever else depends on its values: each statement is planned when it runs.
+    pub planned: PgPool,
+    /// For the hot path, whose statements are short, known by heart and all of one kind: they find few
+    /// rows, each by an index. Planning them would take longer than running them.
+    pub steady: PgPool,
+}
+
+/// Opens at most `max_connections` on `url`: a third of them, and one at least, for searches, the rest,
+/// and one at least, for the hot path. Does not wait for the server: whoever needs it first finds out.
+///
+/// # Errors
+/// When `url` is none of a Postgres.
+pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> Result<Postgres, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose())?.application_name(application);
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(PLANNING).await.map(drop) }))
-        .connect_lazy_with(options))
+    let searches = (max_connections / 3).max(1);
+    let rest = max_connections.saturating_sub(searches).max(1);
+    let pool = |max_connections| {
+        PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+    };
+    let planned = pool(searches).after_connect(|c, _| Box::pin(async { c.execute(PLANNED).await.map(drop) }));
+    let steady = pool(rest).after_connect(|c, _| Box::pin(async { c.execute(STEADY).await.map(drop) }));
+    Ok(Postgres {
+        planned: planned.connect_lazy_with(options.clone()),
+        steady: steady.connect_lazy_with(options),
+    })
+}
+
+/// A pool as it comes, as tests open them, and beside it one for the hot path.
+impl From<PgPool> for Postgres {
+    fn from(planned: PgPool) -> Self {
+        let options = PgPoolOptions::new()
+            .max_connections(planned.options().get_max_connections())
+            .after_connect(|c, _| Box::pin(async { c.execute(STEADY).await.map(drop) }));
+        let steady = options.connect_lazy_with(planned.connect_options().as_ref().clone());
+        Self { planned, steady }
+    }
 }

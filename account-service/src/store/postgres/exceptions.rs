@@ -98,7 +98,7 @@ async fn resolve(
 /// Every exception about `subjects`, locked in one order.
 pub(super) async fn about(connection: &mut PgConnection, subjects: &[Uuid]) -> StoreResult<Vec<Exception>> {
     let rows: Vec<ExceptionRow> = sqlx::query_as(
-        "SELECT * FROM exceptions WHERE subject = ANY($1) ORDER BY subject, kind, id FOR UPDATE",
+        "SELECT * FROM exceptions WHERE subject = ANY($1) ORDER BY subject::text, kind, id FOR UPDATE",
     )
     .bind(subjects)
     .fetch_all(connection)

@@ -49,7 +49,7 @@ impl DeliveryStore for PostgresStore {
             .bind(token)
             .bind(granted.iter().map(|(want, _)| i64::from(want.first_attempts())).collect::<Vec<_>>())
             .bind(granted.iter().map(|(want, _)| want.retries_first).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
+            .fetch_all(&self.steady)
             .await?;
         let messages = messages(&self.pool, &claimed).await?;
         let deliver = |row: ClaimedRow| {
@@ -66,7 +66,7 @@ impl DeliveryStore for PostgresStore {
     ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>> {
         let ids: Vec<Uuid> = subscriptions.iter().map(|id| id.0).collect();
         let waiting: Vec<(Uuid, DateTime<Utc>)> =
-            sqlx::query_as(NEXT_DUE).bind(ids).fetch_all(&self.pool).await?;
+            sqlx::query_as(NEXT_DUE).bind(ids).fetch_all(&self.steady).await?;
         Ok(waiting.into_iter().map(|(id, due_at)| (SubscriptionId(id), due_at)).collect())
     }
 
@@ -76,7 +76,7 @@ impl DeliveryStore for PostgresStore {
         disable_after: DisableAfter,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Recorded>> {
-        super::record::record(&self.pool, results, disable_after, now).await
+        super::record::record(&self.steady, results, disable_after, now).await
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
@@ -93,8 +93,7 @@ impl DeliveryStore for PostgresStore {
 /// the quota for the first ones while there are enough of both. They pass over what is under a live
 /// lease (which is no more than what the subscription has in flight) and over rows that another
 /// process is claiming. No indexed column changes, so the rows' indexes stay as they are. What was
-/// found is an array of places to the update, since a join with it would be planned for a tenth of
-/// the backlog.
+/// found is updated by its place.
 ///
 /// Of an unreachable subscription one is claimed, as a probe, when it is time for that. Who looks
 /// whether it is holds that subscription's health until the probe is written there; who finds it held
@@ -111,9 +110,8 @@ const CLAIM: &str = "
             CASE WHEN h.subscription_id IS NULL THEN w.share WHEN w.retries_first THEN 0 ELSE 1 END AS share
         FROM UNNEST($1::uuid[], $2::bigint[], $6::bigint[], $7::boolean[], $3::timestamptz[])
             AS w (subscription_id, quota, share, retries_first, lease_until)
-        JOIN subscriptions s ON s.id = w.subscription_id
         LEFT JOIN subscription_health h ON h.subscription_id = w.subscription_id AND h.probe_at IS NOT NULL
-        WHERE s.state = 'active' AND s.deleted_at IS NULL
+        WHERE (SELECT state = 'active' AND deleted_at IS NULL FROM subscriptions WHERE id = w.subscription_id)
           AND (h.subscription_id IS NULL OR h.subscription_id IN (SELECT subscription_id FROM probed))
     ), first AS MATERIALIZED (
         SELECT wanted.*, ARRAY(
@@ -131,11 +129,11 @@ const CLAIM: &str = "
             FOR UPDATE SKIP LOCKED
         ) AS retries FROM first
     ), claimed AS (
-        UPDATE waiting n SET lease_token = $5, leased_until = wanted.lease_until, updated_at = $4
-        FROM wanted
-        WHERE wanted.subscription_id = n.subscription_id AND n.ctid = ANY (ARRAY(
-            SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) FROM found
-        ))
+        UPDATE waiting n SET lease_token = $5, leased_until = place.lease_until, updated_at = $4
+        FROM (
+            SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) AS ctid, lease_until FROM found
+        ) place
+        WHERE n.ctid = place.ctid
         RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb, n.leased_until
     ), probing AS (
         UPDATE subscription_health h SET probe_token = $5, probe_until = claimed.leased_until
@@ -167,8 +165,8 @@ const NEXT_DUE: &str = "
     GROUP BY wanted.id HAVING min(LEAST(free.due_at, leased.until)) IS NOT NULL
     ) next LEFT JOIN subscription_health h ON h.subscription_id = next.id";
 
-/// The messages of what was claimed, by their events' keys. A statement of its own, so that it is
-/// planned for these keys.
+/// The messages of what was claimed, by their events' keys. A statement of its own and planned each
+/// time, so that it looks at the days of these keys alone.
 async fn messages(pool: &PgPool, claimed: &[ClaimedRow]) -> StoreResult<HashMap<Uuid, Message>> {
     if claimed.is_empty() {
         return Ok(HashMap::new());

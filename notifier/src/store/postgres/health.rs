@@ -44,11 +44,11 @@ impl HealthStore for PostgresStore {
 /// is locked, since who changes subscriptions locks their version first.
 pub(super) async fn may_disable(
     connection: &mut PgConnection,
-    results: &[AttemptResult],
+    results: &[&AttemptResult],
     disable_after: DisableAfter,
     now: DateTime<Utc>,
 ) -> StoreResult<bool> {
-    let failed: Vec<Uuid> = health::failed(results).into_iter().map(|id| id.0).collect();
+    let failed: Vec<Uuid> = health::failed(results.iter().copied()).into_iter().map(|id| id.0).collect();
     let Some(limit) = disable_after.limit(now).filter(|_| !failed.is_empty()) else { return Ok(false) };
     if results.iter().any(|result| result.attempt.started_at <= limit) {
         return Ok(true); // The group alone can hold so long a time.

@@ -32,7 +32,7 @@ pub(super) async fn ingest(
             None => store.read_directory().await?,
         };
         let mut planned = plan::plan(&ordered, &directory, admission, token, now);
-        let kept = keep(version, &ordered, &planned, now).fetch_one(&store.pool).await?;
+        let kept = keep(version, &ordered, &planned, now).fetch_one(&store.steady).await?;
         if kept.version == version {
             plan::withhold(&mut planned, &kept.unreachable.into_iter().collect());
             return Ok(plan::ingested(
@@ -63,7 +63,8 @@ struct Kept {
 }
 
 /// The version is shared, so that ingesting processes don't wait for each other, only for changes.
-/// Every notification is new, since its event is.
+/// Every notification is new, since its event is. `IS TRUE` keeps the fresh keys a set to look into,
+/// where a join would compare each with each.
 const KEEP: &str = "
     WITH matched AS MATERIALIZED (
         SELECT version FROM subscriptions_version FOR SHARE
@@ -81,12 +82,14 @@ const KEEP: &str = "
         INSERT INTO waiting (id, event_key, subscription_id, lease_token, leased_until, due_at, created_at,
             updated_at)
         SELECT new.id, new.event_key, new.subscription_id,
-            CASE WHEN u.subscription_id IS NULL THEN new.lease_token END,
-            CASE WHEN u.subscription_id IS NULL THEN new.leased_until END, $10, $10, $10
-        FROM UNNEST($12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::timestamptz[])
-            AS new (id, event_key, subscription_id, lease_token, leased_until)
-        JOIN fresh ON fresh.key = new.event_key
-        LEFT JOIN unreachable u ON u.subscription_id = new.subscription_id
+            CASE WHEN new.reachable THEN new.lease_token END,
+            CASE WHEN new.reachable THEN new.leased_until END, $10, $10, $10
+        FROM (
+            SELECT planned.*, subscription_id NOT IN (SELECT subscription_id FROM unreachable) AS reachable
+            FROM UNNEST($12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::timestamptz[])
+                AS planned (id, event_key, subscription_id, lease_token, leased_until)
+        ) new
+        WHERE (new.event_key IN (SELECT key FROM fresh)) IS TRUE
     )
     SELECT (SELECT version FROM matched) AS version, (SELECT floor FROM retention) AS floor,
         ARRAY(SELECT key FROM fresh) AS fresh,

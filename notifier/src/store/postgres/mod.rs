@@ -6,6 +6,7 @@ mod bulk_search;
 mod bulks;
 mod counts;
 mod days;
+mod delivered;
 mod deliveries;
 mod health;
 mod ingest;
@@ -21,7 +22,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use runtime::Vault;
-use runtime::database::StoreResult;
+use runtime::database::{Postgres, StoreResult};
 use sqlx::{PgConnection, PgPool};
 
 use super::cache::{self, DirectoryCache};
@@ -42,15 +43,18 @@ use of_event;
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    /// For what is done for every event.
+    steady: PgPool,
     cache: DirectoryCache,
     vault: Arc<Vault>,
 }
 
 impl PostgresStore {
-    /// The store behind `pool`, its schema brought up to date.
-    pub async fn migrate(pool: PgPool) -> anyhow::Result<Self> {
+    /// The store behind these connections, its schema brought up to date.
+    pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
+        let Postgres { planned: pool, steady } = connections.into();
         sqlx::migrate!("../migrations/notifier/postgres").run(&pool).await?;
-        Ok(Self { pool, cache: DirectoryCache::default(), vault: Arc::default() })
+        Ok(Self { pool, steady, cache: DirectoryCache::default(), vault: Arc::default() })
     }
 
     /// The same store with its secrets kept in `vault`; without one they are kept in plain text.
@@ -61,7 +65,7 @@ impl PostgresStore {
 
     /// The directory as it is now, and a version that it is no older than.
     async fn read_directory(&self) -> StoreResult<(i64, Arc<Directory>)> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.steady.acquire().await?;
         let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version")
             .fetch_one(&mut *connection)
             .await?;

@@ -7,7 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{audits, bump_version, health, operator_events};
+use super::{audits, bump_version, delivered, health, operator_events};
 use crate::domain::attempt::{AttemptResult, Verdict};
 use crate::domain::{DisableAfter, OperatorEvent, SubscriptionId};
 use crate::store::health::{log, overdue};
@@ -15,16 +15,29 @@ use crate::store::outcome::{Disabling, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
 
-/// Moves the notifications whose lease still holds, and logs those attempts.
+/// Moves the notifications whose lease still holds, and logs those attempts: the plain ones in a
+/// statement of their own, and what that leaves in a transaction.
 pub(super) async fn record(
     pool: &PgPool,
     results: &[AttemptResult],
     disable_after: DisableAfter,
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Recorded>> {
-    if results.is_empty() {
-        return Ok(Vec::new());
+    let mut held = delivered::record(pool, &delivered::plain(results), now).await?;
+    let rest: Vec<&AttemptResult> = results.iter().filter(|result| !outcome::holds(&held, result)).collect();
+    if !rest.is_empty() {
+        held.extend(record_rest(pool, &rest, disable_after, now).await?);
     }
+    Ok(outcome::answers(&held, results))
+}
+
+/// By notification and token those whose lease held.
+async fn record_rest(
+    pool: &PgPool,
+    results: &[&AttemptResult],
+    disable_after: DisableAfter,
+    now: DateTime<Utc>,
+) -> StoreResult<HashSet<(Uuid, Uuid)>> {
     let mut transaction = pool.begin().await?;
     let gone = results.iter().any(|result| result.verdict == Verdict::Gone);
     let disables = gone || health::may_disable(&mut transaction, results, disable_after, now).await?;
@@ -34,7 +47,7 @@ pub(super) async fn record(
     let moved = move_and_log(&mut transaction, results, now).await?;
     let held: HashSet<(Uuid, Uuid)> = moved.iter().map(|moved| (moved.id, moved.token)).collect();
     let counted: Vec<&AttemptResult> =
-        results.iter().filter(|result| outcome::holds(&held, result)).collect();
+        results.iter().copied().filter(|result| outcome::holds(&held, result)).collect();
     let ailing = moved.iter().filter(|moved| moved.ailing);
     let ailing: BTreeSet<_> = ailing.map(|moved| SubscriptionId(moved.subscription_id)).collect();
     let changes = health::learn(&mut transaction, &counted, ailing, now).await?;
@@ -46,7 +59,7 @@ pub(super) async fn record(
     operator_events::tell(&mut transaction, &told, now).await?;
     transaction.commit().await?;
     log(&changes);
-    Ok(outcome::answers(&held, results))
+    Ok(held)
 }
 
 /// One statement, so one look at the tables: it can't wait for another process's results while that
@@ -59,33 +72,35 @@ const RECORD: &str = "
         AS r (id, token, state, due_at, climbed, number, started_at, duration_ms, outcome, failure_class,
             http_status, error, response_excerpt)
     ), ended AS (
-        DELETE FROM waiting n USING result r, subscriptions s
+        DELETE FROM waiting n USING result r
         WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NOT NULL
-          AND s.id = n.subscription_id AND s.deleted_at IS NULL
-        RETURNING n.id, r.token, n.event_key, n.subscription_id, r.state, r.number, r.failure_class,
-            n.created_at
+          AND (SELECT deleted_at IS NULL FROM subscriptions WHERE id = n.subscription_id)
+        RETURNING r.*, n.event_key, n.subscription_id, n.created_at
     ), kept AS (
         UPDATE waiting n
         SET due_at = r.due_at, again = true, climb = n.climb + r.climbed, attempts = r.number,
             lease_token = NULL, leased_until = NULL, failure_class = r.failure_class, updated_at = $14
-        FROM result r, subscriptions s
+        FROM result r
         WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NULL
-          AND s.id = n.subscription_id AND s.deleted_at IS NULL
-        RETURNING n.id, r.token, n.subscription_id
+          AND (SELECT deleted_at IS NULL FROM subscriptions WHERE id = n.subscription_id)
+        RETURNING r.*, n.subscription_id
     ), finished AS (
         INSERT INTO notifications (id, event_key, subscription_id, state, attempts, failure_class, created_at,
             updated_at)
         SELECT id, event_key, subscription_id, state, number, failure_class, created_at, $14 FROM ended
     ), moved AS (
-        SELECT id, token, subscription_id FROM ended UNION ALL SELECT id, token, subscription_id FROM kept
+        SELECT id, token, subscription_id, number, started_at, duration_ms, outcome, failure_class,
+            http_status, error, response_excerpt FROM ended
+        UNION ALL
+        SELECT id, token, subscription_id, number, started_at, duration_ms, outcome, failure_class,
+            http_status, error, response_excerpt FROM kept
     ), logged AS (
         INSERT INTO attempts (notification_id, number, started_at, duration_ms, outcome, failure_class,
             http_status, error, response_excerpt)
         SELECT id, number, started_at, duration_ms, outcome, failure_class, http_status, error,
-            response_excerpt
-        FROM result JOIN moved USING (id, token)
+            response_excerpt FROM moved
     )
-    SELECT moved.*, h.subscription_id IS NOT NULL AS ailing
+    SELECT id, token, subscription_id, h.subscription_id IS NOT NULL AS ailing
     FROM moved LEFT JOIN subscription_health h USING (subscription_id)";
 
 /// A notification that was moved.
@@ -101,7 +116,7 @@ struct Moved {
 
 async fn move_and_log(
     connection: &mut PgConnection,
-    results: &[AttemptResult],
+    results: &[&AttemptResult],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Moved>> {
     let written: Vec<Written> = results.iter().map(|result| Written::of(result.verdict, now)).collect();
