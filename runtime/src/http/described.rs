@@ -47,7 +47,7 @@ pub enum QueryProblems {
 pub enum ForeignMerchant {
     /// `merchant` names another merchant
     #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] Problem),
+    NotFound(Problem),
 }
 
 /// Describes `Authorization: Bearer <key>` as the security scheme `key`.
