@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use runtime::repeated;
 use runtime::validation::Invalid;
 
 use crate::domain::{AccountNo, Amount, Recharge, UnknownWord};
@@ -11,7 +12,7 @@ use crate::domain::{AccountNo, Amount, Recharge, UnknownWord};
 #[derive(Debug, thiserror::Error)]
 pub enum NotARecharge {
     /// It is no JSON, or a field is missing or of the wrong type.
-    #[error("not a recharge: {0}")]
+    #[error("not a recharge: {}", repeated::reason(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     /// A field breaks a rule.
     #[error("not a recharge: {0}")]

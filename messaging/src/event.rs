@@ -5,6 +5,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono::{DateTime, Datelike, Utc};
+use runtime::repeated;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -54,7 +55,7 @@ pub struct Event {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAnEvent {
     /// The body is no JSON object with the attributes of an event.
-    #[error("not a CloudEvents 1.0 JSON event: {0}")]
+    #[error("not a CloudEvents 1.0 JSON event: {}", repeated::reason(&.0.to_string()))]
     Unreadable(#[from] serde_json::Error),
     /// Readable, but against a rule of `CloudEvents` or of ours.
     #[error("{0}")]

@@ -15,8 +15,10 @@ pub struct HumanDuration(pub Duration);
 
 /// The text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no duration: write a number and a unit, such as \"30s\", \"5m\" or \"10h\"")]
+#[error("`{0}` is no duration: {RIGHT}")]
 pub struct NotADuration(String);
+
+const RIGHT: &str = "write a number and a unit, such as \"30s\", \"5m\" or \"10h\"";
 
 impl FromStr for HumanDuration {
     type Err = NotADuration;
@@ -50,7 +52,8 @@ impl Serialize for HumanDuration {
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        // Here the text is a caller's, and not repeated.
+        text.parse().map_err(|_| serde::de::Error::custom(format_args!("no duration: {RIGHT}")))
     }
 }
 

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod private_file;
 pub mod problem;
+pub mod repeated;
 pub mod secret;
 pub mod settings;
 pub mod startup;

@@ -22,7 +22,7 @@ pub enum Status {
 
 /// A word that none of ours is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a known word here")]
+#[error("`{}` is not a known word here", runtime::repeated::name(.0))]
 pub struct UnknownWord(pub String);
 
 impl Status {

@@ -327,7 +327,11 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Invalid> {
         let lower = name.to_ascii_lowercase();
         let reserved = lower.starts_with("webhook-") || RESERVED_HEADERS.contains(&lower.as_str());
         violations.require(is_header_name(name), "headers", "each name must be 1 to 64 token characters");
-        violations.require(!reserved, "headers", format!("`{lower}` is not yours to set"));
+        violations.require(
+            !reserved,
+            "headers",
+            format!("`{}` is not yours to set", runtime::repeated::name(&lower)),
+        );
         violations.require(is_header_value(value), "headers", "each value must be up to 1024 visible ASCII");
         violations.require(seen.insert(lower), "headers", "the same name must not come twice");
     }

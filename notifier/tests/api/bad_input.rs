@@ -264,6 +264,66 @@ async fn a_subscription_that_breaks_a_rule_answers_422_naming_the_field_made_or_
     assert_eq!(harness.everything().await, before);
 }
 
+/// A body for every place that reads one, with `value` where something else belongs.
+fn misplaced(subscription: &str, notification: &str, value: &Value) -> Vec<(String, Value)> {
+    let fields = [
+        "url",
+        "event_types",
+        "ladder",
+        "ack",
+        "timeout",
+        "rate_limit",
+        "headers",
+        "merchant",
+        "signature",
+        "secret",
+    ];
+    let created = fields.map(|field| {
+        let mut body = json!({ "name": "new", "url": "https://a.example/", "event_types": ["*"] });
+        body[field] = value.clone();
+        ("/v1/subscriptions".to_owned(), body)
+    });
+    let id = subscription.rsplit('/').next().expect("an id");
+    let replayed = ["state", "failure_class", "event_type", "created_from"]
+        .map(|field| ("/v1/replays".to_owned(), json!({ "subscription_id": id, field: value })));
+    let acted = [
+        (format!("{subscription}/rotate-secret"), json!({ "overlap": value })),
+        (format!("{notification}/resend"), json!({ "reason": value, "why": value })),
+    ];
+    created.into_iter().chain(replayed).chain(acted).collect()
+}
+
+/// Who puts a secret, or a whole file, in the wrong place does not find it in the answer.
+#[tokio::test]
+async fn a_refusal_repeats_no_secret_and_nothing_long() {
+    let (harness, subscription, notification) = world().await;
+    for text in ["whsec_C2FVsBQIhrscChlQIMVmkpLs9IMKJ9dB".to_owned(), long(30_000)] {
+        let mut refused = 0;
+        let judge = |asked: &Value, answer: &Value| {
+            let told = answer.to_string();
+            assert!(told.len() < 2_000 && !told.contains("C2FVsBQ"), "{asked}: {told}");
+        };
+        for value in [json!(text), json!([text]), json!({ "a b": text }), json!({ text.clone(): text })] {
+            for (path, body) in misplaced(&subscription, &notification, &value) {
+                let answer = harness.post(SHOP, &path, body.clone()).await;
+                if answer.status.is_client_error() {
+                    refused += 1;
+                    judge(&body, &answer.body);
+                }
+            }
+        }
+        assert!(refused >= 60, "{refused}");
+        for parameter in
+            ["state", "subscription_id", "created_from", "cursor", "limit", "event_type", "since"]
+        {
+            let query = format!("/v1/notifications?{parameter}=!{text}");
+            let answer = harness.get(SHOP, &query).await;
+            judge(&json!(query), &answer.body);
+            answer.refused(400, Some(parameter));
+        }
+    }
+}
+
 #[tokio::test]
 async fn actions_that_break_a_rule_answer_422_naming_the_field() {
     let (harness, subscription, notification) = world().await;

@@ -13,7 +13,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::BODY_LIMIT;
 use crate::problem::Problem;
-use crate::validation::{FieldError, Invalid};
+use crate::repeated;
+use crate::validation::Invalid;
 
 /// A JSON body; also the JSON answer.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +102,7 @@ fn wrong_field(path: &str, message: &str) -> Invalid {
         (".", None) => "body".to_owned(),
         (path, None) => path.to_owned(),
     };
-    Invalid::field(field, message)
+    Invalid::field(repeated::name(&field), repeated::reason(message))
 }
 
 /// Whether the body is said to be JSON.
@@ -133,16 +134,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 fn without_nul(query: &str) -> Result<(), Invalid> {
     let Some(pair) = query.split('&').find(|pair| pair.contains("%00")) else { return Ok(()) };
     let name = pair.split_once('=').map_or("query", |(name, _)| name);
-    Err(Invalid::field(name, "must not contain the NUL character"))
+    Err(Invalid::field(repeated::name(name), "must not contain the NUL character"))
 }
 
-/// The text is `limit: invalid digit found in string`, or `unknown field `x`, expected …`.
+/// The text is `limit: invalid digit found in string`, or ``x: unknown field `x`, expected …`` where `x` is
+/// whatever the caller wrote.
 fn wrong_parameter(text: &str) -> Invalid {
-    let (field, message) = match text.split_once(": ") {
-        Some((field, message)) if !field.contains(' ') => (field.to_owned(), message),
-        _ => (text.split('`').nth(1).unwrap_or("query").to_owned(), text),
-    };
-    Invalid(vec![FieldError { field, message: message.to_owned() }])
+    let unknown = text.find(": unknown field `").map(|end| (&text[..end], &text[end + 2..]));
+    let known = || text.split_once(": ").filter(|(field, _)| !field.contains(' '));
+    let (field, message) =
+        unknown.or_else(known).unwrap_or_else(|| (text.split('`').nth(1).unwrap_or("query"), text));
+    Invalid::field(repeated::name(field), repeated::reason(message))
 }
 
 /// A path parameter; 404 when it can't name anything.
@@ -171,6 +173,60 @@ mod tests {
     struct Body {
         #[expect(dead_code, reason = "only parsed")]
         amount: u64,
+    }
+
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMVmkpLs9IMKJ9dB";
+
+    /// Bodies and queries with a secret, and something very long, in every place that is read.
+    #[tokio::test]
+    async fn a_refusal_repeats_nothing_long_and_no_secret() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only parsed")]
+        struct Whole {
+            amount: Option<u64>,
+            wait: Option<crate::duration::HumanDuration>,
+            headers: Option<std::collections::HashMap<String, u8>>,
+            word: Option<Word>,
+            from: Option<crate::http::Timestamp>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Word {
+            On,
+        }
+        let long = "x".repeat(20_000);
+        let places = ["amount", "wait", "word", "from"];
+        for text in [SECRET, "quoted\\\", expected whsec_C2FVsBQ", &*long] {
+            let mut bodies: Vec<_> =
+                places.iter().map(|field| format!(r#"{{"{field}": "{text}"}}"#)).collect();
+            bodies.extend([
+                format!(r#"{{"{text}": 1}}"#),
+                format!(r#"{{"headers": "{text}"}}"#),
+                format!(r#"{{"headers": {{"{text}": "{text}"}}}}"#),
+                format!(r#"{{"headers": ["{text}"]}}"#),
+                format!(r#"{{"wait": {{"{text}": "{text}"}}}}"#),
+                format!(r#"{{"amount": 1, "amount": "{text}"}}"#),
+                text.to_owned(),
+                format!(r#""{text}""#),
+            ]);
+            let mut problems: Vec<Problem> = Vec::new();
+            for body in &bodies {
+                problems.push(parse::<Whole>(body.as_bytes()).expect_err(body));
+            }
+            let encoded = text.replace(['\\', '"', ' '], "%20");
+            for query in
+                places.iter().map(|field| format!("{field}={encoded}")).chain([format!("{encoded}=1")])
+            {
+                let request = Request::builder().uri(format!("/?{query}")).body(HttpBody::empty());
+                let (mut parts, _) = request.expect("a request").into_parts();
+                problems.push(Query::<Whole>::from_request_parts(&mut parts, &()).await.expect_err(&query));
+            }
+            for problem in problems {
+                let told = serde_json::to_string(&problem).expect("serializable");
+                assert!(told.len() < 2_000 && !told.contains("C2FVsBQ"), "{told}");
+            }
+        }
     }
 
     #[tokio::test]
