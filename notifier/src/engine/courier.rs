@@ -73,13 +73,10 @@ impl Courier {
                 self.metrics.counted(verdict);
                 match verdict {
                     Verdict::RetryAt(at) => self.schedule.look_at(at),
-                    Verdict::Gone => {
-                        tracing::warn!(%subscription, %notification, "subscription.disabled_by_410");
-                    }
                     Verdict::Exhausted => {
                         tracing::warn!(%subscription, %notification, "notification.exhausted");
                     }
-                    Verdict::Delivered => {}
+                    Verdict::Delivered | Verdict::Gone => {}
                 }
             }
             Ok(Fate::Stored(Recorded::Late)) => {

@@ -79,6 +79,15 @@ pub(super) fn disabling<'a>(
     all.into_values().collect()
 }
 
+/// Tells operators' logs whom results have disabled, once it is committed.
+pub(super) fn log(told: &[OperatorEvent]) {
+    for event in told {
+        if let OperatorEvent::SubscriptionDisabled { subscription, reason } = event {
+            tracing::warn!(subscription.id = %subscription.id, reason, "subscription.disabled");
+        }
+    }
+}
+
 impl Disabling<'_> {
     /// What operators are told when it has been disabled at `now`, and what is kept of it: under an
     /// id made of the result, which counts only once.

@@ -13,6 +13,7 @@ use notifier::domain::{
 
 use chrono::{DateTime, Utc};
 use notifier::store::{NotificationFilter, Recorded};
+use runtime::testing::log::Log;
 
 use super::audits::audits;
 use super::operators::{data, told};
@@ -46,8 +47,15 @@ pub async fn a_subscription_whose_endpoint_fails_for_too_long_is_disabled_and_sa
         assert_eq!(state(&world, id).await, SubscriptionState::Active);
     }
     told(&world).await;
+    let (log, guard) = Log::start();
     let last = fail_a_day_later(&world, id).await;
+    drop(guard);
     let reason = "every attempt has failed since 2026-01-02T00:00:00Z";
+    let logged: Vec<_> =
+        log.take().into_iter().filter(|line| line.contains("subscription.disabled")).collect();
+    let [line] = &logged[..] else { panic!("one line: {logged:?}") };
+    let fields = [format!("subscription.id={id}"), format!("reason={reason:?}")];
+    assert!(line.contains("WARN") && fields.iter().all(|field| line.contains(field)), "{line}");
     assert_eq!(state(&world, id).await.disabled_reason(), Some(reason));
     assert_eq!(
         (world.state(last).await, world.health(id).await.map(|h| h.failing_since)),

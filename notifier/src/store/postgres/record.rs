@@ -59,6 +59,7 @@ async fn record_rest(
     operator_events::tell(&mut transaction, &told, now).await?;
     transaction.commit().await?;
     log(&changes);
+    outcome::log(&told);
     Ok(held)
 }
 

@@ -44,6 +44,7 @@ pub(super) async fn record(
     operator_events::tell(connection, &told, now).await?;
     transaction.commit().await?;
     log(&changes);
+    outcome::log(&told);
     Ok(outcome::answers(&held, results))
 }
 
