@@ -1,10 +1,9 @@
 //! TCP connections to addresses that have been judged.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Ready, pending, ready};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,18 +14,19 @@ use tower::Service;
 
 use super::failure::AnyError;
 
-const MARGIN: Duration = Duration::from_millis(50);
-
 /// A connection to the first of `targets` that answers, IPv4 and IPv6 at once where there are both
-/// (RFC 8305); none may take more than its share of the time.
+/// (RFC 8305); none may take more than its share of the time. Ends with the connection or its failure;
+/// that the time is up is the caller's to tell, however late both of them hear of it.
 pub async fn tcp(targets: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, AnyError> {
     let mut connector = HttpConnector::new_with_resolver(Judged(targets));
     connector.set_nodelay(true);
-    // A little more, so that it is the caller who tells that the time is up.
-    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now()) + MARGIN));
+    connector.set_connect_timeout(Some(deadline.saturating_duration_since(Instant::now())));
     // The connector asks for the addresses of this name and gets the judged ones.
-    let stream = connector.call(Uri::from_static("http://judged")).await?;
-    Ok(stream.into_inner())
+    match connector.call(Uri::from_static("http://judged")).await {
+        Ok(stream) => Ok(stream.into_inner()),
+        Err(_) if Instant::now() >= deadline => pending().await,
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Answers every name with the addresses that have been judged.

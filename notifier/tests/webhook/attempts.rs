@@ -1,5 +1,6 @@
 //! What is sent, and what is made of the answer.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use notifier::webhook::SendWebhook;
 use runtime::Clock;
 use runtime::testing::ManualClock;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 async fn send(acts: Vec<Act>) -> (Exchange, Receiver) {
     let receiver = Receiver::start(acts).await;
@@ -155,22 +156,34 @@ async fn a_thousand_names_that_are_never_resolved_do_not_hold_others_back() {
     }
 }
 
-/// Someone whose system answers no more than this many who want to connect; nobody else gets through.
-async fn full_house() -> (TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let listener = socket.listen(1).expect("it listens");
-    let (address, mut inside) = (listener.local_addr().expect("bound"), Vec::new());
-    while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
-        inside.push(connected.expect("there is room"));
+/// Someone whose system lets nobody in any more: two are in its queue, which Linux makes one longer than
+/// it is asked for, and more are before the door.
+struct FullHouse {
+    listener: TcpListener,
+    _inside: Vec<TcpStream>,
+    _waiting: JoinSet<io::Result<TcpStream>>,
+}
+
+impl FullHouse {
+    async fn open() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = socket.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("bound");
+        let mut waiting: JoinSet<_> = (0..4).map(|_| TcpStream::connect(address)).collect();
+        let mut inside = Vec::new();
+        while inside.len() < 2 {
+            let let_in = waiting.join_next().await.expect("some are left").expect("no panic");
+            inside.push(let_in.expect("there is room"));
+        }
+        Self { listener, _inside: inside, _waiting: waiting }
     }
-    (listener, inside)
 }
 
 #[tokio::test]
 async fn who_runs_out_of_time_before_the_request_is_told_where_the_time_went() {
-    let (listener, _inside) = full_house().await;
-    let full = format!("http://{}/", listener.local_addr().expect("bound"));
+    let house = FullHouse::open().await;
+    let full = format!("http://{}/", house.listener.local_addr().expect("bound"));
     let client = client_with(&ManualClock::default(), egress(&["127.0.0.1/32"]), Arc::new(HalfDead));
     let cases = [
         ("https://dead.example/", FailureClass::Dns, "the host's name was not resolved in time"),
