@@ -20,7 +20,7 @@ async fn results_that_wait_on_the_ladder_outlive_a_restart_of_the_broker_and_a_k
 
 // It waits until a period is over for a minute, which is long; among the faults, that are long as well, it
 // costs no time. On SQLite account-service's own suite does the same.
-e2e::scenarios! { postgres;
+e2e::scenarios! { postgres_apart;
     reconciliation {
         a_credit_that_got_lost_is_found_in_the_statement,
     }

@@ -1,6 +1,6 @@
-# Sourced after common.sh: a folder for private servers that leaves nothing behind when the script ends, however it ends.
+# Sourced after common.sh (and lane.sh where there are lanes): a folder for private servers that leaves nothing behind when the script ends, however it ends.
 
-# make_scratch: makes the folder $scratch. Servers started in its `postgres` and `rabbitmq` end with the script.
+# make_scratch: makes the folder $scratch. Servers started in its `postgres`, `rabbitmq` and `lane/rabbitmq` end with the script.
 make_scratch() {
     scratch=$(mktemp -d /tmp/ringback.XXXXXX)
     chmod 711 "$scratch" # the servers' users pass through it
@@ -12,9 +12,11 @@ make_scratch() {
 remove_scratch() {
     local status=$?
     trap - EXIT
+    [ -z "${lane:-}" ] || stop_lane
     say "removing the private servers"
     scripts/servers/postgres kill "$scratch/postgres" || true
     scripts/servers/rabbitmq kill "$scratch/rabbitmq" || true
+    scripts/servers/rabbitmq kill "$scratch/lane/rabbitmq" || true
     rm -rf "$scratch"
     exit "$status"
 }

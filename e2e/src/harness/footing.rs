@@ -10,7 +10,7 @@ use runtime::testing::{fresh_postgres_database, required_variable};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::PrivateServer;
+use super::{PrivateServer, Program};
 
 /// Which programs run on which backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Footing {
     pub folder: TempDir,
     /// Queues have fixed names, so tests on the shared `RabbitMQ` run one after another.
     _turn: Option<OwnedMutexGuard<()>>,
+    /// The broker, where it is this test's own.
+    _rabbitmq: Option<Box<PrivateServer>>,
 }
 
 impl Footing {
@@ -57,6 +59,14 @@ impl Footing {
     /// Four processes on the servers of `TEST_POSTGRES_URL` and `TEST_AMQP_URL`.
     pub async fn postgres() -> Self {
         Self::postgres_with(None, None).await
+    }
+
+    /// The same with a `RabbitMQ` of its own, for a test that takes long: it waits for no other and
+    /// holds none up.
+    pub async fn postgres_apart() -> Self {
+        let rabbitmq = PrivateServer::start(Program::RabbitMq).await;
+        let footing = Self::postgres_with(None, Some(&rabbitmq)).await;
+        Self { _rabbitmq: Some(Box::new(rabbitmq)), ..footing }
     }
 
     /// The same with servers that the test may kill, in the place of the shared ones.
@@ -78,6 +88,7 @@ impl Footing {
             broker,
             folder: tempfile::tempdir().expect("a temporary folder"),
             _turn: turn,
+            _rabbitmq: None,
         }
     }
 
@@ -92,6 +103,7 @@ impl Footing {
             broker: file("broker.db"),
             folder,
             _turn: None,
+            _rabbitmq: None,
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod sharing;
 pub mod success;
 pub mod termination;
 
-/// Makes a test of each named scenario on a footing: `sqlite`, `postgres` or `all_in_one`.
+/// Makes a test of each named scenario on a footing: `sqlite`, `postgres`, `postgres_apart` or `all_in_one`.
 #[macro_export]
 macro_rules! scenarios {
     ($footing:ident; $($area:ident { $($name:ident),+ $(,)? })+) => {
