@@ -225,7 +225,7 @@ async fn on_sqlite() {
 #[cfg(feature = "server-tests")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres() {
-    if std::env::var("RINGBACK_LONG_TESTS").is_ok_and(|value| value == "1") {
+    if runtime::testing::is_long() {
         exactly_the_seeded_differences_are_found_in_bounded_memory(Database::postgres().await).await;
     }
 }

@@ -5,6 +5,7 @@ mod model;
 use std::sync::Arc;
 
 use account_service::store::{PostgresStore, Store};
+use runtime::testing::property::cases;
 use tokio::runtime::Builder;
 
 const CASES: u32 = 150;
@@ -25,5 +26,5 @@ fn no_order_of_events_loses_money_or_makes_any() {
     };
     runtime.block_on(execute(LET_GO));
     let empty = async || execute(EMPTY).await;
-    model::run(&runtime, &store, &empty, model::cases(CASES), 7);
+    model::run(&runtime, &store, &empty, cases(CASES), 7);
 }

@@ -1,13 +1,13 @@
-//! Random orders of events against the model, on `SQLite`.
+//! Random orders of events against the model, on `SQLite`: in memory, since a process that dies does so
+//! between two calls, and what a crash of the database does is not looked at here.
 
 mod model;
 
 use std::sync::Arc;
-use std::thread;
 
 use account_service::store::{SqliteStore, Store};
-use runtime::database::Sqlite;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use runtime::testing::memory_sqlite;
+use runtime::testing::property::{cases, in_parallel};
 use tokio::runtime::Builder;
 
 const CASES: u32 = 10_000;
@@ -30,35 +30,19 @@ const LET_GO: &str = "
     END";
 const EMPTY: &str = "UPDATE emptied SET times = times + 1";
 
-/// A database in memory, on a single connection: a process that dies does so between two calls, and
-/// what a crash of the database does is not looked at here.
-async fn quick_sqlite() -> Sqlite {
-    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-    let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
-    Sqlite { reader: writer.clone(), writer }
-}
-
 fn work(worker: u8) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let database = runtime.block_on(quick_sqlite());
+    let database = runtime.block_on(memory_sqlite());
     let store = runtime.block_on(SqliteStore::migrated(database.clone())).expect("a schema");
     let store: Arc<dyn Store> = Arc::new(store);
     runtime.block_on(sqlx::raw_sql(LET_GO).execute(&database.writer)).expect("it lets go");
     let empty = async || {
         sqlx::query(EMPTY).execute(&database.writer).await.expect("empty tables");
     };
-    model::run(&runtime, &store, &empty, model::cases(CASES / u32::from(WORKERS)), worker);
+    model::run(&runtime, &store, &empty, cases(CASES / u32::from(WORKERS)), worker);
 }
 
 #[test]
 fn no_order_of_events_loses_money_or_makes_any() {
-    thread::scope(|scope| {
-        let workers: Vec<_> = (1..=WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
+    in_parallel(WORKERS, work);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use notifier::store::Store;
 use notifier::store::postgres::PostgresStore;
+use runtime::testing::property::cases;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::runtime::Builder;
 
@@ -37,5 +38,5 @@ fn no_order_of_events_breaks_a_law() {
         let script = sqlx::raw_sql(AssertSqlSafe(script.clone()));
         script.execute(&pool).await.expect("empty tables");
     };
-    model::run(&runtime, &store, &empty, model::cases(CASES), 7);
+    model::run(&runtime, &store, &empty, cases(CASES), 7);
 }

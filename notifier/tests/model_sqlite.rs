@@ -1,27 +1,20 @@
-//! Random orders of events against the model, on `SQLite`.
+//! Random orders of events against the model, on `SQLite`: in memory, since what a crash does is not
+//! looked at here.
 
 mod model;
 
 use std::sync::Arc;
-use std::thread;
 
 use notifier::store::Store;
 use notifier::store::sqlite::SqliteStore;
 use runtime::database::Sqlite;
+use runtime::testing::memory_sqlite;
+use runtime::testing::property::{cases, in_parallel};
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::runtime::Builder;
 
 const CASES: u32 = 10_000;
 const WORKERS: u8 = 2;
-
-/// A database in memory, on a single connection: what a crash does is not looked at here.
-async fn quick_sqlite() -> Sqlite {
-    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-    let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
-    Sqlite { reader: writer.clone(), writer }
-}
 
 /// What empties every table, and says that subscriptions have changed.
 async fn emptying(database: &Sqlite) -> String {
@@ -40,26 +33,18 @@ async fn emptying(database: &Sqlite) -> String {
 
 fn work(worker: u8) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let database = runtime.block_on(quick_sqlite());
+    let database = runtime.block_on(memory_sqlite());
     let store = runtime.block_on(SqliteStore::migrate(database.clone())).expect("a schema");
     let store: Arc<dyn Store> = Arc::new(store);
-    let cases = model::cases(CASES / u32::from(WORKERS));
     let script = runtime.block_on(emptying(&database));
     let empty = async || {
         let script = sqlx::raw_sql(AssertSqlSafe(script.clone()));
         script.execute(&database.writer).await.expect("empty tables");
     };
-    model::run(&runtime, &store, &empty, cases, worker);
+    model::run(&runtime, &store, &empty, cases(CASES / u32::from(WORKERS)), worker);
 }
 
 #[test]
 fn no_order_of_events_breaks_a_law() {
-    thread::scope(|scope| {
-        let workers: Vec<_> = (1..=WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
+    in_parallel(WORKERS, work);
 }

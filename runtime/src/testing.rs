@@ -3,12 +3,14 @@
 pub mod collector;
 pub mod log;
 pub mod metrics;
+pub mod property;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::clock::Clock;
@@ -82,6 +84,14 @@ pub async fn temporary_sqlite() -> (Sqlite, tempfile::TempDir) {
     (database, folder)
 }
 
+/// A database in memory, on a single connection: quick, and nothing is left of it after a crash.
+pub async fn memory_sqlite() -> Sqlite {
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
+    Sqlite { reader: writer.clone(), writer }
+}
+
 /// A fresh database on the server of `TEST_POSTGRES_URL`. The server is thrown away after the
 /// tests, so the database is left behind.
 pub async fn temporary_postgres() -> PgPool {
@@ -107,6 +117,11 @@ pub async fn fresh_postgres_database(server: &str) -> String {
     let mut url = url::Url::parse(server).expect("the server's address is a URL");
     url.set_path(&name);
     url.to_string()
+}
+
+/// Whether tests may take long: `RINGBACK_LONG_TESTS` is `1`.
+pub fn is_long() -> bool {
+    std::env::var("RINGBACK_LONG_TESTS").is_ok_and(|value| value == "1")
 }
 
 /// A variable without which server tests can't run; they are never skipped.

@@ -3,10 +3,11 @@
 use account_service::domain::{Credit, Exception, ExceptionFilter, Period, RequestState};
 use chrono::{DateTime, Utc};
 use runtime::http::Page;
+use runtime::testing::property::Seen;
 use uuid::Uuid;
 
 use super::command::{Final, PROCESSES, Telling};
-use super::driver::{Driver, Seen};
+use super::driver::Driver;
 use super::exceptions::Kind;
 use super::pay_service::{State, Told};
 use super::report::{parts, told_parts};

@@ -1,11 +1,12 @@
 //! Does to a real service what is done to the model, and holds the one against the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use account_service::domain::{Currency, NewAccount};
 use chrono::{DateTime, Utc};
 use runtime::Clock;
+use runtime::testing::property::Seen;
 use uuid::Uuid;
 
 use super::command::{Command, Final, Lie, Taking};
@@ -13,9 +14,6 @@ use super::model::{Account, Model, Request, Verdict};
 use super::pay_service::{Asked, Books, State, Told, account_no, currency, made_up};
 use super::reconciling::Pace;
 use super::rig::Rig;
-
-/// How often what is hard to get right came about: a generator that seldom gets there shows nothing.
-pub type Seen = BTreeMap<&'static str, u32>;
 
 /// What is being done.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ pub use disturbances::{
 };
 
 pub use notifiers::notifiers_that_share_a_queue_are_killed;
+use runtime::testing::is_long;
 
 /// How many recharges a stream has: 2 000, or 20 000 with `RINGBACK_LONG_TESTS=1`.
 fn recharges() -> u64 {
@@ -20,8 +21,4 @@ fn recharges() -> u64 {
 /// How often each service is killed.
 fn rounds() -> u64 {
     if is_long() { 20 } else { 6 }
-}
-
-fn is_long() -> bool {
-    std::env::var("RINGBACK_LONG_TESTS").is_ok_and(|value| value == "1")
 }

@@ -7,9 +7,10 @@ use notifier::domain::notification::StateName;
 use notifier::domain::{FailureClass, Health, Notification, NotificationState, Outcome};
 use notifier::store::{NotificationDetail, NotificationFilter};
 use runtime::http::Page;
+use runtime::testing::property::Seen;
 
 use super::command::Ending;
-use super::driver::{Driver, Seen};
+use super::driver::Driver;
 use super::model::{Ill, Life, Name, Shown};
 
 impl Driver {

@@ -13,6 +13,7 @@ use notifier::domain::{
     SubscriptionAction, SubscriptionId, SubscriptionState,
 };
 use notifier::store::{Admission, AdmitNone, Ingested, Recorded, Store, Want};
+use runtime::testing::property::Seen;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::{Clock, Sources};
 use uuid::Uuid;
@@ -39,9 +40,6 @@ const DISABLE_AFTER: u64 = 2 * 3_600_000;
 fn disable_after() -> DisableAfter {
     "2h".parse().expect("a time")
 }
-
-/// How often what is hard to get right came about: a generator that seldom gets there shows nothing.
-pub type Seen = BTreeMap<&'static str, u32>;
 
 /// One case under way.
 pub struct Driver {
