@@ -8,19 +8,17 @@ use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, OperatorOnly, OptionalJson, Path, Query};
 use runtime::keys::Caller;
 use runtime::problem::{Chain, Problem};
-use runtime::validation::text;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::AppState;
 use super::page::PageQuery;
+use super::reason::ReasonBody;
 use crate::domain::Requeue;
 use crate::use_cases::{NoLetters, ReadLetter, RequeueWish};
 
-/// The longest reason, in characters.
-const MAX_REASON_CHARS: usize = 500;
 /// How much is shown of a body that is no event, in bytes.
 const EXCERPT: usize = 16 * 1024;
 
@@ -100,16 +98,6 @@ pub(super) struct RequeueView {
     requeued_at: Option<DateTime<Utc>>,
 }
 
-/// Why it is done.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = RequeueReason)]
-pub(super) struct ReasonBody {
-    /// Kept with the requeue; 1 to 500 characters
-    #[schema(example = "the account is open now", min_length = 1, max_length = 500)]
-    reason: Option<String>,
-}
-
 /// List dead letters, newest first
 ///
 /// They stay where they are. Empty where results do not come from the queue.
@@ -166,12 +154,9 @@ pub(super) async fn requeue(
     caller: Caller,
     State(app): AppState,
     Path(id): Path<Uuid>,
-    OptionalJson(ReasonBody { reason }): OptionalJson<ReasonBody>,
+    OptionalJson(body): OptionalJson<ReasonBody>,
 ) -> Result<Json<RequeueView>, Problem> {
-    if let Some(reason) = &reason {
-        text("reason", reason, MAX_REASON_CHARS)?;
-    }
-    let wish = RequeueWish { by: caller.to_string(), reason };
+    let wish = RequeueWish { by: caller.to_string(), reason: body.checked()? };
     let requeue = app.dead_letters.requeue(id, wish).await?.ok_or_else(no_such_letter)?;
     tracing::info!(dead_letter.id = %id, requeue.id = %requeue.id, "dead_letter.requeued");
     Ok(Json(requeue.into()))

@@ -14,13 +14,11 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::access::Owner;
+use super::reason::MAX_REASON_CHARS;
 use crate::domain::{
     Action, CantResolve, Exception, ExceptionFilter, ExceptionKind, ExceptionState, Resolution, Resolve,
     StateName, UnknownWord,
 };
-
-/// The longest reason, in characters.
-const MAX_REASON_CHARS: usize = 500;
 
 /// Which exceptions, and which page of them.
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -9,6 +9,7 @@ mod exceptions;
 mod notifications;
 mod page;
 mod payresult;
+mod reason;
 mod recharges;
 mod reconciliation_view;
 mod reconciliations;
@@ -85,6 +86,7 @@ pub(crate) fn endpoints(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(reconciliations::list))
         .routes(routes!(reconciliations::show))
         .routes(routes!(reconciliations::differences))
+        .routes(routes!(reconciliations::cancel))
         .split_for_parts();
     (router.with_state(Arc::new(app)), openapi)
 }

@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{DifferenceKind, KeptDifference, Reconciliation, ReconciliationState, Sides, Sum};
+use crate::domain::{
+    Cancellation, DifferenceKind, KeptDifference, Reconciliation, ReconciliationState, Sides, Sum,
+};
 
 /// The comparison of one period with pay-service's statement.
 #[derive(Serialize, ToSchema)]
@@ -20,7 +22,7 @@ pub(super) struct ReconciliationView {
     from: DateTime<Utc>,
     /// Recharges created before then
     to: DateTime<Utc>,
-    /// `running` or `finished`
+    /// `running`, `finished` or `cancelled`
     #[schema(example = "finished")]
     state: &'static str,
     /// `asked`, or `nightly` of a day that is over
@@ -33,6 +35,8 @@ pub(super) struct ReconciliationView {
     asked_at: DateTime<Utc>,
     /// When it was finished
     finished_at: Option<DateTime<Utc>>,
+    /// Who cancelled it, when and why
+    cancelled: Option<CancellationView>,
     /// How far it has come
     progress: ProgressView,
     /// What each currency comes to, in alphabetical order
@@ -42,8 +46,22 @@ pub(super) struct ReconciliationView {
     differences: BTreeMap<&'static str, u64>,
     /// What pay-service said last instead of an answer; `null` once it answers
     last_error: Option<String>,
-    /// When it goes on; `null` when it is finished
+    /// When it goes on; `null` when it does not
     next_at: Option<DateTime<Utc>>,
+}
+
+/// Who ended a reconciliation before its end.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReconciliationCancellation)]
+struct CancellationView {
+    /// `operator` or `merchant:<name>`
+    #[schema(example = "operator")]
+    by: String,
+    /// When
+    at: DateTime<Utc>,
+    /// Why
+    #[schema(example = "the statement of that day is broken")]
+    reason: Option<String>,
 }
 
 /// How far a reconciliation has come.
@@ -115,26 +133,30 @@ impl From<Reconciliation> for ReconciliationView {
     fn from(found: Reconciliation) -> Self {
         let progress = &found.progress;
         let count = |kind: DifferenceKind| progress.differences.get(&kind).copied().unwrap_or_default();
+        let (state, finished_at, next_at) =
+            (found.state.as_str(), found.state.finished_at(), found.state.due_at());
+        let compared_to = found.compared_to();
+        let (last_error, cancelled) = match found.state {
+            ReconciliationState::Finished { .. } => (None, None),
+            ReconciliationState::Running { last_error, .. } => (last_error, None),
+            ReconciliationState::Cancelled { cancellation: Cancellation { by, at, reason }, last_error } => {
+                (last_error, Some(CancellationView { by, at, reason }))
+            }
+        };
         Self {
             id: found.id,
             from: found.period.from,
             to: found.period.to,
             origin: found.origin.as_str(),
             asked_at: found.asked_at,
-            progress: ProgressView {
-                compared_to: found.compared_to(),
-                pages: progress.pages,
-                recharges: progress.recharges,
-            },
+            progress: ProgressView { compared_to, pages: progress.pages, recharges: progress.recharges },
             totals: progress.totals.iter().map(|(code, sides)| total(code.to_string(), sides)).collect(),
             differences: DifferenceKind::ALL.into_iter().map(|kind| (kind.as_str(), count(kind))).collect(),
-            state: found.state.as_str(),
-            finished_at: found.state.finished_at(),
-            next_at: found.state.due_at(),
-            last_error: match found.state {
-                ReconciliationState::Finished { .. } => None,
-                ReconciliationState::Running { last_error, .. } => last_error,
-            },
+            state,
+            finished_at,
+            cancelled,
+            next_at,
+            last_error,
             asked_by: found.asked_by,
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
-use runtime::http::{Json, List, Page, Path, Query, Timestamp};
+use runtime::http::{Json, List, OptionalJson, Page, Path, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::problem::Problem;
 use runtime::validation::Invalid;
@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::AppState;
 use super::access::Owner;
 use super::page::PageQuery;
+use super::reason::ReasonBody;
 use super::reconciliation_view::{DifferenceView, ReconciliationView};
-use crate::domain::{DifferenceKind, Period};
+use crate::domain::{Cancellation, DifferenceKind, Period};
 
 /// The period to reconcile.
 #[derive(Deserialize, ToSchema)]
@@ -127,6 +128,35 @@ pub(super) async fn differences(
     Ok(Json(List::new(found, page, |difference| difference.tx_no).map(DifferenceView::from)))
 }
 
+/// Cancel a reconciliation
+///
+/// It ends where it stands: what it has credited and found stays, and whoever is just at a page of it keeps
+/// nothing of that. Who did it, when and why is kept. A nightly one is not begun again by itself.
+#[utoipa::path(post, path = "/v1/reconciliations/{id}/cancel", tag = "reconciliations", security(("key" = [])),
+    params(("id" = Uuid, Path, description = "The reconciliation's id")),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "It is cancelled", body = ReconciliationView),
+        (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such reconciliation", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is finished or cancelled already", body = Problem, content_type = "application/problem+json"),
+        KeyedProblems, BodyProblems,
+    ))]
+pub(super) async fn cancel(
+    _: Owner,
+    caller: Caller,
+    State(app): AppState,
+    Path(id): Path<Uuid>,
+    OptionalJson(body): OptionalJson<ReasonBody>,
+) -> Result<Json<ReconciliationView>, Problem> {
+    let cancellation = Cancellation { by: caller.to_string(), at: app.clock.now(), reason: body.checked()? };
+    let cancelled = app.store.cancel_reconciliation(id, &cancellation).await?;
+    let cancelled = cancelled.ok_or_else(no_such_reconciliation)?;
+    let cancelled = cancelled.map_err(|ended| Problem::conflict(ended.to_string()))?;
+    tracing::info!(reconciliation.id = %id, "reconciliation.cancelled");
+    Ok(Json(cancelled.into()))
+}
+
 fn kind(word: &str) -> Result<DifferenceKind, Problem> {
     word.parse().map_err(|_| {
         let kinds = DifferenceKind::ALL.map(DifferenceKind::as_str).join(", ");
@@ -135,7 +165,9 @@ fn kind(word: &str) -> Result<DifferenceKind, Problem> {
 }
 
 fn too_many() -> Problem {
-    Problem::conflict("too many reconciliations are under way; ask again when one of them is finished")
+    Problem::conflict(
+        "too many reconciliations are under way; ask again when one of them is finished, or cancel one",
+    )
 }
 
 fn no_such_reconciliation() -> Problem {

@@ -37,7 +37,7 @@ pub use money::{Amount, Currency};
 pub use nightly::{Nightly, NotNightly};
 pub use period::Period;
 pub use recharge::{Recharge, Status, UnknownWord};
-pub use reconciliation::{Origin, Progress, Reconciliation, ReconciliationState};
+pub use reconciliation::{Cancellation, Ended, Origin, Progress, Reconciliation, ReconciliationState};
 pub use request::{Contradiction, Request, RequestState};
 pub use requeue::Requeue;
 pub use resolve::{Action, CantResolve, Resolve};

@@ -57,7 +57,30 @@ pub enum ReconciliationState {
         /// When.
         at: DateTime<Utc>,
     },
+    /// A person has ended it before that.
+    Cancelled {
+        /// Who, when and why.
+        cancellation: Cancellation,
+        /// What pay-service said last instead of an answer, if it did not answer.
+        last_error: Option<String>,
+    },
 }
+
+/// Who ended a reconciliation, when and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// Whose key it was.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why, where that was said.
+    pub reason: Option<String>,
+}
+
+/// The reconciliation does not go on any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the reconciliation is {0} already")]
+pub struct Ended(pub &'static str);
 
 /// How far a reconciliation has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,7 +108,7 @@ impl Reconciliation {
     pub fn compared_to(&self) -> DateTime<Utc> {
         match self.state {
             ReconciliationState::Finished { .. } => self.period.to,
-            ReconciliationState::Running { .. } => {
+            ReconciliationState::Running { .. } | ReconciliationState::Cancelled { .. } => {
                 self.progress.after.and_then(time_of).unwrap_or(self.period.from)
             }
         }
@@ -114,6 +137,16 @@ impl Reconciliation {
         *failures = failures.saturating_add(1);
         *due_at = now + delta(pause(*failures, lot));
         *last_error = Some(error);
+    }
+
+    /// Ends it where it stands; what it has done stays done.
+    pub fn cancel(&mut self, cancellation: Cancellation) -> Result<(), Ended> {
+        let ReconciliationState::Running { last_error, .. } = &mut self.state else {
+            return Err(Ended(self.state.as_str()));
+        };
+        let last_error = last_error.take();
+        self.state = ReconciliationState::Cancelled { cancellation, last_error };
+        Ok(())
     }
 
     /// Whether it has come to the end.
@@ -150,21 +183,22 @@ impl ReconciliationState {
         match self {
             Self::Running { .. } => "running",
             Self::Finished { .. } => "finished",
+            Self::Cancelled { .. } => "cancelled",
         }
     }
 
-    /// When its next stretch is due; `None` at the end.
+    /// When its next stretch is due; `None` when there is none.
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Running { due_at, .. } => Some(*due_at),
-            Self::Finished { .. } => None,
+            Self::Finished { .. } | Self::Cancelled { .. } => None,
         }
     }
 
     /// When it came to the end.
     pub fn finished_at(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Running { .. } => None,
+            Self::Running { .. } | Self::Cancelled { .. } => None,
             Self::Finished { at } => Some(*at),
         }
     }

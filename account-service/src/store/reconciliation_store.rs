@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, corrupt, counted, large};
 use crate::domain::{
-    Credit, Difference, DifferenceKind, Findings, KeptDifference, Period, Progress, Reconciliation,
-    ReconciliationState, Sides, Stretch, Sum, Totals,
+    Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period, Progress,
+    Reconciliation, ReconciliationState, Sides, Stretch, Sum, Totals,
 };
 
 /// How many that somebody asked for may be under way.
@@ -55,6 +55,13 @@ pub trait ReconciliationStore: Send + Sync + 'static {
     /// Keeps that the next stretch is put off, unless the lease is lost.
     async fn put_off_reconciliation(&self, token: Uuid, put_off: &Reconciliation) -> StoreResult<()>;
 
+    /// Ends one where it stands; whoever is at it changes nothing any more. `None` when there is no such one.
+    async fn cancel_reconciliation(
+        &self,
+        id: Uuid,
+        cancellation: &Cancellation,
+    ) -> StoreResult<Option<Result<Reconciliation, Ended>>>;
+
     /// Reconciliations, newest first; the page's cursor is a reconciliation's id.
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>>;
 
@@ -88,6 +95,9 @@ pub(super) struct ReconciliationRow<T> {
     failures: i64,
     last_error: Option<String>,
     finished_at: Option<T>,
+    cancelled_at: Option<T>,
+    cancelled_by: Option<String>,
+    cancel_reason: Option<String>,
 }
 
 /// A difference.
@@ -113,14 +123,18 @@ struct SidesJson {
 impl<T: StoredTime> ReconciliationRow<T> {
     /// The reconciliation it holds.
     pub(super) fn read(self) -> StoreResult<Reconciliation> {
-        let state = match (self.finished_at, self.due_at) {
-            (Some(at), _) => ReconciliationState::Finished { at: at.read()? },
-            (None, Some(due_at)) => ReconciliationState::Running {
+        let state = match (self.finished_at, self.due_at, self.cancelled_at.zip(self.cancelled_by)) {
+            (Some(at), None, None) => ReconciliationState::Finished { at: at.read()? },
+            (None, Some(due_at), None) => ReconciliationState::Running {
                 due_at: due_at.read()?,
                 failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
                 last_error: self.last_error,
             },
-            (None, None) => return Err(corrupt("a reconciliation is neither due nor finished")),
+            (None, None, Some((at, by))) => ReconciliationState::Cancelled {
+                cancellation: Cancellation { by, at: at.read()?, reason: self.cancel_reason },
+                last_error: self.last_error,
+            },
+            _ => return Err(corrupt("a reconciliation is not one of due, finished and cancelled")),
         };
         Ok(Reconciliation {
             id: self.id,

@@ -1,7 +1,7 @@
 //! The same store, as far as it keeps reconciliations of periods.
 
 use account_service::domain::{
-    Credit, DifferenceKind, Findings, KeptDifference, Period, Reconciliation, Stretch,
+    Cancellation, Credit, DifferenceKind, Ended, Findings, KeptDifference, Period, Reconciliation, Stretch,
 };
 use account_service::pay_service::StatementQuery;
 use account_service::store::ReconciliationStore;
@@ -99,6 +99,14 @@ impl ReconciliationStore for Mortal {
     async fn put_off_reconciliation(&self, token: Uuid, put_off: &Reconciliation) -> StoreResult<()> {
         let done = |(): &_| Step::PutOff(token, put_off.clone());
         self.step(self.store.put_off_reconciliation(token, put_off), done).await
+    }
+
+    async fn cancel_reconciliation(
+        &self,
+        id: Uuid,
+        cancellation: &Cancellation,
+    ) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
+        self.call(self.store.cancel_reconciliation(id, cancellation), nothing).await
     }
 
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {

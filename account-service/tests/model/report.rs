@@ -35,7 +35,7 @@ pub fn shown(walk: &Reconciliation) -> Report {
     let progress = &walk.progress;
     let failures = match walk.state {
         ReconciliationState::Running { failures, .. } => failures,
-        ReconciliationState::Finished { .. } => 0,
+        ReconciliationState::Finished { .. } | ReconciliationState::Cancelled { .. } => 0,
     };
     Report {
         id: walk.id,

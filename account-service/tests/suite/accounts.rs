@@ -103,6 +103,7 @@ pub async fn every_endpoint_is_described(database: Database) {
         ("/v1/reconciliations", "get"),
         ("/v1/reconciliations/{id}", "get"),
         ("/v1/reconciliations/{id}/differences", "get"),
+        ("/v1/reconciliations/{id}/cancel", "post"),
     ] {
         let endpoint = &description["paths"][path][method];
         let answers = &endpoint["responses"];

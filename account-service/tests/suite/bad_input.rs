@@ -12,6 +12,7 @@ const ACCOUNTS: &str = "/v1/accounts";
 const RECHARGES: &str = "/v1/accounts/A/recharges";
 const REQUEUE: &str = "/v1/dead-letters/0190a0b0-0000-7000-8000-000000000000/requeue";
 const RECONCILE: &str = "/v1/reconciliations";
+const CANCEL: &str = "/v1/reconciliations/0190a0b0-0000-7000-8000-000000000000/cancel";
 const RESOLVE: &str = "/v1/exceptions/0190a0b0-0000-7000-8000-000000000000/resolve";
 
 /// Bodies for `POST /v1/accounts` and `POST …/recharges`: status, and the field that is named.
@@ -133,6 +134,10 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (404, bare(Method::POST, "/v1/dead-letters/7/requeue", OPERATOR)),
         (401, request(Method::POST, RECONCILE, "", Body::from("{"))),
         (403, request(Method::POST, RECONCILE, SHOP, Body::from("{"))),
+        (401, bare(Method::POST, CANCEL, "")),
+        (403, bare(Method::POST, CANCEL, SHOP)),
+        (404, bare(Method::POST, CANCEL, OPERATOR)),
+        (404, bare(Method::POST, "/v1/reconciliations/7/cancel", OWN)),
         (401, request(Method::POST, RESOLVE, "", dismissal())),
         (403, request(Method::POST, RESOLVE, OWN, dismissal())),
         (403, request(Method::POST, RESOLVE, SHOP, dismissal())),
@@ -164,6 +169,7 @@ fn bad_requests() -> Vec<(u16, Request<Body>)> {
         (400, Method::GET, "/v1/exceptions?cursor=AAAA"),
         (400, Method::GET, "/v1/exceptions?colour=red"),
         (405, Method::DELETE, RECONCILE),
+        (405, Method::GET, CANCEL),
         (400, Method::GET, "/v1/reconciliations?limit=0"),
         (400, Method::GET, "/v1/reconciliations?cursor=AAAA"),
         (400, Method::GET, "/v1/reconciliations?state=running"),

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod bad_input;
+pub mod cancelled;
 pub mod dead_letters;
 pub mod exceptions;
 pub mod ledger;
@@ -28,6 +29,9 @@ macro_rules! run_suite {
                    the_differing_accounts_that_are_listed_are_bounded;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
+            cancelled: a_reconciliation_that_is_never_answered_rightly_ends_when_it_is_cancelled,
+                       whoever_is_at_a_reconciliation_that_is_cancelled_keeps_nothing_of_it,
+                       what_has_ended_is_not_cancelled, a_cancelled_night_is_not_begun_again;
             exceptions: a_refused_result_is_kept_with_what_is_needed_to_judge_it,
                         every_refusal_is_kept_under_its_kind_beside_what_the_books_hold,
                         a_repetition_counts_up_and_another_telling_is_kept_beside_the_first,

@@ -381,6 +381,11 @@ pub async fn only_so_many_are_under_way(database: Database) {
     }
     let refused = world.post("/v1/reconciliations", &day()).await;
     assert_eq!((refused.status, &*refused.content_type), (409, "application/problem+json"));
+    let path = items(&world, "/v1/reconciliations?limit=1").await[0]["id"].clone();
+    let path = format!("/v1/reconciliations/{}/cancel", path.as_str().expect("an id"));
+    assert_eq!(world.post(&path, &json!({})).await.status, 200);
+    begin(&world).await;
+    assert_eq!(world.post("/v1/reconciliations", &day()).await.status, 409);
     world.reconcile().await;
     begin(&world).await;
 }

@@ -6,7 +6,7 @@ CREATE TABLE reconciliations (
     origin      text NOT NULL CHECK (origin IN ('asked', 'nightly')),
     asked_by    text NOT NULL,
     asked_at    timestamptz NOT NULL,
-    state       text NOT NULL CHECK (state IN ('running', 'finished')),
+    state       text NOT NULL CHECK (state IN ('running', 'finished', 'cancelled')),
     -- How far it has come: the last number that was compared; sums per currency and how many differences
     -- of each kind, as JSON.
     after_tx_no uuid,
@@ -21,7 +21,13 @@ CREATE TABLE reconciliations (
     failures    bigint NOT NULL,
     last_error  text,
     finished_at timestamptz,
-    CHECK ((state = 'running') = (due_at IS NOT NULL) AND (state = 'finished') = (finished_at IS NOT NULL))
+    -- Who ended it before its end, when and why.
+    cancelled_at timestamptz,
+    cancelled_by text,
+    cancel_reason text,
+    CHECK ((state = 'running') = (due_at IS NOT NULL) AND (state = 'finished') = (finished_at IS NOT NULL)
+           AND (state = 'cancelled') = (cancelled_at IS NOT NULL)
+           AND (cancelled_at IS NULL) = (cancelled_by IS NULL))
 );
 -- One of each day, however many processes begin it.
 CREATE UNIQUE INDEX reconciliations_nightly ON reconciliations (period_from, period_to) WHERE origin = 'nightly';

@@ -7,7 +7,7 @@ CREATE TABLE reconciliations (
     origin      TEXT NOT NULL CHECK (origin IN ('asked', 'nightly')),
     asked_by    TEXT NOT NULL,
     asked_at    INTEGER NOT NULL,
-    state       TEXT NOT NULL CHECK (state IN ('running', 'finished')),
+    state       TEXT NOT NULL CHECK (state IN ('running', 'finished', 'cancelled')),
     -- How far it has come: the last number that was compared; sums per currency and how many differences
     -- of each kind, as JSON.
     after_tx_no BLOB,
@@ -22,7 +22,13 @@ CREATE TABLE reconciliations (
     failures    INTEGER NOT NULL,
     last_error  TEXT,
     finished_at INTEGER,
-    CHECK ((state = 'running') = (due_at IS NOT NULL) AND (state = 'finished') = (finished_at IS NOT NULL))
+    -- Who ended it before its end, when and why.
+    cancelled_at INTEGER,
+    cancelled_by TEXT,
+    cancel_reason TEXT,
+    CHECK ((state = 'running') = (due_at IS NOT NULL) AND (state = 'finished') = (finished_at IS NOT NULL)
+           AND (state = 'cancelled') = (cancelled_at IS NOT NULL)
+           AND (cancelled_at IS NULL) = (cancelled_by IS NULL))
 ) STRICT, WITHOUT ROWID;
 -- One of each day, however many processes begin it.
 CREATE UNIQUE INDEX reconciliations_nightly ON reconciliations (period_from, period_to) WHERE origin = 'nightly';

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{CreditRow, SqliteStore, hex, posting};
 use crate::domain::{
-    Credit, Difference, DifferenceKind, Findings, KeptDifference, Period, Reconciliation,
-    ReconciliationState, Stretch,
+    Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period,
+    Reconciliation, ReconciliationState, Stretch,
 };
 use crate::store::Named;
 use crate::store::reconciliation_store::{
@@ -113,6 +113,14 @@ impl ReconciliationStore for SqliteStore {
         Ok(())
     }
 
+    async fn cancel_reconciliation(
+        &self,
+        id: Uuid,
+        cancellation: &Cancellation,
+    ) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
+        cancel(&self.database, id, cancellation).await
+    }
+
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {
         let rows: Vec<ReconciliationRow> = sqlx::query_as(
             "SELECT * FROM reconciliations WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2",
@@ -187,6 +195,35 @@ async fn keep(
     update(&mut transaction, &reconciliation).await?;
     transaction.commit().await?;
     Ok(Some((reconciliation, findings)))
+}
+
+async fn cancel(
+    database: &Sqlite,
+    id: Uuid,
+    cancellation: &Cancellation,
+) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
+    let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let row: Option<ReconciliationRow> = sqlx::query_as("SELECT * FROM reconciliations WHERE id = ?1")
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else { return Ok(None) };
+    if let Err(ended) = reconciliation.cancel(cancellation.clone()) {
+        return Ok(Some(Err(ended)));
+    }
+    sqlx::query(
+        "UPDATE reconciliations SET state = 'cancelled', due_at = NULL, token = NULL, cancelled_at = ?2,
+                cancelled_by = ?3, cancel_reason = ?4
+         WHERE id = ?1",
+    )
+    .bind(id)
+    .bind(cancellation.at.timestamp_micros())
+    .bind(&cancellation.by)
+    .bind(&cancellation.reason)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Some(Ok(reconciliation)))
 }
 
 async fn insert(
