@@ -50,6 +50,11 @@ impl Directory {
         self.0.iter().filter(|entry| entry.active).map(|entry| &entry.endpoint)
     }
 
+    /// The endpoint of the subscription with this id, if its notifications go out.
+    pub fn active_one(&self, id: SubscriptionId) -> Option<&Arc<Endpoint>> {
+        self.get(id).filter(|entry| entry.active).map(|entry| &entry.endpoint)
+    }
+
     /// Those that are to hear of `event`, active or not.
     pub fn matching<'a>(&'a self, event: &'a NewEvent) -> impl Iterator<Item = &'a Entry> {
         self.0.iter().filter(move |entry| entry.wants(event))

@@ -72,7 +72,7 @@ impl Courier {
             Ok(Fate::Stored(Recorded::Counted)) => {
                 self.metrics.counted(verdict);
                 match verdict {
-                    Verdict::RetryAt(at) => self.schedule.look_at(at),
+                    Verdict::RetryAt(at) => self.schedule.look_at(subscription, at),
                     Verdict::Exhausted => {
                         tracing::warn!(%subscription, %notification, "notification.exhausted");
                     }

@@ -11,10 +11,11 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::{StoreResult, bounded};
 
-use crate::domain::SubscriptionId;
+use crate::domain::{Endpoint, SubscriptionId};
 use crate::store::{DeliveryStore, Want};
 
 use super::courier::Courier;
+use super::schedule::Look;
 use super::slots::{Reservation, Slots};
 
 /// How long due work can stay unseen at the most: what another process resent, resumed or left
@@ -65,28 +66,37 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Looks through all active subscriptions, if it is time. Whether something was due.
+    /// Looks for due work of those whose is to be looked for now. Whether some was due.
     async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<bool> {
         let latest = now + TimeDelta::from_std(POLL).expect("half a second");
-        if !self.courier.schedule.begin(now, latest) {
+        let look = self.courier.schedule.begin(now, latest);
+        if look == Look::Nobody {
             return Ok(false);
         }
-        let swept = self.sweep_until(now).await;
+        let swept = self.sweep_for(look, now).await;
         if swept.is_err() {
             self.courier.schedule.look_now();
         }
         swept
     }
 
-    async fn sweep_until(&self, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn sweep_for(&self, look: Look, now: DateTime<Utc>) -> StoreResult<bool> {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
-        let asked_for = directory.active().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, now));
+        let active: Vec<&Arc<Endpoint>> = match look {
+            Look::Nobody => Vec::new(),
+            Look::These(ids) => ids.into_iter().filter_map(|id| directory.active_one(id)).collect(),
+            Look::Everybody => directory.active().collect(),
+        };
+        let asked_for = active.into_iter().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, now));
         let ids: Vec<SubscriptionId> = asked_for.map(|endpoint| endpoint.subscription).collect();
+        if ids.is_empty() {
+            return Ok(false);
+        }
         let (due, later): (Vec<_>, Vec<_>) =
             self.store.next_due(&ids).await?.into_iter().partition(|(_, due_at)| *due_at <= now);
-        if let Some(next) = later.into_iter().map(|(_, due_at)| due_at).min() {
-            self.courier.schedule.look_at(next);
+        for (subscription, due_at) in later {
+            self.courier.schedule.look_at(subscription, due_at);
         }
         // For these alone: room that is held for the others would be kept from their fresh events.
         let due = due.iter().filter_map(|(id, _)| Some(&directory.get(*id)?.endpoint));
