@@ -70,9 +70,23 @@ impl Ground {
     /// The number of Postgres' first process, where there is one.
     pub fn postmaster(&self) -> Option<u32> {
         let Self::Servers { postgres, .. } = self else { return None };
-        let text = std::fs::read_to_string(postgres.state().join("data/postmaster.pid")).ok()?;
-        text.lines().next()?.trim().parse().ok()
+        number_in(postgres, "data/postmaster.pid")
     }
+
+    /// The first process of each server.
+    pub fn processes(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let rabbitmq = match self {
+            Self::Servers { rabbitmq, .. } => number_in(rabbitmq, "server.pid"),
+            Self::Files { .. } => None,
+        };
+        let named = [("Postgres", self.postmaster()), ("RabbitMQ", rabbitmq)];
+        named.into_iter().filter_map(|(name, process)| Some((name, process?)))
+    }
+}
+
+fn number_in(server: &PrivateServer, file: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(server.state().join(file)).ok()?;
+    text.lines().next()?.trim().parse().ok()
 }
 
 /// A plain connection to the broker.

@@ -5,6 +5,7 @@
 
 mod books;
 mod clock;
+mod cpu;
 mod events;
 mod figures;
 mod ground;

@@ -25,6 +25,11 @@ impl Family {
     }
 }
 
+/// CPU seconds that one process has used, without its children.
+pub fn cpu_seconds_alone(process: u32) -> f64 {
+    of(process).map_or(0.0, |(_, ticks)| ticks as f64 / TICKS_PER_SECOND)
+}
+
 /// The most memory a process has had resident, MiB.
 pub fn peak_memory_mib(process: u32) -> f64 {
     memory(process, "VmHWM:")

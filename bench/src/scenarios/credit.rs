@@ -14,10 +14,10 @@ use runtime::identity::SystemEntropy;
 use super::publisher::Publisher;
 use crate::books::Books;
 use crate::clock::{self, Micros};
+use crate::cpu::Meter;
 use crate::events::{ACCOUNT_MERCHANT, Maker, webhook};
 use crate::figures::Figures;
 use crate::load::{Call, Target};
-use crate::process_stats::Family;
 use crate::run::Bench;
 use crate::services::Services;
 use crate::yardsticks::{INSERTED, TAKEN};
@@ -56,10 +56,10 @@ async fn from_queue(bench: &Bench<'_>, name: &str, accounts: usize) -> anyhow::R
         (0..count).map(|_| maker.succeeded(ACCOUNT_MERCHANT, &account_no(maker.draw(accounts)))).collect();
     publisher.fill(bench, &results).await?;
     bench.progress.step(&format!("credit: {name}"));
-    let postgres = bench.ground.postmaster().map(Family);
-    let before = postgres.map_or(0.0, Family::cpu_seconds);
+    let mut meter = Meter::start(bench.ground);
     let account = services.account(port::free(), NO_PAY_SERVICE, "queue", &secret).await;
     let books = Books::open(&services.footing.account_database).await?;
+    meter.watch_from_birth("account-service", account.id());
     bench.until("credits", count, async || books.balances().await).await?;
     let observed = clock::now();
     books.check_credits(count).await?;
@@ -69,11 +69,7 @@ async fn from_queue(bench: &Bench<'_>, name: &str, accounts: usize) -> anyhow::R
     let last = if books.postgres().is_some() { commits[count - 1] } else { observed };
     let mut figures = Figures::default();
     figures.add_rate(name, count - warm_up, commits[warm_up], last);
-    let each = |seconds: f64| seconds * 1e6 / count as f64;
-    figures.add(format!("{name}: account-service CPU each"), "µs", each(Family(account.id()).cpu_seconds()));
-    if let Some(postgres) = postgres {
-        figures.add(format!("{name}: Postgres CPU each"), "µs", each(postgres.cpu_seconds() - before));
-    }
+    meter.add_each(&mut figures, name, count);
     account.stop().await;
     Ok(figures)
 }

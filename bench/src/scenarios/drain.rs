@@ -9,9 +9,10 @@ use messaging::broker::NOTIFIER_EVENTS;
 use super::publisher::Publisher;
 use crate::books::Books;
 use crate::clock::{self, Micros};
+use crate::cpu::Meter;
 use crate::events::Maker;
 use crate::figures::Figures;
-use crate::process_stats::{Family, peak_memory_mib};
+use crate::process_stats::peak_memory_mib;
 use crate::receiver::Manner;
 use crate::run::Bench;
 use crate::services::{Running, Services, Wish};
@@ -48,11 +49,12 @@ pub async fn drain(bench: &Bench<'_>, name: &str, shape: Drain) -> anyhow::Resul
     notifier.stop().await;
     fill(bench, &services, shape).await?;
     bench.progress.step(&format!("drain: {name}"));
-    let postgres = bench.ground.postmaster().map(Family);
-    let before = postgres.map_or(0.0, Family::cpu_seconds);
+    let mut meter = Meter::start(bench.ground);
     let mut notifiers = Vec::new();
     for number in 0..shape.notifiers {
-        notifiers.push(services.notifier(&format!("notifier-{number}")).await);
+        let notifier = services.notifier(&format!("notifier-{number}")).await;
+        meter.watch_from_birth("notifier", notifier.id());
+        notifiers.push(notifier);
     }
     let books = Books::open(&services.footing.notifier_database).await?;
     let recorded = until_recorded(bench, &books, shape.events).await?;
@@ -63,12 +65,7 @@ pub async fn drain(bench: &Bench<'_>, name: &str, shape: Drain) -> anyhow::Resul
     figures.add_rate(name, shape.events - warm_up, arrivals[warm_up], recorded);
     let ratio = format!("{name} / {HTTP_POSTS}");
     figures.add_ratio(ratio, figures.get(name), bench.yardsticks.get(HTTP_POSTS));
-    let each = |seconds: f64| seconds * 1e6 / shape.events as f64;
-    let used: f64 = notifiers.iter().map(|one| Family(one.id()).cpu_seconds()).sum();
-    figures.add(format!("{name}: notifier CPU each"), "µs", each(used));
-    if let Some(postgres) = postgres {
-        figures.add(format!("{name}: Postgres CPU each"), "µs", each(postgres.cpu_seconds() - before));
-    }
+    meter.add_each(&mut figures, name, shape.events);
     let memory = notifiers.iter().map(|one| peak_memory_mib(one.id())).fold(0.0, f64::max);
     figures.add(format!("{name}: notifier peak memory"), "MiB", memory);
     for notifier in notifiers {

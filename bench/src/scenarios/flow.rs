@@ -17,10 +17,11 @@ use uuid::Uuid;
 
 use super::system::System;
 use crate::clock::{self, Micros};
+use crate::cpu::Meter;
 use crate::events::tx_no;
 use crate::figures::Figures;
 use crate::load::{Answered, Target};
-use crate::process_stats::{Family, memory_mib, peak_memory_mib};
+use crate::process_stats::{memory_mib, peak_memory_mib};
 use crate::receiver::Manner;
 use crate::run::Bench;
 use crate::services::Wish;
@@ -69,18 +70,14 @@ impl Flow<'_> {
         self.recharges += self.bench.settings.warm_up_of(count);
         self.until_credited().await?;
         self.bench.progress.step("flow: closed loop");
-        let families = || -> Vec<(&str, Family)> {
-            let names = ["pay-service", "notifier", "account-service"];
-            let names = names.into_iter().zip(self.system.processes().into_iter().map(Family));
-            names.chain(self.bench.ground.postmaster().map(|first| ("Postgres", Family(first)))).collect()
-        };
-        let before: Vec<f64> = families().iter().map(|(_, family)| family.cpu_seconds()).collect();
+        let mut meter = Meter::start(self.bench.ground);
+        for (name, process) in self.system.processes() {
+            meter.watch(name, process);
+        }
         let answered = target.closed_loop(self.system.recharges(count)).await?;
         self.recharges += count;
         self.until_credited().await?;
         let observed = clock::now();
-        let after: Vec<f64> = families().iter().map(|(_, family)| family.cpu_seconds()).collect();
-        let names: Vec<&str> = families().into_iter().map(|(name, _)| name).collect();
         let credited = match self.system.account_books.postgres() {
             Some(_) => self.system.account_books.credits_committed().await?.into_values().max(),
             None => None,
@@ -90,9 +87,7 @@ impl Flow<'_> {
         let mut figures = Figures::default();
         figures.add_rate("closed loop", count, from, credited.unwrap_or(observed));
         figures.add_rate("closed loop, recharges answered", count, from, accepted);
-        for ((name, before), after) in names.iter().zip(before).zip(after) {
-            figures.add(format!("closed loop: {name} CPU each"), "µs", (after - before) * 1e6 / count as f64);
-        }
+        meter.add_each(&mut figures, "closed loop", count);
         Ok(figures)
     }
 

@@ -114,11 +114,14 @@ impl System {
         (0..count).map(call).collect()
     }
 
-    /// The numbers of the processes, in the order pay-service, notifier, account-service.
-    pub fn processes(&self) -> Vec<u32> {
+    /// The processes: their names and numbers.
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let names = ["pay-service", "notifier", "account-service"];
         match &self.programs {
-            Programs::Three { running, .. } => running.iter().map(Running::id).collect(),
-            Programs::One(_) => vec![self.notifier_process],
+            Programs::Three { running, .. } => {
+                names.into_iter().zip(running.iter().map(Running::id)).collect()
+            }
+            Programs::One(_) => vec![("ringback", self.notifier_process)],
         }
     }
 }
