@@ -25,7 +25,7 @@ enum Pace {
 /// What is under way for one subscription, and what it may have.
 pub struct Lane {
     pub endpoint: Arc<Endpoint>,
-    /// Slots, from their taking to the writing of the result.
+    /// Slots, from their taking to the end of the request.
     pub taken: u32,
     pub bucket: Bucket,
     pub width: Width,

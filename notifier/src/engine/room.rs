@@ -78,15 +78,11 @@ impl Room {
         count
     }
 
-    /// Gives one back; `unused` when no attempt was made with it.
-    pub fn free(&mut self, subscription: SubscriptionId, unused: bool) {
+    /// Gives one back that no request was made with.
+    pub fn give_back(&mut self, subscription: SubscriptionId) {
         self.taken = self.taken.saturating_sub(1);
-        let Some(lane) = self.lanes.get_mut(&subscription) else { return };
-        lane.taken = lane.taken.saturating_sub(1);
-        if lane.counted_slow {
-            self.taken_by_slow = self.taken_by_slow.saturating_sub(1);
-        }
-        if unused {
+        self.leave_lane(subscription);
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.bucket.give_back(lane.endpoint.rate_limit, 1);
         }
     }
@@ -98,18 +94,35 @@ impl Room {
         }
     }
 
-    /// That request has ended.
+    /// That request has ended: its lane has room for the next one. The process has when the result is
+    /// [`Room::written`], so that no more results wait for the database than there is room for.
     pub fn end(&mut self, subscription: SubscriptionId, exchange: &Exchange, now: DateTime<Utc>) {
+        self.leave_lane(subscription);
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.end(exchange, now);
         }
         self.count_slow(subscription, now);
     }
 
+    /// The result of a request that has ended is written, or given up.
+    pub fn written(&mut self) {
+        self.taken = self.taken.saturating_sub(1);
+    }
+
     /// That request was dropped before its end.
     pub fn drop_request(&mut self, subscription: SubscriptionId) {
+        self.taken = self.taken.saturating_sub(1);
+        self.leave_lane(subscription);
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.drop_request();
+        }
+    }
+
+    fn leave_lane(&mut self, subscription: SubscriptionId) {
+        let Some(lane) = self.lanes.get_mut(&subscription) else { return };
+        lane.taken = lane.taken.saturating_sub(1);
+        if lane.counted_slow {
+            self.taken_by_slow = self.taken_by_slow.saturating_sub(1);
         }
     }
 
@@ -254,7 +267,7 @@ mod tests {
     fn finish(room: &mut Room, endpoint: &Endpoint, count: u32, exchange: &Exchange, now: DateTime<Utc>) {
         for _ in 0..count {
             room.end(endpoint.subscription, exchange, now);
-            room.free(endpoint.subscription, false);
+            room.written();
         }
     }
 
@@ -326,7 +339,7 @@ mod tests {
         (0..2).for_each(|_| room.start(other.subscription, after(1_001)));
         assert_eq!(room.take(&other, after(2_002), 8), 1, "7 and 3 are all there is for slow ones");
         room.end(other.subscription, &exchange(5, None), after(2_003));
-        assert_eq!(room.take(&other, after(2_003), 8), 3, "it answers: half of what the other leaves");
+        assert_eq!(room.take(&other, after(2_003), 8), 4, "it answers: half of what the other leaves");
     }
 
     #[test]

@@ -107,12 +107,18 @@ impl Slots {
 
     fn free(&self, slot: &Slot) {
         let mut room = self.lock();
-        if slot.phase == Phase::Sending {
-            room.drop_request(slot.subscription);
+        match slot.phase {
+            // Who returns slots unused looks for work again by itself.
+            Phase::Unused => return room.give_back(slot.subscription),
+            Phase::Sending => room.drop_request(slot.subscription),
+            Phase::Ended => room.written(),
         }
-        room.free(slot.subscription, slot.phase == Phase::Unused);
-        // Who returns slots unused looks for work again by itself.
-        if slot.phase != Phase::Unused && room.has_backlog() {
+        self.wake_for(&room);
+    }
+
+    /// There is room again: rings if work waits for it.
+    fn wake_for(&self, room: &Room) {
+        if room.has_backlog() {
             self.wake.notify_one();
         }
     }
@@ -129,7 +135,7 @@ enum Phase {
     Ended,
 }
 
-/// Room for one attempt, free again when dropped.
+/// Room for one attempt: in its lane until the request ends, in the process until this is dropped.
 pub struct Slot {
     slots: Slots,
     subscription: SubscriptionId,
@@ -143,10 +149,12 @@ impl Slot {
         self.slots.lock().start(self.subscription, now);
     }
 
-    /// The request has ended; its result is still to be written.
+    /// The request has ended: the next one of its lane may begin. Its result is still to be written.
     pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
         self.phase = Phase::Ended;
-        self.slots.lock().end(self.subscription, exchange, now);
+        let mut room = self.slots.lock();
+        room.end(self.subscription, exchange, now);
+        self.slots.wake_for(&room);
     }
 }
 
@@ -239,6 +247,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_lane_has_room_again_when_its_request_ends_and_the_process_when_the_result_is_written() {
+        let (slots, endpoint) = (slots(8), endpoint(1, 3));
+        let mut unwritten = Vec::new();
+        loop {
+            let mut sent = take(&slots, &endpoint);
+            if sent.is_empty() {
+                break;
+            }
+            for slot in &mut sent {
+                slot.start(DateTime::UNIX_EPOCH);
+                slot.end(&exchange(5, None), DateTime::UNIX_EPOCH);
+            }
+            unwritten.extend(sent);
+        }
+        assert_eq!(unwritten.len(), 8);
+        unwritten.pop();
+        assert_eq!(take(&slots, &endpoint).len(), 1);
     }
 
     #[test]
