@@ -19,6 +19,7 @@ use super::drain::{events, merchant, subscribe};
 use super::publisher::Publisher;
 use crate::books::Books;
 use crate::clock::Micros;
+use crate::cpu::Meter;
 use crate::events::Maker;
 use crate::figures::Figures;
 use crate::load::Pace;
@@ -69,6 +70,8 @@ async fn steady(bench: &Bench<'_>, name: &str, subscriptions: u16, rate: u32) ->
     let maker = Maker::new(bench.seed);
     publish_at(&publisher, events(&maker, rate as usize, subscriptions), rate).await?; // warm-up
     let measured = events(&maker, rate as usize * bench.settings.seconds as usize, subscriptions);
+    let mut meter = Meter::start(bench.ground);
+    meter.watch("notifier", notifier.id());
     let due = publish_at(&publisher, measured, rate).await?;
     let good = |count: usize| {
         (0..count).filter(|index| index % usize::from(subscriptions) < usize::from(GOOD)).count()
@@ -77,6 +80,7 @@ async fn steady(bench: &Bench<'_>, name: &str, subscriptions: u16, rate: u32) ->
     bench.until("webhooks", expected, async || Ok(bench.receiver.count())).await?;
     let books = Books::open(&services.footing.notifier_database).await?;
     let mut figures = summarise(bench, name, &due)?;
+    meter.add_each(&mut figures, name, due.len());
     figures.add(format!("{name}: notifier peak memory"), "MiB", peak_memory_mib(notifier.id()));
     let delivered = "SELECT count(*) FROM notifications WHERE state = 'delivered'";
     bench.until("records", expected, async || Ok(usize::try_from(books.number(delivered).await?)?)).await?;
