@@ -10,10 +10,6 @@ use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, telemetry};
 use tokio::net::TcpListener;
 
-/// Many small pieces of memory come and go with every recharge.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = load_or_exit();

@@ -14,10 +14,6 @@ use runtime::{Shutdown, Sources, telemetry};
 use crate::process::Process;
 use crate::settings::{Action, Settings};
 
-/// Many small pieces of memory come and go with every recharge.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = load_or_exit();
