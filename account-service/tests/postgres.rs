@@ -105,10 +105,18 @@ async fn pour(pool: &PgPool) {
 /// is one of each kind.
 #[tokio::test]
 async fn plans_made_while_the_books_were_empty_are_as_good_when_they_are_full() {
+    for statistics in ["SELECT 1", "ANALYZE"] {
+        hold(statistics).await;
+    }
+}
+
+/// `statistics` decides whether Postgres knew that nothing was there, or knew nothing.
+async fn hold(statistics: &'static str) {
     let url = runtime::testing::temporary_postgres_url().await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a server");
     let connections = Postgres::from(pool);
     let store = PostgresStore::migrated(connections.clone()).await.expect("migrates");
+    sqlx::query(statistics).execute(&connections.planned).await.expect("statistics");
     let numbers = (0..8).map(|n| format!("account-{n}"));
     for account_no in numbers.clone().take(6) {
         open_account(&store, &account_no).await; // The last two are unknown: exceptions.

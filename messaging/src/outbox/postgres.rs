@@ -63,12 +63,12 @@ impl OutboxStore for PostgresOutbox {
         let until = now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
         let rows: Vec<(Uuid, i32, String)> = sqlx::query_as(
             "WITH due AS (
-                 SELECT id FROM outbox
+                 SELECT ctid AS place FROM outbox
                  WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
                  ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
              ), claimed AS (
                  UPDATE outbox SET lease_token = $1, lease_until = $3
-                 FROM due WHERE outbox.id = due.id
+                 FROM due WHERE outbox.ctid = due.place
                  RETURNING outbox.id, outbox.failures, outbox.event, outbox.due_at
              ), unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
              SELECT id, failures, event FROM claimed CROSS JOIN unhurried ORDER BY due_at, id",
@@ -99,8 +99,9 @@ impl OutboxStore for PostgresOutbox {
         sqlx::query(
             "UPDATE outbox
              SET due_at = late.due_at, failures = failures + 1, lease_token = NULL, lease_until = NULL
-             FROM UNNEST($2::uuid[], $3::timestamptz[]) AS late (id, due_at)
-             WHERE outbox.id = late.id AND lease_token = $1",
+             FROM UNNEST($2::uuid[], $3::timestamptz[]) AS late (id, due_at),
+                 LATERAL (SELECT ctid AS place FROM outbox WHERE id = late.id OFFSET 0) found
+             WHERE outbox.ctid = found.place AND outbox.lease_token = $1",
         )
         .bind(token)
         .bind(ids)

@@ -106,7 +106,8 @@ async fn insert_credits(connection: &mut PgConnection, credits: &[Credit]) -> St
     Ok(())
 }
 
-/// With a status of `settling` there is nothing left to ask.
+/// With a status of `settling` there is nothing left to ask. The requests are locked. `OFFSET 0` keeps
+/// Postgres from making a join of the look for each, which it could plan otherwise.
 async fn update_requests(
     connection: &mut PgConnection,
     learnt: &[(Uuid, RequestState)],
@@ -117,8 +118,10 @@ async fn update_requests(
         "UPDATE requests SET tx_no = learnt.tx_no, status = learnt.status, updated_at = $4,
                 ask_at = CASE WHEN learnt.status = ANY($5) THEN NULL ELSE ask_at END,
                 ask_token = CASE WHEN learnt.status = ANY($5) THEN NULL ELSE ask_token END
-         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS learnt (merchant_order_no, tx_no, status)
-         WHERE requests.merchant_order_no = learnt.merchant_order_no",
+         FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS learnt (merchant_order_no, tx_no, status),
+             LATERAL (SELECT ctid AS place FROM requests
+                      WHERE merchant_order_no = learnt.merchant_order_no OFFSET 0) found
+         WHERE requests.ctid = found.place",
     )
     .bind(learnt.iter().map(|(order, _)| *order).collect::<Vec<_>>())
     .bind(learnt.iter().map(|(_, state)| state.tx_no()).collect::<Vec<_>>())

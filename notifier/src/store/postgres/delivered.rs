@@ -14,11 +14,16 @@ use crate::store::rows::duration_ms;
 /// What the statement for all results does for these, in one statement that is a transaction by itself.
 /// Those of an endpoint that something is held against stay, for its health changes with them.
 const DELIVERED: &str = "
-    WITH ended AS (
-        DELETE FROM waiting n USING UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[],
-            $5::bigint[], $6::bigint[], $7::text[])
-            AS r (id, token, number, started_at, duration_ms, http_status, response_excerpt)
-        WHERE n.id = r.id AND n.lease_token = r.token
+    WITH found AS MATERIALIZED (
+        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[],
+            $6::bigint[], $7::text[])
+        AS r (id, token, number, started_at, duration_ms, http_status, response_excerpt)
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM waiting WHERE id = r.id AND lease_token = r.token OFFSET 0
+        ) n
+    ), ended AS (
+        DELETE FROM waiting n USING found r
+        WHERE n.ctid = r.place AND n.lease_token = r.token
           AND (SELECT deleted_at IS NULL FROM subscriptions WHERE id = n.subscription_id)
           AND (SELECT count(*) = 0 FROM subscription_health WHERE subscription_id = n.subscription_id)
         RETURNING r.*, n.event_key, n.subscription_id, n.created_at

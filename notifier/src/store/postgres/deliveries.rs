@@ -97,7 +97,7 @@ impl DeliveryStore for PostgresStore {
 ///
 /// Of an unreachable subscription one is claimed, as a probe, when it is time for that. Who looks
 /// whether it is holds that subscription's health until the probe is written there; who finds it held
-/// leaves the probe to the other.
+/// leaves the probe to the other. `OFFSET 0` as in [`super::record`].
 const CLAIM: &str = "
     WITH probed AS MATERIALIZED (
         SELECT h.subscription_id FROM subscription_health h
@@ -110,7 +110,10 @@ const CLAIM: &str = "
             CASE WHEN h.subscription_id IS NULL THEN w.share WHEN w.retries_first THEN 0 ELSE 1 END AS share
         FROM UNNEST($1::uuid[], $2::bigint[], $6::bigint[], $7::boolean[], $3::timestamptz[])
             AS w (subscription_id, quota, share, retries_first, lease_until)
-        LEFT JOIN subscription_health h ON h.subscription_id = w.subscription_id AND h.probe_at IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT subscription_id FROM subscription_health
+            WHERE subscription_id = w.subscription_id AND probe_at IS NOT NULL OFFSET 0
+        ) h ON TRUE
         WHERE (SELECT state = 'active' AND deleted_at IS NULL FROM subscriptions WHERE id = w.subscription_id)
           AND (h.subscription_id IS NULL OR h.subscription_id IN (SELECT subscription_id FROM probed))
     ), first AS MATERIALIZED (
@@ -136,8 +139,10 @@ const CLAIM: &str = "
         WHERE n.ctid = place.ctid
         RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb, n.leased_until
     ), probing AS (
-        UPDATE subscription_health h SET probe_token = $5, probe_until = claimed.leased_until
-        FROM claimed WHERE h.subscription_id = claimed.subscription_id AND h.probe_at IS NOT NULL
+        UPDATE subscription_health h SET probe_token = $5, probe_until = (
+            SELECT max(leased_until) FROM claimed WHERE subscription_id = h.subscription_id)
+        WHERE h.subscription_id = ANY ($1) AND h.probe_at IS NOT NULL
+          AND (h.subscription_id IN (SELECT subscription_id FROM claimed)) IS TRUE
     )
     SELECT id, event_key, subscription_id, attempts, climb FROM claimed";
 
@@ -163,7 +168,9 @@ const NEXT_DUE: &str = "
         ) first
     ) leased
     GROUP BY wanted.id HAVING min(LEAST(free.due_at, leased.until)) IS NOT NULL
-    ) next LEFT JOIN subscription_health h ON h.subscription_id = next.id";
+    ) next LEFT JOIN LATERAL (
+        SELECT probe_at, probe_until FROM subscription_health WHERE subscription_id = next.id OFFSET 0
+    ) h ON TRUE";
 
 /// The messages of what was claimed, by their events' keys. A statement of its own and planned each
 /// time, so that it looks at the days of these keys alone.

@@ -65,24 +65,28 @@ async fn record_rest(
 
 /// One statement, so one look at the tables: it can't wait for another process's results while that
 /// waits for these. What a deletion has cancelled has no lease any more, though its row may be left.
+/// `OFFSET 0` keeps Postgres from making a join of the look for each row, which it could plan otherwise.
 const RECORD: &str = "
-    WITH result AS MATERIALIZED (
+    WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[],
             $6::bigint[], $7::timestamptz[], $8::bigint[], $9::text[], $10::text[], $11::bigint[],
             $12::text[], $13::text[])
         AS r (id, token, state, due_at, climbed, number, started_at, duration_ms, outcome, failure_class,
             http_status, error, response_excerpt)
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM waiting WHERE id = r.id AND lease_token = r.token OFFSET 0
+        ) n
     ), ended AS (
-        DELETE FROM waiting n USING result r
-        WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NOT NULL
+        DELETE FROM waiting n USING found r
+        WHERE n.ctid = r.place AND n.lease_token = r.token AND r.state IS NOT NULL
           AND (SELECT deleted_at IS NULL FROM subscriptions WHERE id = n.subscription_id)
         RETURNING r.*, n.event_key, n.subscription_id, n.created_at
     ), kept AS (
         UPDATE waiting n
         SET due_at = r.due_at, again = true, climb = n.climb + r.climbed, attempts = r.number,
             lease_token = NULL, leased_until = NULL, failure_class = r.failure_class, updated_at = $14
-        FROM result r
-        WHERE n.id = r.id AND n.lease_token = r.token AND r.state IS NULL
+        FROM found r
+        WHERE n.ctid = r.place AND n.lease_token = r.token AND r.state IS NULL
           AND (SELECT deleted_at IS NULL FROM subscriptions WHERE id = n.subscription_id)
         RETURNING r.*, n.subscription_id
     ), finished AS (
@@ -101,8 +105,9 @@ const RECORD: &str = "
         SELECT id, number, started_at, duration_ms, outcome, failure_class, http_status, error,
             response_excerpt FROM moved
     )
-    SELECT id, token, subscription_id, h.subscription_id IS NOT NULL AS ailing
-    FROM moved LEFT JOIN subscription_health h USING (subscription_id)";
+    SELECT id, token, subscription_id, (
+        SELECT count(*) > 0 FROM subscription_health WHERE subscription_id = moved.subscription_id
+    ) AS ailing FROM moved";
 
 /// A notification that was moved.
 #[derive(sqlx::FromRow)]
