@@ -30,14 +30,14 @@ pub struct Postgres {
     pub steady: PgPool,
 }
 
-/// Opens at most `max_connections` on `url`: a third of them, and one at least, for searches, the rest,
-/// and one at least, for the hot path. Does not wait for the server: whoever needs it first finds out.
+/// Opens at most `max_connections` on `url`: half of them, and one at least, for searches, the rest, and
+/// one at least, for the hot path. Does not wait for the server: whoever needs it first finds out.
 ///
 /// # Errors
 /// When `url` is none of a Postgres.
 pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> Result<Postgres, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose())?.application_name(application);
-    let searches = (max_connections / 3).max(1);
+    let searches = (max_connections / 2).max(1);
     let rest = max_connections.saturating_sub(searches).max(1);
     let pool = |max_connections| {
         PgPoolOptions::new()
