@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notifier::domain::{BulkAction, BulkFilter, DisableAfter, NotificationId, Outcome, SubscriptionState};
+use notifier::domain::{
+    BulkAction, BulkFilter, DisableAfter, FailureClass, NotificationId, Outcome, SubscriptionState,
+};
 use notifier::store::Recorded;
 use sqlx::{PgPool, PgTransaction};
 
@@ -87,14 +89,13 @@ async fn a_replay_a_deletion_and_a_claim_wait_for_no_row_that_another_holds() {
 async fn results_of_two_processes_in_any_order_never_deadlock_with_replays_and_claims() {
     let (world, _pool) = world_on(10).await;
     let subscription = world.subscribe("orders", None).await;
-    for _ in 0..10 {
+    for outcome in [Outcome::Delivered, Outcome::Failed(FailureClass::Status)].into_iter().cycle().take(20) {
         let events: Vec<_> = (0..40).map(|n| world.event(&format!("tx-{n}"))).collect();
         world.ingest(&events).await;
         let held = world.claim(subscription, 40).await;
         // The leases are over, so all may be resent, claimed anew and recorded at the same time.
         world.clock.advance(Duration::from_mins(1));
-        let results: Vec<_> =
-            held.iter().map(|delivery| world.result(delivery, Outcome::Delivered)).collect();
+        let results: Vec<_> = held.iter().map(|delivery| world.result(delivery, outcome)).collect();
         let backwards: Vec<_> = results.iter().rev().cloned().collect();
         world.start_replay(subscription).await;
         let (store, ids, now) = (world.store.clone(), world.sources.ids.clone(), world.now());

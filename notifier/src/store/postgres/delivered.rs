@@ -7,6 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::record::in_lock_order;
 use crate::domain::attempt::{AttemptResult, Outcome};
 use crate::store::health;
 use crate::store::rows::duration_ms;
@@ -57,9 +58,7 @@ pub(super) async fn record(
     if delivered.is_empty() {
         return Ok(HashSet::new());
     }
-    // Rows are locked in one order by all processes, whatever order their results came in.
-    let mut delivered = delivered.to_vec();
-    delivered.sort_unstable_by_key(|result| result.notification.0);
+    let delivered = in_lock_order(delivered);
     let attempts = || delivered.iter().map(|result| &result.attempt);
     let excerpts = attempts().map(|attempt| attempt.response_excerpt.as_deref());
     let counted: Vec<(Uuid, Uuid)> = sqlx::query_as(DELIVERED)

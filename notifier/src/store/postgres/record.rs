@@ -63,6 +63,14 @@ async fn record_rest(
     Ok(held)
 }
 
+/// The results as they are written: rows are locked in one order by all processes, whatever order the
+/// results came in.
+pub(super) fn in_lock_order<'a>(results: &[&'a AttemptResult]) -> Vec<&'a AttemptResult> {
+    let mut ordered = results.to_vec();
+    ordered.sort_by_key(|result| result.notification.0);
+    ordered
+}
+
 /// One statement, so one look at the tables: it can't wait for another process's results while that
 /// waits for these. What a deletion has cancelled has no lease any more, though its row may be left.
 /// `OFFSET 0` keeps Postgres from making a join of the look for each row, which it could plan otherwise.
@@ -125,6 +133,7 @@ async fn move_and_log(
     results: &[&AttemptResult],
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Moved>> {
+    let results = in_lock_order(results);
     let written: Vec<Written> = results.iter().map(|result| Written::of(result.verdict, now)).collect();
     let attempts = || results.iter().map(|result| &result.attempt);
     let classes = attempts().map(|attempt| outcome::class(attempt).map(str::to_owned));
