@@ -45,21 +45,25 @@ pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> R
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
     };
-    let planned = pool(searches).after_connect(|c, _| Box::pin(async { c.execute(PLANNED).await.map(drop) }));
-    let steady = pool(rest).after_connect(|c, _| Box::pin(async { c.execute(STEADY).await.map(drop) }));
     Ok(Postgres {
-        planned: planned.connect_lazy_with(options.clone()),
-        steady: steady.connect_lazy_with(options),
+        planned: beginning_with(PLANNED, pool(searches)).connect_lazy_with(options.clone()),
+        steady: beginning_with(STEADY, pool(rest)).connect_lazy_with(options),
+    })
+}
+
+/// The same pool, each of whose connections begins with `settings`.
+fn beginning_with(settings: &'static str, pool: PgPoolOptions) -> PgPoolOptions {
+    pool.after_connect(move |connection, _| {
+        Box::pin(async move { connection.execute(settings).await.map(drop) })
     })
 }
 
 /// A pool as it comes, as tests open them, and beside it one for the hot path.
 impl From<PgPool> for Postgres {
     fn from(planned: PgPool) -> Self {
-        let options = PgPoolOptions::new()
-            .max_connections(planned.options().get_max_connections())
-            .after_connect(|c, _| Box::pin(async { c.execute(STEADY).await.map(drop) }));
-        let steady = options.connect_lazy_with(planned.connect_options().as_ref().clone());
+        let options = PgPoolOptions::new().max_connections(planned.options().get_max_connections());
+        let steady =
+            beginning_with(STEADY, options).connect_lazy_with(planned.connect_options().as_ref().clone());
         Self { planned, steady }
     }
 }
