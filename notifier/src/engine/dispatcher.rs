@@ -69,10 +69,7 @@ impl Dispatcher {
     /// Looks for due work of those whose is to be looked for now. Whether some was due.
     async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<bool> {
         let latest = now + TimeDelta::from_std(POLL).expect("half a second");
-        let look = self.courier.schedule.begin(now, latest);
-        if look == Look::Nobody {
-            return Ok(false);
-        }
+        let Some(look) = self.courier.schedule.begin(now, latest) else { return Ok(false) };
         let swept = self.sweep_for(look, now).await;
         if swept.is_err() {
             self.courier.schedule.look_now();
@@ -84,7 +81,6 @@ impl Dispatcher {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
         let active: Vec<&Arc<Endpoint>> = match look {
-            Look::Nobody => Vec::new(),
             Look::These(ids) => ids.into_iter().filter_map(|id| directory.active_one(id)).collect(),
             Look::Everybody => directory.active().collect(),
         };

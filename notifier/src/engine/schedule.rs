@@ -18,8 +18,6 @@ pub struct Schedule {
 /// Whose due work is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// Nobody's yet.
-    Nobody,
     /// That of these: when work of theirs becomes due is known to the moment.
     These(Vec<SubscriptionId>),
     /// Everybody's, so that nothing stays unseen for long.
@@ -77,15 +75,16 @@ impl Schedule {
         });
     }
 
-    /// Whose work to look for at `now`. Everybody's is looked for again at `latest`, once it has been.
-    pub fn begin(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Look {
+    /// Whose work to look for at `now`, if anybody's. Everybody's is looked for again at `latest`, once it
+    /// has been.
+    pub fn begin(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Option<Look> {
         let mut looks = self.lock();
         let due = looks.take_due(now);
         if looks.everybody <= now {
             looks.everybody = latest;
-            return Look::Everybody;
+            return Some(Look::Everybody);
         }
-        if due.is_empty() { Look::Nobody } else { Look::These(due) }
+        (!due.is_empty()).then_some(Look::These(due))
     }
 
     /// The time of the next look.
@@ -129,7 +128,7 @@ mod tests {
     /// A schedule by which everybody was looked for at 0 and will be at 100.
     fn schedule() -> Schedule {
         let schedule = Schedule::new(Arc::default());
-        assert_eq!(schedule.begin(at(0), at(100)), Look::Everybody);
+        assert_eq!(schedule.begin(at(0), at(100)), Some(Look::Everybody));
         schedule
     }
 
@@ -140,10 +139,13 @@ mod tests {
             schedule.look_at(subscription(number), at(time));
         }
         assert_eq!(schedule.next(), at(5));
-        assert_eq!(schedule.begin(at(4), at(104)), Look::Nobody);
-        assert_eq!(schedule.begin(at(10), at(110)), Look::These(vec![subscription(1), subscription(2)]));
-        assert_eq!(schedule.begin(at(40), at(140)), Look::Nobody);
-        assert_eq!(schedule.begin(at(50), at(150)), Look::These(vec![subscription(3)]));
+        assert_eq!(schedule.begin(at(4), at(104)), None);
+        assert_eq!(
+            schedule.begin(at(10), at(110)),
+            Some(Look::These(vec![subscription(1), subscription(2)]))
+        );
+        assert_eq!(schedule.begin(at(40), at(140)), None);
+        assert_eq!(schedule.begin(at(50), at(150)), Some(Look::These(vec![subscription(3)])));
         assert_eq!(schedule.next(), at(100));
     }
 
@@ -152,8 +154,8 @@ mod tests {
         let schedule = schedule();
         schedule.look_at(subscription(1), at(10));
         schedule.look_now();
-        assert_eq!(schedule.begin(at(20), at(120)), Look::Everybody);
-        assert_eq!(schedule.begin(at(20), at(120)), Look::Nobody);
+        assert_eq!(schedule.begin(at(20), at(120)), Some(Look::Everybody));
+        assert_eq!(schedule.begin(at(20), at(120)), None);
         assert_eq!(schedule.next(), at(120));
     }
 
