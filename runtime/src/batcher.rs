@@ -1,13 +1,21 @@
 //! Group commit: callers that arrive while a batch is being written share the next one.
 //!
 //! A lone caller waits for nobody; a flood goes in large batches. The size adapts by itself, since
-//! the next batch is whatever arrived meanwhile.
+//! the next batch is whatever arrived meanwhile, and in a flood what arrives soon after.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+/// A batch of this size tells of a flood.
+const FLOOD: usize = 8;
+/// How long the first of a batch waits for company in a flood: as long as a commit, so that batches
+/// are about twice as large, and each caller waits little longer.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// Handles a batch as one piece of work.
 #[async_trait]
@@ -44,7 +52,12 @@ impl<H: HandleBatch> Batcher<H> {
         let (queue, mut waiting) = mpsc::channel(max_batch);
         tokio::spawn(async move {
             let mut entries = Vec::with_capacity(max_batch);
+            let mut last_batch = 0;
             while waiting.recv_many(&mut entries, max_batch).await > 0 {
+                if last_batch >= FLOOD {
+                    linger(&mut waiting, &mut entries, max_batch).await;
+                }
+                last_batch = entries.len();
                 let (items, callers): (Vec<_>, Vec<oneshot::Sender<H::Answer>>) = entries.drain(..).unzip();
                 let Ok(answers) = AssertUnwindSafe(handler.handle(items)).catch_unwind().await else {
                     // The panic has been printed. Its callers are told; the next batch gets its chance.
@@ -69,8 +82,22 @@ impl<H: HandleBatch> Batcher<H> {
     }
 }
 
+/// Adds what arrives within [`LINGER`].
+async fn linger<T>(waiting: &mut mpsc::Receiver<T>, entries: &mut Vec<T>, max_batch: usize) {
+    let end = Instant::now() + LINGER;
+    while entries.len() < max_batch {
+        let room = max_batch - entries.len();
+        match timeout_at(end, waiting.recv_many(entries, room)).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+
     use super::*;
 
     struct Sizes;
@@ -108,6 +135,21 @@ mod tests {
         let batcher = Batcher::spawn(PanicsOnZero, 100);
         assert_eq!(batcher.submit(0).await, Err(Stopped));
         assert_eq!(batcher.submit(5).await, Ok(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_flood_a_batch_waits_a_little_for_company_and_then_no_more() {
+        let batcher = Batcher::spawn(Sizes, 100);
+        let flood = join_all((0..FLOOD).map(|_| batcher.submit(()))).await;
+        assert_eq!(flood, vec![Ok(FLOOD); FLOOD]);
+        let later = async {
+            tokio::time::sleep(LINGER / 2).await;
+            batcher.submit(()).await
+        };
+        assert_eq!(tokio::join!(batcher.submit(()), later), (Ok(2), Ok(2)));
+        let began = Instant::now();
+        assert_eq!(batcher.submit(()).await, Ok(1));
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]
