@@ -12,7 +12,8 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL
 );
 -- The lease is in no index, so that taking and giving back a row stays a heap-only update.
-CREATE INDEX outbox_due ON outbox (due_at, id);
+-- The condition, which always holds, keeps kept plans for an `id` alone from walking this index.
+CREATE INDEX outbox_due ON outbox (due_at, id) WHERE due_at IS NOT NULL;
 
 -- What waits for each subscription, as it was measured last; nothing for those for which nothing does.
 CREATE TABLE backlogs (
