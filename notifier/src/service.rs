@@ -100,11 +100,11 @@ impl Service {
             sender: sender.clone(),
             sources: sources.clone(),
             shutdown,
+            spans: spans.clone(),
             max_in_flight,
             disable_after,
         };
         let engine = Engine::new(engine_parts, &metrics).context("the engine's metrics")?;
-        let engine = engine.with_spans(spans.clone());
         let intake = Intake::new("notifier.intake", broker.clone(), NOTIFIER_EVENTS, engine.ingest())
             .with_spans(spans.clone(), sources.clock.clone());
         let told = (sources.clone(), spans);

@@ -44,8 +44,8 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, NewEvent,
-    Notification, NotificationId, States, Subscription, SubscriptionAudit, SubscriptionId,
+    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, Lease,
+    NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -99,6 +99,27 @@ impl Want {
     }
 }
 
+/// A lease with which no attempt was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Unused {
+    /// What it is on.
+    pub notification: NotificationId,
+    /// To whom that was to go.
+    pub subscription: SubscriptionId,
+    /// The lease.
+    pub lease: Lease,
+}
+
+impl From<&Delivery> for Unused {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            notification: delivery.notification,
+            subscription: delivery.endpoint.subscription,
+            lease: delivery.lease,
+        }
+    }
+}
+
 /// What became of an attempt's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
@@ -144,6 +165,10 @@ pub trait DeliveryStore: Send + Sync + 'static {
         disable_after: DisableAfter,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Recorded>>;
+
+    /// Gives leases back at `now`, as far as each is still its notification's: that is due as it was
+    /// before.
+    async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()>;
 
     /// All subscriptions as they are now; read again only after one has changed.
     async fn directory(&self) -> StoreResult<Arc<Directory>>;

@@ -1,5 +1,6 @@
 //! The engine against real sockets, a store in memory and a clock that the test moves.
 
+mod engine_ahead;
 mod engine_neighbours;
 mod support;
 
@@ -352,7 +353,7 @@ async fn each_attempt_is_a_span_of_its_events_trace_which_the_receiver_is_told()
     let receiver = Receiver::start(vec![answer(500, "", "no"), answer(200, "", "ok")]).await;
     let collector = Collector::start().await;
     let (spans, posting) = Spans::start(&collector.settings(), "notifier").expect("an exporter");
-    let mut rig = Rig::new(vec![climbing(&receiver.url(), &["1m"])]).with_spans(spans);
+    let mut rig = Rig::traced(spans, vec![climbing(&receiver.url(), &["1m"])]);
     let mut event = rig.event();
     event.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
     rig.ingest.handle(vec![event.clone()]).await.expect("taken in");

@@ -101,8 +101,8 @@ CREATE TABLE waiting (
     CHECK ((lease_token IS NULL) = (leased_until IS NULL))
 ) WITH (
     -- Room on each page for the next version of the rows on it, without which a claim would touch
-    -- every index (a HOT update needs the same page).
-    fillfactor = 70,
+    -- every index (a HOT update needs the same page). A claim may take all rows of a page at once.
+    fillfactor = 45,
     -- Every row leaves soon after it came: the dead are cleared away by their number alone, however
     -- many live ones wait, and without pauses.
     autovacuum_vacuum_threshold = 5000,
@@ -110,6 +110,8 @@ CREATE TABLE waiting (
     autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX waiting_due ON waiting (subscription_id, again, due_at);
+-- While the table is empty, a look for an `id` alone seems to cost as little here as by the primary key,
+-- and a plan kept from then would walk all of this index: what is kept names the subscription too.
 CREATE INDEX waiting_subscription ON waiting (subscription_id, id);
 -- Written by failures alone, which change `due_at` as well and so are in every index anew anyway.
 CREATE INDEX waiting_failed ON waiting (failure_class, id) WHERE failure_class IS NOT NULL;

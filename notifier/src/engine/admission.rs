@@ -1,6 +1,6 @@
 //! Which fresh notifications go out at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,12 +10,12 @@ use crate::store;
 
 use super::slots::{Slot, Slots};
 
-/// Admits as many as there are slots, and keeps those slots. What is left is free again when this
+/// Admits as many as there are slots and places behind them, and keeps those. What is left is free again when this
 /// is dropped.
 pub struct Admission<'a> {
     slots: &'a Slots,
     now: DateTime<Utc>,
-    taken: BTreeMap<SubscriptionId, Vec<Slot>>,
+    taken: BTreeMap<SubscriptionId, VecDeque<Slot>>,
     refused: Vec<SubscriptionId>,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Admission<'a> {
 
     /// A slot that was taken for a delivery of `subscription`.
     pub fn slot(&mut self, subscription: SubscriptionId) -> Option<Slot> {
-        self.taken.get_mut(&subscription)?.pop()
+        self.taken.get_mut(&subscription)?.pop_front()
     }
 
     /// Marks the subscriptions whose work now waits in the database.
@@ -40,7 +40,7 @@ impl store::Admission for Admission<'_> {
     fn admit(&mut self, endpoint: &Arc<Endpoint>) -> bool {
         let subscription = endpoint.subscription;
         if let Some(slot) = self.slots.take_fresh(endpoint, self.now) {
-            self.taken.entry(subscription).or_default().push(slot);
+            self.taken.entry(subscription).or_default().push_back(slot);
             return true;
         }
         if self.refused.last() != Some(&subscription) {

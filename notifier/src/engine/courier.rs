@@ -11,20 +11,21 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, NotificationId, Verdict};
-use crate::store::Recorded;
+use crate::store::{Recorded, Unused};
 use crate::webhook::SendWebhook;
 
 use super::attempt_span::AttemptSpan;
 use super::metrics::Metrics;
 use super::recorder::{Fate, Recorder};
+use super::returner::Returner;
 use super::schedule::Schedule;
 use super::slots::Slot;
 
 /// Starts attempts, each as a task of its own.
-#[derive(Clone)]
 pub struct Courier {
     pub(super) sender: Arc<dyn SendWebhook>,
     pub(super) recorder: Batcher<Recorder>,
+    pub(super) returner: Batcher<Returner>,
     pub(super) schedule: Schedule,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
@@ -34,16 +35,24 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// Starts the attempt at `delivery` now; `slot` is held until its result is recorded.
-    pub fn dispatch(&self, delivery: Delivery, slot: Slot) {
+    /// Starts the attempt at `delivery` as soon as it is its turn; `slot` is held until its result is recorded.
+    pub fn dispatch(self: &Arc<Self>, delivery: Delivery, slot: Slot) {
         let courier = self.clone();
-        let attempt = async move { courier.deliver(delivery, slot).await };
-        let shutdown = self.shutdown.clone();
-        // What is dropped here keeps its lease and is tried again when that is over.
-        self.tasks.spawn(async move { shutdown.unless_hard(attempt).await });
+        // Boxed, since a task is moved more than once and an attempt is large.
+        let attempt = Box::pin(async move {
+            // What is dropped here keeps its lease and is tried again when that is over.
+            courier.shutdown.unless_hard(courier.deliver(delivery, slot)).await
+        });
+        self.tasks.spawn(attempt);
     }
 
     async fn deliver(&self, mut delivery: Delivery, mut slot: Slot) {
+        if !slot.ready().await {
+            // What can't be given back is free again when its lease is over.
+            let _ = self.returner.submit(Unused::from(&delivery)).await;
+            slot.given_back();
+            return;
+        }
         let now = self.clock.now();
         if now + delivery.endpoint.timeout.get() >= delivery.lease.until() {
             self.lose(delivery.notification, "too little of the lease is left to begin");

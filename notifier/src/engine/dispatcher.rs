@@ -1,5 +1,5 @@
 //! Finds due work and starts it: never more than there is room for, so that whatever is claimed
-//! starts at once.
+//! starts at once or soon.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::slots::{Reservation, Slots};
 /// behind makes no sound here.
 pub const POLL: Duration = Duration::from_millis(500);
 /// The most that one round claims for a subscription known to have work waiting.
-const CLAIM: u32 = 64;
+const CLAIM: u32 = 256;
 /// The same for one that only may have: the room is kept from fresh events while the claim runs.
 const PROBE: u32 = 8;
 
@@ -30,7 +30,7 @@ const PROBE: u32 = 8;
 pub struct Dispatcher {
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) slots: Slots,
-    pub(super) courier: Courier,
+    pub(super) courier: Arc<Courier>,
     pub(super) sources: Sources,
 }
 
@@ -51,7 +51,7 @@ impl Dispatcher {
         let mut reserved: BTreeMap<SubscriptionId, Reservation> =
             reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();
         for delivery in deliveries {
-            let slot = reserved.get_mut(&delivery.endpoint.subscription).and_then(|r| r.slots.pop());
+            let slot = reserved.get_mut(&delivery.endpoint.subscription).and_then(|r| r.slots.pop_front());
             if let Some(slot) = slot {
                 self.courier.dispatch(delivery, slot);
             }
@@ -115,6 +115,7 @@ impl Worker for Dispatcher {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let now = self.sources.clock.now();
+        self.slots.settle(now);
         let known = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
         let found = self.sweep(now).await?;
         Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.now()) })

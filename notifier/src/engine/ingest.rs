@@ -27,7 +27,7 @@ const MAX_NOTIFICATIONS: usize = 20_000;
 pub struct Ingest {
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) slots: Slots,
-    pub(super) courier: Courier,
+    pub(super) courier: Arc<Courier>,
     pub(super) sources: Sources,
     /// How many notifications an event made on average, the last time some were new.
     pub(super) width: Option<usize>,

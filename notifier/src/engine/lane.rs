@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::{Endpoint, Exchange};
+use crate::domain::{Endpoint, Exchange, Outcome};
 
+use super::queue::{self, Queue};
 use super::rate::Bucket;
 use super::width::Width;
 
+/// So many failures in a row, and nobody waits in memory for the next attempt.
+const FAILING: u32 = 2;
 /// Beyond this an attempt holds its room for noticeably long.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -25,10 +28,16 @@ enum Pace {
 /// What is under way for one subscription, and what it may have.
 pub struct Lane {
     pub endpoint: Arc<Endpoint>,
-    /// Slots, from their taking to the end of the request.
+    /// Slots, from their taking to the end of the request; of one that failed, until that is written.
     pub taken: u32,
     pub bucket: Bucket,
     pub width: Width,
+    /// Deliveries under lease that wait for a slot.
+    pub queue: Queue,
+    /// How long acknowledgements take: the last ones, averaged.
+    took: Option<Duration>,
+    /// Attempts in a row that were not acknowledged.
+    failures: u32,
     /// Requests out there.
     sending: u32,
     /// When the first of them began or the last one ended.
@@ -48,6 +57,9 @@ impl Lane {
             taken: 0,
             bucket: Bucket::default(),
             width: Width::default(),
+            queue: Queue::default(),
+            took: None,
+            failures: 0,
             sending: 0,
             progress: DateTime::UNIX_EPOCH,
             pace: Pace::Unknown,
@@ -77,6 +89,12 @@ impl Lane {
         self.sending = self.sending.saturating_sub(1);
         self.progress = now;
         self.pace = if exchange.duration <= SLOW { Pace::Quick } else { Pace::Slow };
+        if exchange.outcome == Outcome::Delivered {
+            self.failures = 0;
+            self.took = Some(self.took.map_or(exchange.duration, |took| (took * 7 + exchange.duration) / 8));
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
         if exchange.timed_out() {
             self.width.timed_out();
         } else if exchange.reached() {
@@ -88,6 +106,23 @@ impl Lane {
     /// A request was dropped before its end.
     pub fn drop_request(&mut self) {
         self.sending = self.sending.saturating_sub(1);
+    }
+
+    /// How many deliveries may wait in memory for a slot: none but of a lane that acknowledges quickly,
+    /// and whose slots are all that is to be waited for.
+    pub fn places(&self, now: DateTime<Utc>) -> u32 {
+        match self.took {
+            Some(took) if self.failures == 0 && self.endpoint.rate_limit.is_none() && !self.is_slow(now) => {
+                queue::places(self.width.limit(self.endpoint.max_in_flight), took)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether what waits in memory is to go back: it fails or hangs, so that its attempts are better
+    /// decided on one by one.
+    pub fn is_to_be_left(&self, now: DateTime<Utc>) -> bool {
+        self.failures >= FAILING || self.endpoint.rate_limit.is_some() || self.is_slow(now)
     }
 
     /// Whether none of its requests has ended yet.

@@ -2,7 +2,7 @@
 //!
 //! Fresh notifications go from [`Ingest`] straight to delivery while there is room; all else waits
 //! in the database until the [`Dispatcher`] claims it. Nothing is kept in memory beyond the
-//! attempts under way.
+//! attempts under way, and the next ones of those who answer quickly (`queue`).
 
 mod admission;
 mod attempt_span;
@@ -11,8 +11,10 @@ mod dispatcher;
 mod ingest;
 mod lane;
 mod metrics;
+mod queue;
 mod rate;
 mod recorder;
+mod returner;
 mod room;
 mod schedule;
 mod slots;
@@ -34,12 +36,16 @@ use crate::webhook::SendWebhook;
 
 use courier::Courier;
 use metrics::Metrics;
-use recorder::{MAX_GROUP, Recorder};
+use recorder::Recorder;
+use returner::Returner;
 use slots::Slots;
 
 pub use dispatcher::Dispatcher;
 pub use ingest::Ingest;
 pub use schedule::Schedule;
+
+/// The most results, or leases given back, that are written together.
+const MAX_GROUP: usize = 500;
 
 /// What the engine is made of.
 pub struct EngineParts {
@@ -51,6 +57,8 @@ pub struct EngineParts {
     pub sources: Sources,
     /// When to end.
     pub shutdown: Shutdown,
+    /// What is told of attempts.
+    pub spans: Spans,
     /// How many attempts may be under way at once in this process.
     pub max_in_flight: u32,
     /// For how long an endpoint must have failed before its subscription is disabled.
@@ -62,7 +70,7 @@ pub struct Engine {
     store: Arc<dyn DeliveryStore>,
     sources: Sources,
     slots: Slots,
-    courier: Courier,
+    courier: Arc<Courier>,
 }
 
 impl Engine {
@@ -75,22 +83,16 @@ impl Engine {
         let courier = Courier {
             sender: parts.sender,
             recorder: Batcher::spawn(recorder, MAX_GROUP),
+            returner: Batcher::spawn(Returner::new(parts.store.clone(), clock.clone()), MAX_GROUP),
             schedule: Schedule::new(wake.clone()),
             clock,
             metrics: Metrics::register(registry, parts.max_in_flight)?,
             tasks: TaskTracker::new(),
             shutdown: parts.shutdown,
-            spans: Spans::off(),
+            spans: parts.spans,
         };
         let slots = Slots::new(parts.max_in_flight, wake);
-        Ok(Self { store: parts.store, sources: parts.sources, slots, courier })
-    }
-
-    /// The same engine, which tells `spans` of its attempts.
-    #[must_use]
-    pub fn with_spans(mut self, spans: Spans) -> Self {
-        self.courier.spans = spans;
-        self
+        Ok(Self { store: parts.store, sources: parts.sources, slots, courier: Arc::new(courier) })
     }
 
     /// The handler for the intake of events.

@@ -14,8 +14,6 @@ use crate::domain::DisableAfter;
 use crate::domain::attempt::AttemptResult;
 use crate::store::{DeliveryStore, Recorded};
 
-/// The most results in one group.
-pub const MAX_GROUP: usize = 500;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 

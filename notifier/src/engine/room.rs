@@ -1,14 +1,16 @@
 //! How the room for attempts is shared out (law 7), without locks and without waking anybody.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+mod places;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Directory, Endpoint, Exchange, SubscriptionId};
+use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId};
 
 use super::lane::Lane;
+use super::queue::Queue;
 
 /// The room of one process and who is in it.
 ///
@@ -17,6 +19,9 @@ use super::lane::Lane;
 /// answer have the other half. A lane is slow until it has answered quickly; of these, newcomers have
 /// one slot at a time once slow lanes hold a quarter of all, so that a few that hang don't take what
 /// the others need for their first answer.
+///
+/// Behind the slots of a lane that answers quickly there are places for those who are under lease
+/// already (`queue`), four times as many as there are slots all together (`places`).
 #[derive(Default)]
 pub struct Room {
     max: u32,
@@ -29,8 +34,13 @@ pub struct Room {
     /// the mark that says so.
     backlog: BTreeMap<SubscriptionId, u64>,
     marks: u64,
+    /// Who waits in the lanes' queues, all together, and which lanes they are.
+    queued: u32,
+    queues: BTreeSet<SubscriptionId>,
     /// Whose turn it was last, so that no lane always comes last.
     last_served: Option<SubscriptionId>,
+    /// The same of the lanes whose queues wait for room in the process.
+    last_called: Option<SubscriptionId>,
 }
 
 /// What a lane may still take.
@@ -57,6 +67,9 @@ impl Room {
     /// No more room for anybody.
     pub fn close(&mut self) {
         self.closed = true;
+        for subscription in self.queues.clone() {
+            self.change_queue(subscription, Queue::dismiss);
+        }
     }
 
     /// Takes what room there is for `endpoint`, `max` at the most; how much that was.
@@ -78,13 +91,14 @@ impl Room {
         count
     }
 
-    /// Gives one back that no request was made with.
-    pub fn give_back(&mut self, subscription: SubscriptionId) {
-        self.taken = self.taken.saturating_sub(1);
+    /// Gives one back at `now` that no request was made with.
+    pub fn give_back(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) {
         self.leave_lane(subscription);
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.bucket.give_back(lane.endpoint.rate_limit, 1);
         }
+        self.leave(now);
+        self.fill(subscription, now);
     }
 
     /// A request of `subscription` goes out.
@@ -94,28 +108,37 @@ impl Room {
         }
     }
 
-    /// That request has ended: its lane has room for the next one. The process has when the result is
-    /// [`Room::written`], so that no more results wait for the database than there is room for.
+    /// That request has ended: if it was acknowledged, its lane has room for the next one. The process has
+    /// when the result is [`Room::written`], so that no more results wait for the database than there is
+    /// room for; and a lane that failed, so that it is known what its failures mean before it goes on.
     pub fn end(&mut self, subscription: SubscriptionId, exchange: &Exchange, now: DateTime<Utc>) {
-        self.leave_lane(subscription);
+        if exchange.outcome == Outcome::Delivered {
+            self.leave_lane(subscription);
+        }
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.end(exchange, now);
         }
         self.count_slow(subscription, now);
+        self.fill_or_dismiss(subscription, now);
     }
 
     /// The result of a request that has ended is written, or given up.
-    pub fn written(&mut self) {
-        self.taken = self.taken.saturating_sub(1);
+    pub fn written(&mut self, subscription: SubscriptionId, outcome: Outcome, now: DateTime<Utc>) {
+        if outcome != Outcome::Delivered {
+            self.leave_lane(subscription);
+        }
+        self.leave(now);
+        self.fill(subscription, now);
     }
 
     /// That request was dropped before its end.
-    pub fn drop_request(&mut self, subscription: SubscriptionId) {
-        self.taken = self.taken.saturating_sub(1);
+    pub fn drop_request(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) {
         self.leave_lane(subscription);
         if let Some(lane) = self.lanes.get_mut(&subscription) {
             lane.drop_request();
         }
+        self.leave(now);
+        self.fill(subscription, now);
     }
 
     fn leave_lane(&mut self, subscription: SubscriptionId) {
@@ -182,6 +205,11 @@ impl Room {
     /// are not active any more are forgotten once they are unused.
     pub fn follow(&mut self, directory: &Directory) {
         let active = |id| directory.get(id).filter(|entry| entry.active);
+        for subscription in self.queues.clone() {
+            if active(subscription).is_none() {
+                self.change_queue(subscription, Queue::dismiss);
+            }
+        }
         self.lanes.retain(|id, lane| lane.taken > 0 || active(*id).is_some());
         self.backlog.retain(|id, _| active(*id).is_some());
         for (id, lane) in &mut self.lanes {
@@ -228,19 +256,29 @@ impl Room {
         self.lanes.get_mut(&subscription).is_some_and(|lane| lane.claim(count))
     }
 
-    /// The lanes whose work waits, beginning after the one that was served last.
-    pub fn backlog_in_turn(&self) -> Vec<Arc<Endpoint>> {
-        let all = (Bound::Unbounded::<SubscriptionId>, Bound::Unbounded);
-        let (first, rest) = match self.last_served {
-            None => (self.backlog.range(all), None),
-            Some(last) => {
-                let after = self.backlog.range((Bound::Excluded(last), Bound::Unbounded));
-                (after, Some(self.backlog.range(..=last)))
-            }
-        };
-        let in_turn = first.chain(rest.into_iter().flatten());
-        in_turn.filter_map(|(id, _)| self.lanes.get(id)).map(|lane| lane.endpoint.clone()).collect()
+    /// Whether anything is to be claimed now that `subscription` has room: not where it alone has work
+    /// waiting, of which enough is at hand.
+    pub fn is_to_be_claimed(&self, subscription: SubscriptionId, now: DateTime<Utc>) -> bool {
+        let alone = self.backlog.len() == 1 && self.backlog.contains_key(&subscription);
+        self.has_backlog() && !(alone && self.is_supplied(subscription, now))
     }
+
+    /// The lanes whose work waits and is not at hand, beginning after the one that was served last.
+    pub fn backlog_in_turn(&self, now: DateTime<Utc>) -> Vec<Arc<Endpoint>> {
+        let ids = in_turn(self.backlog.keys(), self.last_served);
+        let unsupplied = ids.into_iter().filter(|id| !self.is_supplied(*id, now));
+        unsupplied.filter_map(|id| self.lanes.get(&id)).map(|lane| lane.endpoint.clone()).collect()
+    }
+}
+
+/// These, which are in order, beginning after `last`.
+fn in_turn<'a>(
+    ids: impl IntoIterator<Item = &'a SubscriptionId>,
+    last: Option<SubscriptionId>,
+) -> Vec<SubscriptionId> {
+    let (before, mut after): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| Some(**id) <= last);
+    after.extend(before);
+    after
 }
 
 #[cfg(test)]
@@ -267,7 +305,7 @@ mod tests {
     fn finish(room: &mut Room, endpoint: &Endpoint, count: u32, exchange: &Exchange, now: DateTime<Utc>) {
         for _ in 0..count {
             room.end(endpoint.subscription, exchange, now);
-            room.written();
+            room.written(endpoint.subscription, exchange.outcome, now);
         }
     }
 

@@ -1,13 +1,15 @@
 //! Who may start an attempt now: the process's bound, each subscription's bound, width and rate, and
 //! a fair share for everybody (law 7).
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use crate::domain::{Directory, Endpoint, Exchange, SubscriptionId};
+use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId};
 
+use super::queue::Turn;
 use super::room::Room;
 
 /// The room for attempts in this process. Clones share it.
@@ -28,24 +30,29 @@ impl Slots {
         self.lock().close();
     }
 
-    /// A slot for a fresh delivery to `endpoint`. None while work of it waits: what is fresh then waits
-    /// as well, and claims share the lane between that and retries.
+    /// A slot for a fresh delivery to `endpoint`, or a place behind its slots. None while work of it
+    /// waits in the database: what is fresh then waits as well, and claims share the lane between that
+    /// and retries.
     pub fn take_fresh(&self, endpoint: &Arc<Endpoint>, now: DateTime<Utc>) -> Option<Slot> {
         let mut room = self.lock();
         let older_waits = room.mark_of(endpoint.subscription).is_some();
-        let taken = room.take(endpoint, now, u32::from(!older_waits));
+        let phase = if room.take(endpoint, now, u32::from(!older_waits)) == 1 {
+            Phase::Unused
+        } else {
+            Phase::Waiting(room.join(endpoint, now, u32::from(!older_waits)).pop()?)
+        };
         drop(room);
-        (taken == 1).then(|| self.slot(endpoint.subscription))
+        Some(self.slot(endpoint.subscription, phase, now))
     }
 
     /// Slots for work that is known to wait, for every lane with room, `each` at the most.
     pub fn reserve_for_backlog(&self, now: DateTime<Utc>, each: u32) -> Vec<Reservation> {
-        let endpoints = self.lock().backlog_in_turn();
+        let endpoints = self.lock().backlog_in_turn(now);
         self.reserve(endpoints.iter(), now, each)
     }
 
-    /// Slots for each of `endpoints` as far as there is room, `each` at the most. Those for which
-    /// there is none are marked, so that their turn comes when there is.
+    /// Slots for each of `endpoints` as far as there is room, and places behind them, `each` at the most.
+    /// Those for which there is none are marked, so that their turn comes when there is.
     pub fn reserve<'a>(
         &self,
         endpoints: impl Iterator<Item = &'a Arc<Endpoint>>,
@@ -56,22 +63,28 @@ impl Slots {
         let mut taken = Vec::new();
         for endpoint in endpoints {
             let subscription = endpoint.subscription;
-            match room.take(endpoint, now, each) {
-                0 => room.mark_if_unmarked(subscription),
-                count => {
-                    let retries_first = room.serve(subscription, count);
-                    taken.push((subscription, count, retries_first, room.mark_of(subscription)));
-                }
+            let now_free = room.take(endpoint, now, each);
+            let turns = room.join(endpoint, now, each - now_free);
+            let count = now_free + u32::try_from(turns.len()).unwrap_or_default();
+            if count == 0 {
+                room.mark_if_unmarked(subscription);
+                continue;
             }
+            let phases = (0..now_free).map(|_| Phase::Unused).chain(turns.into_iter().map(Phase::Waiting));
+            taken.push(Reservation {
+                subscription,
+                slots: phases.map(|phase| self.slot(subscription, phase, now)).collect(),
+                retries_first: room.serve(subscription, count),
+                mark: room.mark_of(subscription),
+            });
         }
-        drop(room);
-        let reservation = |(subscription, count, retries_first, mark)| Reservation {
-            subscription,
-            slots: (0..count).map(|_| self.slot(subscription)).collect(),
-            retries_first,
-            mark,
-        };
-        taken.into_iter().map(reservation).collect()
+        taken
+    }
+
+    /// Calls those who wait in memory for slots where there are some, and lets those go whose endpoint
+    /// fails or hangs.
+    pub fn settle(&self, now: DateTime<Utc>) {
+        self.lock().settle(now);
     }
 
     /// Whether it makes a difference to know that work of `endpoint` is due: there is room for it, or
@@ -101,24 +114,26 @@ impl Slots {
         self.lock().follow(directory);
     }
 
-    fn slot(&self, subscription: SubscriptionId) -> Slot {
-        Slot { slots: self.clone(), subscription, phase: Phase::Unused }
+    fn slot(&self, subscription: SubscriptionId, phase: Phase, now: DateTime<Utc>) -> Slot {
+        Slot { slots: self.clone(), subscription, phase, now }
     }
 
-    fn free(&self, slot: &Slot) {
+    fn free(&self, slot: &mut Slot) {
         let mut room = self.lock();
-        match slot.phase {
+        match &mut slot.phase {
             // Who returns slots unused looks for work again by itself.
-            Phase::Unused => return room.give_back(slot.subscription),
-            Phase::Sending => room.drop_request(slot.subscription),
-            Phase::Ended => room.written(),
+            Phase::Unused => return room.give_back(slot.subscription, slot.now),
+            Phase::Waiting(turn) => return leave_queue(&mut room, slot.subscription, turn, slot.now),
+            Phase::Left => return,
+            Phase::Sending => room.drop_request(slot.subscription, slot.now),
+            Phase::Ended(outcome) => room.written(slot.subscription, *outcome, slot.now),
         }
-        self.wake_for(&room);
+        self.wake_for(&room, slot);
     }
 
-    /// There is room again: rings if work waits for it.
-    fn wake_for(&self, room: &Room) {
-        if room.has_backlog() {
+    /// There is room again: rings if work is to be claimed for it.
+    fn wake_for(&self, room: &Room, slot: &Slot) {
+        if room.is_to_be_claimed(slot.subscription, slot.now) {
             self.wake.notify_one();
         }
     }
@@ -128,39 +143,71 @@ impl Slots {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Unused,
-    Sending,
-    Ended,
+/// Leaves a queue, unless it has been one's turn: then there is a slot to give back. Turns come under the
+/// room's lock, so this can't change meanwhile.
+fn leave_queue(room: &mut Room, subscription: SubscriptionId, turn: &mut Turn, now: DateTime<Utc>) {
+    turn.close();
+    match turn.try_recv() {
+        Ok(()) => room.give_back(subscription, now),
+        Err(_) => room.forget_gone(subscription),
+    }
 }
 
-/// Room for one attempt: in its lane until the request ends, in the process until this is dropped.
+enum Phase {
+    /// There is no slot yet.
+    Waiting(Turn),
+    Unused,
+    Sending,
+    Ended(Outcome),
+    /// There never was a slot, nor will there be.
+    Left,
+}
+
+/// Room for one attempt: in its lane until the request ends, or a failure is written; in the process until
+/// this is dropped.
 pub struct Slot {
     slots: Slots,
     subscription: SubscriptionId,
     phase: Phase,
+    /// The time of the last change.
+    now: DateTime<Utc>,
 }
 
 impl Slot {
+    /// Waits for its turn. Whether that has come; else the attempt is not to be made, and its lease is to
+    /// be given back.
+    pub async fn ready(&mut self) -> bool {
+        let Phase::Waiting(turn) = &mut self.phase else { return true };
+        let has_come = turn.await.is_ok();
+        self.phase = if has_come { Phase::Unused } else { Phase::Left };
+        has_come
+    }
+
     /// The request goes out: it counts against the rate from now on.
     pub fn start(&mut self, now: DateTime<Utc>) {
-        self.phase = Phase::Sending;
+        (self.phase, self.now) = (Phase::Sending, now);
         self.slots.lock().start(self.subscription, now);
     }
 
-    /// The request has ended: the next one of its lane may begin. Its result is still to be written.
+    /// The request has ended: the next one of its lane may begin, if this one was acknowledged. Its result is
+    /// still to be written.
     pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
-        self.phase = Phase::Ended;
+        (self.phase, self.now) = (Phase::Ended(exchange.outcome), now);
         let mut room = self.slots.lock();
         room.end(self.subscription, exchange, now);
-        self.slots.wake_for(&room);
+        self.slots.wake_for(&room, self);
+    }
+
+    /// The lease was given back: the work waits in the database again.
+    pub fn given_back(self) {
+        self.slots.mark(self.subscription);
+        self.slots.wake.notify_one();
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.free(self);
+        self.slots.clone().free(self);
     }
 }
 
@@ -168,8 +215,8 @@ impl Drop for Slot {
 pub struct Reservation {
     /// The subscription.
     pub subscription: SubscriptionId,
-    /// One slot for each delivery that may be claimed.
-    pub slots: Vec<Slot>,
+    /// One slot, or a place in the queue for one, for each delivery that may be claimed.
+    pub slots: VecDeque<Slot>,
     /// Whether retries have the odd one of them.
     pub retries_first: bool,
     /// The mark the subscription had, for [`Slots::clear`].
@@ -177,102 +224,4 @@ pub struct Reservation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::testing::{endpoint, exchange};
-
-    fn slots(max: u32) -> Slots {
-        Slots::new(max, Arc::default())
-    }
-
-    fn take(slots: &Slots, endpoint: &Arc<Endpoint>) -> Vec<Slot> {
-        std::iter::from_fn(|| slots.take_fresh(endpoint, DateTime::UNIX_EPOCH)).collect()
-    }
-
-    #[test]
-    fn fresh_work_does_not_pass_work_that_waits() {
-        let (slots, endpoint) = (slots(20), endpoint(1, 10));
-        drop(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH));
-        slots.mark(endpoint.subscription);
-        assert!(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).is_none());
-        let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64);
-        assert_eq!(reserved[0].slots.len(), 5);
-        slots.clear(endpoint.subscription, reserved[0].mark);
-        drop(reserved);
-        assert!(slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).is_some());
-    }
-
-    #[test]
-    fn work_that_came_while_a_claim_ran_is_not_forgotten() {
-        let (slots, endpoint) = (slots(10), endpoint(1, 10));
-        slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH);
-        slots.mark(endpoint.subscription);
-        let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64);
-        slots.mark(endpoint.subscription);
-        slots.clear(endpoint.subscription, reserved[0].mark);
-        drop(reserved);
-        assert_eq!(slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 64).len(), 1);
-    }
-
-    #[test]
-    fn those_that_wait_take_turns() {
-        let slots = slots(4);
-        let endpoints: Vec<_> = (1..=3).map(|n| endpoint(n, 1)).collect();
-        for endpoint in &endpoints {
-            drop(slots.take_fresh(endpoint, DateTime::UNIX_EPOCH));
-            slots.mark(endpoint.subscription);
-        }
-        let mut served: Vec<u128> = Vec::new();
-        for _ in 0..3 {
-            let reserved = slots.reserve_for_backlog(DateTime::UNIX_EPOCH, 1);
-            served.extend(reserved.iter().map(|reservation| reservation.subscription.0.as_u128()));
-        }
-        assert_eq!(served, [1, 2, 3, 1, 2, 3]);
-    }
-
-    #[test]
-    fn a_slot_is_free_again_when_it_is_dropped_in_whatever_phase() {
-        let (slots, endpoint) = (slots(100), endpoint(1, 3));
-        for phase in 0..3 {
-            let mut held = take(&slots, &endpoint);
-            assert_eq!(held.len(), 3);
-            if phase > 0 {
-                for slot in &mut held {
-                    slot.start(DateTime::UNIX_EPOCH);
-                }
-            }
-            if phase > 1 {
-                for slot in &mut held {
-                    slot.end(&exchange(5, None), DateTime::UNIX_EPOCH);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_lane_has_room_again_when_its_request_ends_and_the_process_when_the_result_is_written() {
-        let (slots, endpoint) = (slots(8), endpoint(1, 3));
-        let mut unwritten = Vec::new();
-        loop {
-            let mut sent = take(&slots, &endpoint);
-            if sent.is_empty() {
-                break;
-            }
-            for slot in &mut sent {
-                slot.start(DateTime::UNIX_EPOCH);
-                slot.end(&exchange(5, None), DateTime::UNIX_EPOCH);
-            }
-            unwritten.extend(sent);
-        }
-        assert_eq!(unwritten.len(), 8);
-        unwritten.pop();
-        assert_eq!(take(&slots, &endpoint).len(), 1);
-    }
-
-    #[test]
-    fn after_the_close_there_are_no_slots() {
-        let (slots, endpoint) = (slots(10), endpoint(1, 10));
-        slots.close();
-        assert!(take(&slots, &endpoint).is_empty());
-    }
-}
+mod tests;

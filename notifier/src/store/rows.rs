@@ -160,6 +160,19 @@ pub(super) struct ClaimedRow {
     pub(super) subscription_id: Uuid,
     attempts: i64,
     climb: i64,
+    /// Whether it is a retry.
+    again: bool,
+}
+
+/// One subscription's rows in the order in which their attempts are to begin: retries and first attempts
+/// by turns.
+pub(super) fn in_turn(claimed: Vec<ClaimedRow>, retries_first: bool) -> Vec<ClaimedRow> {
+    let (retries, firsts): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|row| row.again);
+    let turns = |late: bool| (usize::from(late)..).step_by(2);
+    let mut placed: Vec<(usize, ClaimedRow)> =
+        turns(retries_first).zip(firsts).chain(turns(!retries_first).zip(retries)).collect();
+    placed.sort_by_key(|(turn, _)| *turn);
+    placed.into_iter().map(|(_, row)| row).collect()
 }
 
 impl ClaimedRow {

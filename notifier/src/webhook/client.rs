@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http_body_util::BodyExt;
-use hyper::Response;
 use hyper::body::Incoming;
+use hyper::http::response::Parts;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use runtime::SharedClock;
@@ -88,10 +88,14 @@ impl WebhookClient {
         }
     }
 
-    async fn answer(&self, response: Response<Incoming>, deadline: Instant, endpoint: &Endpoint) -> Answer {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let body = read(response.into_body(), deadline).await;
+    async fn answer(
+        &self,
+        response: hyper::Response<Incoming>,
+        deadline: Instant,
+        endpoint: &Endpoint,
+    ) -> Answer {
+        let (Parts { status, headers, .. }, body) = response.into_parts();
+        let body = read(body, deadline).await;
         let (outcome, error) = judge(status, &body, &endpoint.ack);
         Answer {
             outcome,

@@ -21,6 +21,7 @@ use notifier::store::{NotificationFilter, Store};
 use prometheus::Registry;
 use runtime::http::Page;
 use runtime::testing::{ManualClock, SeededEntropy};
+use runtime::trace::Spans;
 use runtime::{Clock, Shutdown, Sources};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -55,6 +56,7 @@ impl Process {
             sender: Arc::new(client(clock)),
             sources: sources.clone(),
             shutdown: shutdown.clone(),
+            spans: Spans::off(),
             max_in_flight: 64,
             disable_after: DisableAfter::default(),
         };

@@ -17,6 +17,8 @@ pub enum Command {
     /// Attempts end and are recorded as a group, in time or late. What is never recorded died with
     /// its process.
     Record { ended: Vec<(usize, Ending)> },
+    /// A process gives a lease back that it made no attempt with.
+    GiveBack { pick: usize },
     /// The last group is recorded again, by a process that did not hear of its commit.
     RecordAgain,
     /// Time passes.
@@ -114,6 +116,7 @@ fn command() -> impl Strategy<Value = Command> {
             |(subscription, quota, retries_first)| Command::Claim { subscription, quota, retries_first }
         ),
         8 => prop::collection::vec((pick.clone(), ending()), 1..4).prop_map(|ended| Command::Record { ended }),
+        2 => pick.clone().prop_map(|pick| Command::GiveBack { pick }),
         1 => Just(Command::RecordAgain),
         4 => millis.prop_map(|millis| Command::Pass { millis }),
         5 => (pick.clone(), any::<bool>())

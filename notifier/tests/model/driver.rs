@@ -147,6 +147,7 @@ impl Driver {
                 self.claim(*subscription, *quota, *retries_first).await;
             }
             Command::Record { ended } => self.record(ended).await,
+            Command::GiveBack { pick } => self.give_back(*pick).await,
             Command::RecordAgain => self.record_again().await,
             Command::Pass { millis } => self.pass(*millis),
             Command::PassToDue { pick, just_before } => {
@@ -298,6 +299,17 @@ impl Driver {
             }
         }
         self.conclude(group).await;
+    }
+
+    async fn give_back(&mut self, pick: usize) {
+        if self.in_hand.is_empty() {
+            return;
+        }
+        let (delivery, held) = self.in_hand.swap_remove(pick % self.in_hand.len());
+        let counts = self.model.give_back(&held);
+        self.saw("leases given back", usize::from(counts));
+        self.saw("leases given back late", usize::from(!counts));
+        self.store.give_back(&[(&delivery).into()], self.now()).await.expect("a store");
     }
 
     async fn conclude(&mut self, ended: Vec<(Pair, Ending)>) {

@@ -19,9 +19,11 @@ use command::commands;
 use driver::Driver;
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 14] = [
+const MUST_BE_SEEN: [&str; 16] = [
     "claims of both kinds",
     "leases taken over",
+    "leases given back",
+    "leases given back late",
     "late results",
     "third attempts",
     "exhausted",

@@ -239,6 +239,18 @@ impl Model {
         held
     }
 
+    /// Whether it was still the notification's.
+    pub fn give_back(&mut self, held: &Held) -> bool {
+        let notification = self.notifications.get_mut(&held.name).expect("known");
+        match &mut notification.stage {
+            Stage::Waiting { lease, .. } if *lease == Some(held.lease) => {
+                *lease = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the result counts.
     pub fn record(&mut self, held: &Held, ending: Ending, ended: u64) -> bool {
         let notification = self.notifications.get_mut(&held.name).expect("known");

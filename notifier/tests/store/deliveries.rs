@@ -146,6 +146,23 @@ pub async fn concurrent_claims_never_share_a_notification(world: World) {
 }
 
 /// Law 5.
+pub async fn a_lease_that_is_given_back_is_free_at_once_and_one_that_is_not_ones_own_stays(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let notification = world.notify(subscription).await;
+    let first = world.claim_one(subscription).await;
+    world.give_back(&first).await;
+    assert_eq!(world.state(notification).await, StateName::Pending);
+    let second = world.claim_one(subscription).await;
+    assert_eq!((second.notification, second.number, second.climb), (notification, 1, 0));
+    world.give_back(&first).await;
+    assert_eq!(world.state(notification).await, StateName::Delivering);
+    assert_eq!(world.record(&first, Outcome::Delivered).await, Recorded::Late);
+    assert_eq!(world.record(&second, Outcome::Delivered).await, Recorded::Counted);
+    world.give_back(&second).await;
+    assert_eq!(world.state(notification).await, StateName::Delivered);
+}
+
+/// Law 5.
 pub async fn nothing_under_a_live_lease_is_handed_out_and_an_expired_one_keeps_its_attempt_number(
     world: World,
 ) {

@@ -41,6 +41,7 @@ macro_rules! suite {
             a_merchants_subscription_hears_only_of_that_merchants_events
             fresh_notifications_are_handed_out_at_once_where_there_is_room
             concurrent_claims_never_share_a_notification
+            a_lease_that_is_given_back_is_free_at_once_and_one_that_is_not_ones_own_stays
             nothing_under_a_live_lease_is_handed_out_and_an_expired_one_keeps_its_attempt_number
             a_late_result_changes_nothing_and_logs_no_attempt
             a_claim_takes_no_more_than_its_quota_oldest_first

@@ -164,6 +164,11 @@ impl World {
         claimed.pop().expect("something is due")
     }
 
+    /// No attempt is made with it.
+    pub async fn give_back(&self, delivery: &Delivery) {
+        self.store.give_back(&[delivery.into()], self.now()).await.expect("a store");
+    }
+
     pub fn result(&self, delivery: &Delivery, outcome: Outcome) -> AttemptResult {
         delivery.conclude(Exchange {
             started_at: self.now(),

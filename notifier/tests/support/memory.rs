@@ -13,7 +13,7 @@ use notifier::domain::{
     Attempt, Delivery, Directory, DisableAfter, Endpoint, Lease, Message, NewEvent, NotificationId,
     SubscriptionId, Verdict,
 };
-use notifier::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
+use notifier::store::{Admission, DeliveryStore, Ingested, Recorded, Unused, Want};
 use runtime::database::{StoreError, StoreResult};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -277,6 +277,16 @@ impl DeliveryStore for MemoryStore {
             Recorded::Counted
         };
         Ok(results.iter().map(record).collect())
+    }
+
+    async fn give_back(&self, unused: &[Unused], _: DateTime<Utc>) -> StoreResult<()> {
+        let _call = self.call()?;
+        let mut state = self.state.lock().expect("unpoisoned");
+        for one in unused {
+            let row = state.rows.get_mut(&one.notification).expect("a known notification");
+            row.lease = row.lease.filter(|held| held.token() != one.lease.token());
+        }
+        Ok(())
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {

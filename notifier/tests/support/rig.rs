@@ -55,6 +55,15 @@ pub struct Rig {
 impl Rig {
     /// An engine for subscriptions of these drafts, with room for `max_in_flight` attempts.
     pub fn with_room(max_in_flight: u32, drafts: Vec<Draft>) -> Self {
+        Self::of(max_in_flight, Spans::off(), drafts)
+    }
+
+    /// An engine for subscriptions of these drafts, which tells `spans` of its attempts.
+    pub fn traced(spans: Spans, drafts: Vec<Draft>) -> Self {
+        Self::of(256, spans, drafts)
+    }
+
+    fn of(max_in_flight: u32, spans: Spans, drafts: Vec<Draft>) -> Self {
         let (sources, clock) = manual_sources(1);
         let entries = drafts.into_iter().enumerate().map(|(n, draft)| entry(n, draft, &clock));
         let store = MemoryStore::with(Directory::new(entries.collect()));
@@ -64,6 +73,7 @@ impl Rig {
             sender: Arc::new(client(&clock)),
             sources: sources.clone(),
             shutdown: shutdown.clone(),
+            spans,
             max_in_flight,
             disable_after: DisableAfter::default(),
         };
@@ -75,13 +85,6 @@ impl Rig {
     /// An engine for subscriptions of these drafts.
     pub fn new(drafts: Vec<Draft>) -> Self {
         Self::with_room(256, drafts)
-    }
-
-    /// The same engine, which tells `spans` of its attempts. Before anything is taken in.
-    pub fn with_spans(mut self, spans: Spans) -> Self {
-        self.engine = self.engine.with_spans(spans);
-        (self.ingest, self.dispatcher) = (self.engine.ingest(), self.engine.dispatcher());
-        self
     }
 
     /// A fresh event.

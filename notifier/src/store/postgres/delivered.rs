@@ -17,10 +17,11 @@ use crate::store::rows::duration_ms;
 const DELIVERED: &str = "
     WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[],
-            $6::bigint[], $7::text[])
-        AS r (id, token, number, started_at, duration_ms, http_status, response_excerpt)
+            $6::bigint[], $7::text[], $9::uuid[])
+        AS r (id, token, number, started_at, duration_ms, http_status, response_excerpt, subscription)
         CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM waiting WHERE id = r.id AND lease_token = r.token OFFSET 0
+            SELECT ctid AS place FROM waiting
+            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
         ) n
     ), ended AS (
         DELETE FROM waiting n USING found r
@@ -70,6 +71,7 @@ pub(super) async fn record(
         .bind(attempts().map(|attempt| attempt.http_status.map(i64::from)).collect::<Vec<_>>())
         .bind(excerpts.collect::<Vec<_>>())
         .bind(now)
+        .bind(delivered.iter().map(|result| result.subscription.0).collect::<Vec<_>>())
         .fetch_all(pool)
         .await?;
     Ok(counted.into_iter().collect())

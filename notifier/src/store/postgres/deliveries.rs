@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
-use crate::store::rows::{ClaimedRow, MessageRow};
-use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
+use crate::store::rows::{ClaimedRow, MessageRow, in_turn};
+use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Unused, Want};
 
 #[async_trait]
 impl DeliveryStore for PostgresStore {
@@ -52,12 +52,19 @@ impl DeliveryStore for PostgresStore {
             .fetch_all(&self.steady)
             .await?;
         let messages = messages(&self.pool, &claimed).await?;
-        let deliver = |row: ClaimedRow| {
-            let endpoint = directory.get(SubscriptionId(row.subscription_id))?.endpoint.clone();
-            let lease = Lease::grant(token, now, endpoint.timeout);
-            Some(row.delivery(&messages, endpoint, lease))
-        };
-        claimed.into_iter().filter_map(deliver).collect()
+        let mut of_each: HashMap<Uuid, Vec<ClaimedRow>> = HashMap::new();
+        for row in claimed {
+            of_each.entry(row.subscription_id).or_default().push(row);
+        }
+        let mut deliveries = Vec::new();
+        for (want, lease) in granted {
+            let Some(entry) = directory.get(want.subscription) else { continue };
+            let rows = of_each.remove(&want.subscription.0).unwrap_or_default();
+            for row in in_turn(rows, want.retries_first) {
+                deliveries.push(row.delivery(&messages, entry.endpoint.clone(), lease)?);
+            }
+        }
+        Ok(deliveries)
     }
 
     async fn next_due(
@@ -77,6 +84,19 @@ impl DeliveryStore for PostgresStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Recorded>> {
         super::record::record(&self.steady, results, disable_after, now).await
+    }
+
+    async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()> {
+        let mut ordered = unused.to_vec();
+        ordered.sort_by_key(|one| one.notification.0);
+        sqlx::query(GIVE_BACK)
+            .bind(ordered.iter().map(|one| one.notification.0).collect::<Vec<_>>())
+            .bind(ordered.iter().map(|one| one.subscription.0).collect::<Vec<_>>())
+            .bind(ordered.iter().map(|one| one.lease.token()).collect::<Vec<_>>())
+            .bind(now)
+            .execute(&self.steady)
+            .await?;
+        Ok(())
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
@@ -137,14 +157,14 @@ const CLAIM: &str = "
             SELECT UNNEST(firsts[:quota - cardinality(retries)] || retries) AS ctid, lease_until FROM found
         ) place
         WHERE n.ctid = place.ctid
-        RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb, n.leased_until
+        RETURNING n.id, n.event_key, n.subscription_id, n.attempts, n.climb, n.again, n.leased_until
     ), probing AS (
         UPDATE subscription_health h SET probe_token = $5, probe_until = (
             SELECT max(leased_until) FROM claimed WHERE subscription_id = h.subscription_id)
         WHERE h.subscription_id = ANY ($1) AND h.probe_at IS NOT NULL
           AND (h.subscription_id IN (SELECT subscription_id FROM claimed)) IS TRUE
     )
-    SELECT id, event_key, subscription_id, attempts, climb FROM claimed";
+    SELECT id, event_key, subscription_id, attempts, climb, again FROM claimed";
 
 /// Of first attempts and of retries, the first that is free, and the leases of those before it: two
 /// short walks each along one index. A lease behind the first free one needs no look, for that one is
@@ -171,6 +191,18 @@ const NEXT_DUE: &str = "
     ) next LEFT JOIN LATERAL (
         SELECT probe_at, probe_until FROM subscription_health WHERE subscription_id = next.id OFFSET 0
     ) h ON TRUE";
+
+/// Locked in the order of ids, as results are; looked for as in [`super::record`].
+const GIVE_BACK: &str = "
+    WITH found AS MATERIALIZED (
+        SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS r (id, subscription, token)
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM waiting
+            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
+        ) n
+    )
+    UPDATE waiting n SET lease_token = NULL, leased_until = NULL, updated_at = $4
+    FROM found r WHERE n.ctid = r.place AND n.lease_token = r.token";
 
 /// The messages of what was claimed, by their events' keys. A statement of its own and planned each
 /// time, so that it looks at the days of these keys alone.

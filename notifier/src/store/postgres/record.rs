@@ -73,16 +73,18 @@ pub(super) fn in_lock_order<'a>(results: &[&'a AttemptResult]) -> Vec<&'a Attemp
 
 /// One statement, so one look at the tables: it can't wait for another process's results while that
 /// waits for these. What a deletion has cancelled has no lease any more, though its row may be left.
-/// `OFFSET 0` keeps Postgres from making a join of the look for each row, which it could plan otherwise.
+/// `OFFSET 0` keeps Postgres from making a join of the look for each row, which it could plan otherwise; the
+/// subscription makes each index of `waiting` that it may choose one of a single row.
 const RECORD: &str = "
     WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[],
             $6::bigint[], $7::timestamptz[], $8::bigint[], $9::text[], $10::text[], $11::bigint[],
-            $12::text[], $13::text[])
+            $12::text[], $13::text[], $15::uuid[])
         AS r (id, token, state, due_at, climbed, number, started_at, duration_ms, outcome, failure_class,
-            http_status, error, response_excerpt)
+            http_status, error, response_excerpt, subscription)
         CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM waiting WHERE id = r.id AND lease_token = r.token OFFSET 0
+            SELECT ctid AS place FROM waiting
+            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
         ) n
     ), ended AS (
         DELETE FROM waiting n USING found r
@@ -153,6 +155,7 @@ async fn move_and_log(
         .bind(attempts().map(|attempt| attempt.error.clone()).collect::<Vec<_>>())
         .bind(excerpts.collect::<Vec<_>>())
         .bind(now)
+        .bind(results.iter().map(|result| result.subscription.0).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     Ok(moved)

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::{SqliteStore, health};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
-use crate::store::rows::{ClaimedRow, MessageRow};
-use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Want};
+use crate::store::rows::{ClaimedRow, MessageRow, in_turn};
+use crate::store::{Admission, DeliveryStore, Ingested, Recorded, Unused, Want};
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
@@ -44,7 +44,7 @@ impl DeliveryStore for SqliteStore {
             let lease = Lease::grant(token, now, entry.endpoint.timeout);
             let claimed = claim_or_probe(&mut transaction, *want, lease, now).await?;
             let messages = messages(&mut transaction, &claimed).await?;
-            for row in claimed {
+            for row in in_turn(claimed, want.retries_first) {
                 deliveries.push(row.delivery(&messages, entry.endpoint.clone(), lease)?);
             }
         }
@@ -75,6 +75,22 @@ impl DeliveryStore for SqliteStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Recorded>> {
         super::record::record(self, results, disable_after, now).await
+    }
+
+    async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()> {
+        let mut transaction = self.begin().await?;
+        for one in unused {
+            sqlx::query(
+                "UPDATE waiting SET lease_token = NULL, leased_until = NULL, updated_at = ?3
+                 WHERE id = ?1 AND lease_token = ?2",
+            )
+            .bind(one.notification.0)
+            .bind(one.lease.token())
+            .bind(now.timestamp_micros())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
@@ -138,7 +154,7 @@ async fn claim(
         " UNION ALL ",
         in_turn!("1", "1 - ?6"),
         ") ORDER BY turn LIMIT ?5)
-         RETURNING id, event_key, subscription_id, attempts, climb",
+         RETURNING id, event_key, subscription_id, attempts, climb, again",
     ))
     .bind(lease.token())
     .bind(lease.until().timestamp_micros())
