@@ -115,22 +115,22 @@ impl Store {
         Ok(sqlx::query_as("SELECT queue, pattern FROM bindings").fetch_all(&self.db.reader).await?)
     }
 
-    /// Stores copies, each in its queue, all or none.
+    /// Stores copies of JSON texts, each in its queue, in their order, all or none.
     pub(super) async fn put(&self, copies: &[(&str, Vec<u8>)]) -> Result<(), BrokerError> {
         if copies.is_empty() {
             return Ok(());
         }
-        let now = self.now();
-        let mut transaction = self.begin().await?;
-        for (queue, body) in copies {
-            sqlx::query("INSERT INTO messages (queue, body, published_at) VALUES (?1, ?2, ?3)")
-                .bind(*queue)
-                .bind(body.as_slice())
-                .bind(now)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        Ok(transaction.commit().await?)
+        let rows: Vec<_> =
+            copies.iter().map(|(queue, body)| json!([queue, String::from_utf8_lossy(body)])).collect();
+        sqlx::query(
+            "INSERT INTO messages (queue, body, published_at)
+             SELECT value ->> 0, CAST(value ->> 1 AS BLOB), ?2 FROM json_each(?1) ORDER BY key",
+        )
+        .bind(json!(rows).to_string())
+        .bind(self.now())
+        .execute(&self.db.writer)
+        .await?;
+        Ok(())
     }
 
     /// What there is to do for a consumer of `queue`. Reads only, so that polling costs next to nothing.

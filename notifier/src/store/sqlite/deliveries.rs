@@ -6,9 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::lists::{hex, hex_list, list};
 use super::{SqliteStore, health};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
@@ -78,19 +80,17 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()> {
-        let mut transaction = self.begin().await?;
-        for one in unused {
-            sqlx::query(
-                "UPDATE waiting SET lease_token = NULL, leased_until = NULL, updated_at = ?3
-                 WHERE id = ?1 AND lease_token = ?2",
-            )
-            .bind(one.notification.0)
-            .bind(one.lease.token())
-            .bind(now.timestamp_micros())
-            .execute(&mut *transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
+        let row = |one: &Unused| json!([hex(one.notification.0), hex(one.lease.token())]);
+        sqlx::query(
+            "UPDATE waiting SET lease_token = NULL, leased_until = NULL, updated_at = ?2
+             FROM json_each(?1) AS unused
+             WHERE waiting.id = unhex(unused.value ->> 0) AND lease_token = unhex(unused.value ->> 1)",
+        )
+        .bind(list(unused.iter().map(row)))
+        .bind(now.timestamp_micros())
+        .execute(&self.db.writer)
+        .await?;
+        Ok(())
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
@@ -171,16 +171,13 @@ async fn messages(
     connection: &mut SqliteConnection,
     claimed: &[ClaimedRow],
 ) -> StoreResult<HashMap<Uuid, Message>> {
-    let mut messages = HashMap::new();
-    for row in claimed {
-        let message: Option<MessageRow> =
-            sqlx::query_as("SELECT key, id, body, traceparent FROM events WHERE key = ?1")
-                .bind(row.event_key)
-                .fetch_optional(&mut *connection)
-                .await?;
-        messages.extend(message.map(MessageRow::message));
-    }
-    Ok(messages)
+    let rows: Vec<MessageRow> = sqlx::query_as(
+        "SELECT key, id, body, traceparent FROM events WHERE key IN (SELECT unhex(value) FROM json_each(?1))",
+    )
+    .bind(hex_list(claimed.iter().map(|row| row.event_key)))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(MessageRow::message).collect())
 }
 
 /// Of first attempts and of retries, the first that is free, and the leases of those before it: two

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::health;
+use super::lists::{hex, list};
 use crate::domain::{Directory, NewEvent};
 use crate::store::plan::{self, Planned};
 use crate::store::{Admission, Ingested};
@@ -23,64 +25,71 @@ pub(super) async fn ingest(
     let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(&mut *connection).await?;
     let ordered = plan::in_order(events);
     let known = note_arrivals(connection, &ordered, floor, now).await?;
-    let mut fresh = HashSet::new();
-    let mut new = Vec::new();
-    for event in ordered.iter().filter(|event| event.key.0 >= floor) {
-        if insert_event(connection, event, now).await? {
-            fresh.insert(event.key.0);
-            new.push(*event);
-        }
-    }
+    let young: Vec<&NewEvent> = ordered.iter().copied().filter(|event| event.key.0 >= floor).collect();
+    let fresh = insert_events(connection, &young, now).await?;
+    let new: Vec<&NewEvent> = young.into_iter().filter(|event| fresh.contains(&event.key.0)).collect();
     let mut planned = plan::plan(&new, directory, admission, token, now);
     let unreachable = health::unreachable(connection, plan::handed_out_to(&planned)).await?;
     plan::withhold(&mut planned, &unreachable);
-    for one in &planned {
-        insert_notification(connection, one, now).await?;
-    }
+    insert_notifications(connection, &planned, now).await?;
     Ok(plan::ingested(&ordered, &planned, &fresh, floor, &known))
 }
 
-/// Whether the event was not known.
-async fn insert_event(
+/// The keys of those that were not known.
+async fn insert_events(
     connection: &mut SqliteConnection,
-    event: &NewEvent,
+    events: &[&NewEvent],
     now: DateTime<Utc>,
-) -> StoreResult<bool> {
-    let inserted = sqlx::query(
+) -> StoreResult<HashSet<Uuid>> {
+    let row = |event: &&NewEvent| {
+        json!([
+            hex(event.key.0),
+            event.id,
+            event.source,
+            event.kind,
+            event.time.timestamp_micros(),
+            event.subject,
+            event.merchant,
+            event.traceparent,
+            String::from_utf8_lossy(&event.body),
+        ])
+    };
+    let fresh: Vec<Uuid> = sqlx::query_scalar(
         "INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+             value ->> 7, value ->> 8, ?2
+         FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING RETURNING key",
     )
-    .bind(event.key.0)
-    .bind(&event.id)
-    .bind(&event.source)
-    .bind(&event.kind)
-    .bind(event.time.timestamp_micros())
-    .bind(&event.subject)
-    .bind(&event.merchant)
-    .bind(&event.traceparent)
-    .bind(String::from_utf8_lossy(&event.body).into_owned())
+    .bind(list(events.iter().map(row)))
     .bind(now.timestamp_micros())
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(fresh.into_iter().collect())
 }
 
-/// It is new, since its event is.
-async fn insert_notification(
+/// They are new, since their events are.
+async fn insert_notifications(
     connection: &mut SqliteConnection,
-    one: &Planned<'_>,
+    planned: &[Planned<'_>],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
+    let row = |one: &Planned<'_>| {
+        json!([
+            hex(one.id.0),
+            hex(one.event.key.0),
+            hex(one.endpoint.subscription.0),
+            one.lease.map(|lease| hex(lease.token())),
+            one.lease.map(|lease| lease.until().timestamp_micros()),
+        ])
+    };
     sqlx::query(
         "INSERT INTO waiting (id, event_key, subscription_id, due_at, lease_token, leased_until, created_at,
              updated_at)
-         VALUES (?1, ?2, ?3, ?6, ?4, ?5, ?6, ?6)",
+         SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), ?2, unhex(value ->> 3), value ->> 4,
+             ?2, ?2
+         FROM json_each(?1)",
     )
-    .bind(one.id.0)
-    .bind(one.event.key.0)
-    .bind(one.endpoint.subscription.0)
-    .bind(one.lease.map(|lease| lease.token()))
-    .bind(one.lease.map(|lease| lease.until().timestamp_micros()))
+    .bind(list(planned.iter().map(row)))
     .bind(now.timestamp_micros())
     .execute(connection)
     .await?;

@@ -7,7 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{SqliteStore, audits, bump_version, health, moves, operator_events};
+use super::{SqliteStore, audits, bump_version, delivered, health, moves, operator_events};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{DisableAfter, OperatorEvent};
 use crate::store::health::{log, overdue};
@@ -26,15 +26,17 @@ pub(super) async fn record(
     }
     let mut transaction = store.begin().await?;
     let connection = &mut *transaction;
-    let mut held: HashSet<(Uuid, Uuid)> = HashSet::new();
-    let mut counted = Vec::new();
-    for result in results {
+    let plain = delivered::plain(results);
+    let mut held = delivered::record(connection, &plain, now).await?;
+    let done: HashSet<Uuid> = plain.iter().map(|result| result.notification.0).collect();
+    for result in results.iter().filter(|result| !done.contains(&result.notification.0)) {
         if move_notification(connection, result, now).await? {
             log_attempt(connection, result).await?;
             held.insert((result.notification.0, result.lease.token()));
-            counted.push(result);
         }
     }
+    let counted: Vec<&AttemptResult> =
+        results.iter().filter(|result| outcome::holds(&held, result)).collect();
     let mut told = operator_events::of_exhausted(connection, &counted).await?;
     let changes = health::learn(connection, &counted).await?;
     let overdue = overdue(&changes, &counted, disable_after, now);
