@@ -26,12 +26,17 @@ const CLAIM: u32 = 256;
 /// The same for one that only may have: the room is kept from fresh events while the claim runs.
 const PROBE: u32 = 8;
 
+/// How often lanes that have fallen silent are looked for at the most, to give back what waits for them.
+const SETTLE: TimeDelta = TimeDelta::milliseconds(100);
+
 /// The worker that claims.
 pub struct Dispatcher {
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) slots: Slots,
     pub(super) courier: Arc<Courier>,
     pub(super) sources: Sources,
+    /// When the queues of lanes are looked through again.
+    pub(super) settle_at: DateTime<Utc>,
 }
 
 impl Dispatcher {
@@ -115,7 +120,10 @@ impl Worker for Dispatcher {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let now = self.sources.clock.now();
-        self.slots.settle(now);
+        if now >= self.settle_at {
+            self.slots.settle(now);
+            self.settle_at = now + SETTLE;
+        }
         let known = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
         let found = self.sweep(now).await?;
         Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.now()) })

@@ -24,6 +24,7 @@ mod width;
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use prometheus::Registry;
 use runtime::batcher::Batcher;
 use runtime::trace::Spans;
@@ -113,6 +114,7 @@ impl Engine {
             slots: self.slots.clone(),
             courier: self.courier.clone(),
             sources: self.sources.clone(),
+            settle_at: DateTime::UNIX_EPOCH,
         }
     }
 

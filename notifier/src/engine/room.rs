@@ -37,6 +37,8 @@ pub struct Room {
     /// Who waits in the lanes' queues, all together, and which lanes they are.
     queued: u32,
     queues: BTreeSet<SubscriptionId>,
+    /// How many lanes have work waiting in the database, and none in memory.
+    unsupplied: usize,
     /// Whose turn it was last, so that no lane always comes last.
     last_served: Option<SubscriptionId>,
     /// The same of the lanes whose queues wait for room in the process.
@@ -212,6 +214,7 @@ impl Room {
         }
         self.lanes.retain(|id, lane| lane.taken > 0 || active(*id).is_some());
         self.backlog.retain(|id, _| active(*id).is_some());
+        self.unsupplied = self.backlog.keys().filter(|id| !self.queues.contains(*id)).count();
         for (id, lane) in &mut self.lanes {
             if let Some(entry) = active(*id) {
                 lane.endpoint = entry.endpoint.clone();
@@ -222,7 +225,10 @@ impl Room {
     /// Remembers that work of `subscription` waits in the database.
     pub fn mark(&mut self, subscription: SubscriptionId) {
         self.marks += 1;
-        self.backlog.insert(subscription, self.marks);
+        let is_new = self.backlog.insert(subscription, self.marks).is_none();
+        if is_new && !self.queues.contains(&subscription) {
+            self.unsupplied += 1;
+        }
     }
 
     /// The same, unless that is known already.
@@ -234,8 +240,11 @@ impl Room {
 
     /// Forgets that work waits, unless it was marked anew after `mark`.
     pub fn clear(&mut self, subscription: SubscriptionId, mark: Option<u64>) {
-        if self.mark_of(subscription) == mark {
-            self.backlog.remove(&subscription);
+        if self.mark_of(subscription) == mark
+            && self.backlog.remove(&subscription).is_some()
+            && !self.queues.contains(&subscription)
+        {
+            self.unsupplied -= 1;
         }
     }
 
@@ -256,11 +265,17 @@ impl Room {
         self.lanes.get_mut(&subscription).is_some_and(|lane| lane.claim(count))
     }
 
-    /// Whether anything is to be claimed now that `subscription` has room: not where it alone has work
-    /// waiting, of which enough is at hand.
+    /// Whether anything is to be claimed now that `subscription` has room: for itself, or where that is room
+    /// that slow lanes share.
     pub fn is_to_be_claimed(&self, subscription: SubscriptionId, now: DateTime<Utc>) -> bool {
-        let alone = self.backlog.len() == 1 && self.backlog.contains_key(&subscription);
-        self.has_backlog() && !(alone && self.is_supplied(subscription, now))
+        let is_slow = || self.lanes.get(&subscription).is_some_and(|lane| lane.counted_slow);
+        let own = self.backlog.contains_key(&subscription) && !self.is_supplied(subscription, now);
+        own || (self.has_backlog() && is_slow())
+    }
+
+    /// Whether work waits in the database of lanes that have none in memory.
+    pub fn has_unsupplied(&self) -> bool {
+        self.unsupplied > 0
     }
 
     /// The lanes whose work waits and is not at hand, beginning after the one that was served last.

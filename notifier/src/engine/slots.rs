@@ -128,12 +128,7 @@ impl Slots {
             Phase::Sending => room.drop_request(slot.subscription, slot.now),
             Phase::Ended(outcome) => room.written(slot.subscription, *outcome, slot.now),
         }
-        self.wake_for(&room, slot);
-    }
-
-    /// There is room again: rings if work is to be claimed for it.
-    fn wake_for(&self, room: &Room, slot: &Slot) {
-        if room.is_to_be_claimed(slot.subscription, slot.now) {
+        if room.has_unsupplied() {
             self.wake.notify_one();
         }
     }
@@ -195,7 +190,9 @@ impl Slot {
         (self.phase, self.now) = (Phase::Ended(exchange.outcome), now);
         let mut room = self.slots.lock();
         room.end(self.subscription, exchange, now);
-        self.slots.wake_for(&room, self);
+        if room.is_to_be_claimed(self.subscription, now) {
+            self.slots.wake.notify_one();
+        }
     }
 
     /// The lease was given back: the work waits in the database again.

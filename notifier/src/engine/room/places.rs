@@ -8,6 +8,9 @@ use crate::engine::queue::{Queue, Turn};
 
 /// How many may wait in memory for each attempt that may be under way.
 const PLACES_PER_SLOT: u32 = 4;
+/// Of so many slots, one is not for those who wait in memory while others' work waits in the database. A
+/// smaller room has no places.
+const SPARE: u32 = 16;
 
 /// The places behind a lane, and how many of them are taken.
 #[derive(Clone, Copy)]
@@ -52,10 +55,10 @@ impl Room {
     fn supply(&self, subscription: SubscriptionId, now: DateTime<Utc>) -> Option<Supply> {
         let lane = self.lanes.get(&subscription).filter(|_| !self.closed)?;
         let waiting = lane.queue.len();
-        let all = self.max.saturating_mul(PLACES_PER_SLOT);
+        let all = if self.max < SPARE { 0 } else { self.max.saturating_mul(PLACES_PER_SLOT) };
         let left_by_others = all.saturating_sub(self.queued.saturating_sub(waiting));
         let lanes = u32::try_from(self.queues.len().max(self.backlog.len()).max(1)).unwrap_or(u32::MAX);
-        let places = lane.places(now).min(left_by_others / 2).min((all / lanes).max(1));
+        let places = lane.places(now).min(left_by_others / 2).min((all / lanes).max(1)).min(all);
         Some(Supply { places, waiting })
     }
 
@@ -68,10 +71,13 @@ impl Room {
         let before = queue.len();
         let answer = change(queue);
         self.queued = self.queued.saturating_sub(before) + queue.len();
+        let waits = self.backlog.contains_key(&subscription);
         if queue.is_empty() {
-            self.queues.remove(&subscription);
+            let was_there = self.queues.remove(&subscription);
+            self.unsupplied += usize::from(was_there && waits);
         } else {
-            self.queues.insert(subscription);
+            let is_new = self.queues.insert(subscription);
+            self.unsupplied -= usize::from(is_new && waits);
         }
         Some(answer)
     }
@@ -84,13 +90,15 @@ impl Room {
         }
     }
 
-    /// Calls as many of those who wait in the lane as there is room for. Whether there was any.
+    /// Calls as many of those who wait in the lane as there is room for: not all that the process has,
+    /// while others' work waits in the database. Whether there was any.
     pub(super) fn fill(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) -> bool {
         let Some(lane) = self.lanes.get(&subscription).filter(|lane| !lane.queue.is_empty()) else {
             return false;
         };
         let (endpoint, waiting) = (lane.endpoint.clone(), lane.queue.len());
-        let count = self.take(&endpoint, now, waiting);
+        let spare = if self.has_unsupplied() { self.max / SPARE } else { 0 };
+        let count = self.take(&endpoint, now, waiting.min((self.max - spare).saturating_sub(self.taken)));
         for _ in 0..count {
             if self.change_queue(subscription, Queue::call) != Some(true) {
                 self.give_back(subscription, now);
@@ -102,7 +110,8 @@ impl Room {
     /// There is room for one more in the process: if that is what was missing, the next lane in turn
     /// whose own slots are not all taken has it.
     pub(super) fn leave(&mut self, now: DateTime<Utc>) {
-        let was_full = self.taken >= self.max;
+        let spare = if self.has_unsupplied() { self.max / SPARE } else { 0 };
+        let was_full = self.taken >= self.max - spare;
         self.taken = self.taken.saturating_sub(1);
         if was_full && !self.queues.is_empty() {
             for subscription in in_turn(&self.queues, self.last_called) {

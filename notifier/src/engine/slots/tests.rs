@@ -223,7 +223,7 @@ fn who_waits_in_memory_and_goes_leaves_nothing_taken() {
 
 #[test]
 fn all_who_wait_in_memory_are_bounded_and_lanes_share_their_places() {
-    let slots = slots(4);
+    let slots = slots(16);
     let endpoints: Vec<_> = (1..=3).map(|n| endpoint(n, 1)).collect();
     let mut held = Vec::new();
     for endpoint in &endpoints {
@@ -231,20 +231,38 @@ fn all_who_wait_in_memory_are_bounded_and_lanes_share_their_places() {
         held.push(sent(&slots, endpoint));
     }
     let behind: Vec<_> = endpoints.iter().map(|endpoint| waiting(&slots, endpoint)).collect();
-    assert_eq!(behind.iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 2]);
+    assert_eq!(behind.iter().map(Vec::len).collect::<Vec<_>>(), [32, 16, 8]);
 }
 
 #[test]
 fn room_in_the_process_goes_to_who_waits_in_memory_whichever_lane_made_it() {
-    let slots = slots(2);
-    let endpoints: Vec<_> = (1..=3).map(|n| endpoint(n, 9)).collect();
+    let slots = slots(16);
+    let endpoints: Vec<_> = (1..=17).map(|n| endpoint(n, 9)).collect();
     for endpoint in &endpoints {
         attempts(&slots, endpoint, 1, None, 1);
     }
-    let (first, _second) = (sent(&slots, &endpoints[0]), sent(&slots, &endpoints[1]));
-    let mut behind = waiting(&slots, &endpoints[2]);
-    drop(first);
+    let mut under_way: Vec<Slot> = endpoints[..16].iter().map(|endpoint| sent(&slots, endpoint)).collect();
+    let mut behind = waiting(&slots, &endpoints[16]);
+    drop(under_way.pop());
     assert_eq!(behind[0].ready().now_or_never(), Some(true));
+}
+
+#[test]
+fn a_newcomer_finds_room_though_those_who_wait_in_memory_could_fill_it_for_ever() {
+    let (slots, newcomer) = (slots(16), endpoint(100, 1));
+    let quick: Vec<_> = (1..=16).map(|n| endpoint(n, 1)).collect();
+    let mut under_way = Vec::new();
+    for endpoint in &quick {
+        attempts(&slots, endpoint, 1, None, 1);
+        under_way.push(sent(&slots, endpoint));
+    }
+    let _behind: Vec<_> = quick.iter().map(|endpoint| waiting(&slots, endpoint)).collect();
+    let reserve = |endpoint: &Arc<Endpoint>| slots.reserve([endpoint].into_iter(), DateTime::UNIX_EPOCH, 8);
+    assert!(reserve(&newcomer).is_empty());
+    let mut first = under_way.remove(0);
+    first.end(&exchange(1, None), DateTime::UNIX_EPOCH);
+    drop(first);
+    assert_eq!(reserve(&newcomer)[0].slots.len(), 1);
 }
 
 #[test]
