@@ -417,8 +417,8 @@ pub async fn a_request_is_settled_by_the_statement(database: Database) {
 }
 
 pub async fn each_day_is_reconciled_once_by_itself_whoever_begins_it(database: Database) {
-    let (pay, mut database) = (Scripted::default(), database);
-    let world = world(database.shared(), pay.clone()).await;
+    let pay = Scripted::default();
+    let world = world(database, pay.clone()).await;
     world.clock.advance(Duration::from_hours(3));
     let today = world.clock.now();
     let mut processes: Vec<_> = (10..13).map(|seed| world.nightly(seed, Arc::new(pay.clone()))).collect();
@@ -446,6 +446,5 @@ pub async fn each_day_is_reconciled_once_by_itself_whoever_begins_it(database: D
     };
     assert_eq!((&all[3]["from"], &all[3]["to"]), (&json!("2025-12-31T00:00:00Z"), &midnight(0)));
     assert_eq!((&all[2]["from"], &all[2]["to"]), (&midnight(0), &midnight(1)));
-    database = world.database;
-    assert_eq!(database.number("SELECT count(*) FROM reconciliation_differences").await, 0);
+    assert_eq!(world.database.number("SELECT count(*) FROM reconciliation_differences").await, 0);
 }
