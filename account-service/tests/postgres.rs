@@ -8,6 +8,7 @@ use account_service::domain::ExceptionFilter;
 use account_service::store::{PostgresStore, Store};
 use runtime::database::Postgres;
 use runtime::http::Page;
+use runtime::testing::counters::rows_read;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use support::database::Database;
@@ -73,17 +74,6 @@ async fn a_credit_closes_the_exception_of_a_batch_that_was_not_through_when_the_
     assert!(store.credit(tx(2)).await.expect("the store answers").is_some());
 }
 
-/// Entries of indexes and rows of tables that were read so far.
-async fn read(connections: &Postgres) -> i64 {
-    for pool in [&connections.steady, &connections.planned] {
-        let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-        sqlx::query(flush).execute(pool).await.expect("counters");
-    }
-    let count = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
-                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint";
-    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
-}
-
 /// Many accounts with a credit, a request and an exception each, and Postgres is not told.
 async fn pour(pool: &PgPool) {
     for statement in [
@@ -125,9 +115,9 @@ async fn hold(statistics: &'static str) {
         let batch =
             numbers.clone().zip(0..).map(|(account_no, n)| arrival(paid(tx(10 * round + n), &account_no, 1)));
         let batch: Vec<_> = batch.collect();
-        let before = read(&connections).await;
+        let before = rows_read(&connections).await;
         store.post(&batch, noon()).await.expect("the store answers");
-        let read = read(&connections).await - before;
+        let read = rows_read(&connections).await - before;
         assert!(read < 500, "{read} read in round {round}");
         if round == 0 {
             pour(&connections.planned).await;

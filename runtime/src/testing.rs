@@ -1,6 +1,7 @@
 //! What tests of every crate need: a clock they set, entropy they can repeat, databases of their own.
 
 pub mod collector;
+pub mod counters;
 pub mod log;
 pub mod metrics;
 pub mod property;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, hex};
 use runtime::http::Page;
 use serde_json::{Value, json};
 use sqlx::FromRow;
@@ -102,7 +102,6 @@ impl<T: StoredTime> ExceptionRow<T> {
 /// The row that holds it, by columns: uuids as hexadecimal digits, times as `time` writes them.
 pub(super) fn to_json(exception: &Exception, time: impl Fn(DateTime<Utc>) -> Value) -> Value {
     let incident = &exception.incident;
-    let hex = |id: Uuid| id.simple().to_string();
     let resolution = match &exception.state {
         ExceptionState::Open => None,
         ExceptionState::Resolved(resolution) => Some(resolution),

@@ -169,13 +169,3 @@ impl Store for SqliteStore {
         Ok(())
     }
 }
-
-/// A uuid as [`hex_list`] and JSON rows carry it; `unhex` reads it.
-fn hex(id: Uuid) -> String {
-    id.simple().to_string()
-}
-
-/// A list as one JSON array, since `SQLite` has no array type.
-fn hex_list(ids: &[Uuid]) -> String {
-    serde_json::json!(ids.iter().map(|id| hex(*id)).collect::<Vec<_>>()).to_string()
-}

@@ -1,10 +1,10 @@
-//! The outbox in `SQLite`. Lists go in as one JSON array each, since `SQLite` has no array type.
+//! The outbox in `SQLite`.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex, hex_list, list};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -31,13 +31,13 @@ pub async fn insert(
     if events.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = events.iter().map(|event| json!([hex(event.key().0), event.to_json_text()])).collect();
+    let row = |event: &Event| json!([hex(event.key().0), event.to_json_text()]);
     sqlx::query(
         "INSERT INTO outbox (id, event, due_at, created_at, lease_token, lease_until)
          SELECT unhex(value ->> 0), value ->> 1, ?2, ?2, ?3, ?4 FROM json_each(?1) WHERE TRUE
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(json!(rows).to_string())
+    .bind(list(events.iter().map(row)))
     .bind(now.timestamp_micros())
     .bind(lease.map(|lease| lease.token))
     .bind(lease.map(|lease| lease.until.timestamp_micros()))
@@ -84,14 +84,14 @@ impl OutboxStore for SqliteOutbox {
              WHERE id IN (SELECT unhex(value) FROM json_each(?2)) AND lease_token = ?1",
         )
         .bind(token)
-        .bind(hex_list(ids))
+        .bind(hex_list(ids.iter().copied()))
         .execute(&self.db.writer)
         .await?;
         Ok(())
     }
 
     async fn postpone(&self, token: Uuid, rows: &[(Uuid, DateTime<Utc>)]) -> StoreResult<()> {
-        let late: Vec<_> = rows.iter().map(|(id, due)| json!([hex(*id), due.timestamp_micros()])).collect();
+        let late = rows.iter().map(|(id, due)| json!([hex(*id), due.timestamp_micros()]));
         sqlx::query(
             "UPDATE outbox
              SET due_at = late.due_at, failures = failures + 1, lease_token = NULL, lease_until = NULL
@@ -99,7 +99,7 @@ impl OutboxStore for SqliteOutbox {
              WHERE outbox.id = late.id AND lease_token = ?1",
         )
         .bind(token)
-        .bind(json!(late).to_string())
+        .bind(list(late))
         .execute(&self.db.writer)
         .await?;
         Ok(())
@@ -111,7 +111,7 @@ impl OutboxStore for SqliteOutbox {
              WHERE id IN (SELECT unhex(value) FROM json_each(?2)) AND lease_token = ?1",
         )
         .bind(token)
-        .bind(hex_list(ids))
+        .bind(hex_list(ids.iter().copied()))
         .execute(&self.db.writer)
         .await?;
         Ok(())
@@ -135,12 +135,4 @@ impl SqliteOutbox {
         .fetch_one(&self.db.reader)
         .await?)
     }
-}
-
-fn hex(id: Uuid) -> String {
-    id.simple().to_string()
-}
-
-fn hex_list(ids: &[Uuid]) -> String {
-    json!(ids.iter().map(|id| hex(*id)).collect::<Vec<_>>()).to_string()
 }

@@ -118,15 +118,15 @@ impl Slots {
         Slot { slots: self.clone(), subscription, phase, now }
     }
 
-    fn free(&self, slot: &mut Slot) {
+    fn free(&self, subscription: SubscriptionId, phase: Phase, now: DateTime<Utc>) {
         let mut room = self.lock();
-        match &mut slot.phase {
+        match phase {
             // Who returns slots unused looks for work again by itself.
-            Phase::Unused => return room.give_back(slot.subscription, slot.now),
-            Phase::Waiting(turn) => return leave_queue(&mut room, slot.subscription, turn, slot.now),
+            Phase::Unused => return room.give_back(subscription, now),
+            Phase::Waiting(turn) => return leave_queue(&mut room, subscription, turn, now),
             Phase::Left => return,
-            Phase::Sending => room.drop_request(slot.subscription, slot.now),
-            Phase::Ended(outcome) => room.written(slot.subscription, *outcome, slot.now),
+            Phase::Sending => room.drop_request(subscription, now),
+            Phase::Ended(outcome) => room.written(subscription, outcome, now),
         }
         if room.has_unsupplied() {
             self.wake.notify_one();
@@ -140,7 +140,7 @@ impl Slots {
 
 /// Leaves a queue, unless it has been one's turn: then there is a slot to give back. Turns come under the
 /// room's lock, so this can't change meanwhile.
-fn leave_queue(room: &mut Room, subscription: SubscriptionId, turn: &mut Turn, now: DateTime<Utc>) {
+fn leave_queue(room: &mut Room, subscription: SubscriptionId, mut turn: Turn, now: DateTime<Utc>) {
     turn.close();
     match turn.try_recv() {
         Ok(()) => room.give_back(subscription, now),
@@ -204,7 +204,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.clone().free(self);
+        let phase = std::mem::replace(&mut self.phase, Phase::Left);
+        self.slots.free(self.subscription, phase, self.now);
     }
 }
 

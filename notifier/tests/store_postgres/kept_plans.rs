@@ -4,22 +4,16 @@ use std::time::Duration;
 
 use notifier::domain::{FailureClass, Outcome, SubscriptionId};
 use runtime::database::Postgres;
+use runtime::testing::counters::{index_pages, rows_read};
 
 use super::store::World;
-use super::{counted_world, flush, pour, read};
+use super::{counted_world, pour};
 
 /// Rows and entries of indexes that one round of eight may read: some ten for each of the eight.
 const MAX_READ: i64 = 1_000;
 
-/// Pages of indexes that it may touch: what an index passes over on its own is in no count of entries.
+/// Pages of indexes that it may touch.
 const MAX_PAGES: i64 = 1_500;
-
-/// Pages of indexes that were touched so far.
-async fn pages(connections: &Postgres) -> i64 {
-    flush(connections).await;
-    let count = "SELECT sum(idx_blks_hit + idx_blks_read)::bigint FROM pg_statio_user_indexes";
-    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
-}
 
 /// Eight events in, eight notifications claimed, given back and claimed again, successes by themselves and
 /// beside failures, and a look at what is due next.
@@ -72,9 +66,10 @@ async fn hold(world: &World, connections: &Postgres) {
     }
     pour(world, &connections.planned, subscription).await;
     for _ in 0..3 {
-        let before = (read(connections).await, pages(connections).await);
+        let before = (rows_read(connections).await, index_pages(connections).await);
         round(world, subscription).await;
-        let (read, pages) = (read(connections).await - before.0, pages(connections).await - before.1);
+        let (read, pages) =
+            (rows_read(connections).await - before.0, index_pages(connections).await - before.1);
         assert!(read < MAX_READ, "{read} read");
         assert!(pages < MAX_PAGES, "{pages} pages of indexes");
     }

@@ -16,6 +16,7 @@ use notifier::store::postgres::PostgresStore;
 use notifier::store::{NotificationFilter, Store, UpkeepStore};
 use runtime::Clock;
 use runtime::database::Postgres;
+use runtime::testing::counters::flush;
 use runtime::testing::{ManualClock, required_variable};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -73,22 +74,6 @@ async fn on(url: &str, connections: u32) -> (World, Postgres) {
     let connections = Postgres::from(pool);
     let store = PostgresStore::migrate(connections.clone()).await.expect("the schema is made");
     (World::new(Arc::new(store), None), connections)
-}
-
-/// Makes what a world's connections have counted so far visible.
-async fn flush(connections: &Postgres) {
-    for pool in [&connections.steady, &connections.planned] {
-        let flush = "SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()";
-        sqlx::query(flush).execute(pool).await.expect("counters");
-    }
-}
-
-/// Entries of indexes and rows of tables that were read so far.
-async fn read(connections: &Postgres) -> i64 {
-    flush(connections).await;
-    let count = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
-                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint";
-    sqlx::query_scalar(count).fetch_one(&connections.planned).await.expect("a count")
 }
 
 async fn world() -> World {

@@ -4,10 +4,11 @@ use notifier::domain::notification::StateName;
 use notifier::domain::{EventPattern, FailureClass, States, SubscriptionCounts, SubscriptionId};
 use notifier::store::{CountsFilter, NotificationFilter};
 use runtime::http::Page;
+use runtime::testing::counters::rows_read;
 use sqlx::PgPool;
 
+use super::counted_world;
 use super::store::World;
-use super::{counted_world, read};
 
 /// Of these the oldest few are what is looked for.
 const EVENTS: i32 = 100_000;
@@ -87,9 +88,9 @@ async fn a_page_of_what_is_rare_in_a_long_log_reads_little_more_than_itself() {
     for (filter, wanted) in filters(small) {
         // More than the five after which Postgres may plan without knowing the values.
         for _ in 0..8 {
-            let before = read(&connections).await;
+            let before = rows_read(&connections).await;
             let found = world.store.notifications(&filter, page, world.now()).await.expect("a store");
-            let read = read(&connections).await - before;
+            let read = rows_read(&connections).await - before;
             assert_eq!(found.len().min(50), wanted, "{filter:?}");
             assert!(read < MAX_READ, "{read} read for {filter:?}");
         }
@@ -120,9 +121,9 @@ async fn counting_a_long_log_reads_no_further_than_the_cap() {
     fill(&world, &connections.planned, small, big).await;
     strew(&world, &connections.planned).await;
     let (page, filter) = (Page { limit: 50, after: None }, CountsFilter::default());
-    let before = read(&connections).await;
+    let before = rows_read(&connections).await;
     let found = world.store.counts(&filter, page, 100, world.now()).await.expect("a store");
-    let read = read(&connections).await - before;
+    let read = rows_read(&connections).await - before;
     assert!(read < MAX_READ, "{read} read");
     let counted = |of: &SubscriptionCounts| {
         [StateName::Pending, StateName::Exhausted, StateName::Cancelled, StateName::Delivered]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use messaging::Event;
 use messaging::outbox::sqlite::{self as outbox, SqliteOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex, list};
 use runtime::http::Page;
 use serde_json::json;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -122,7 +122,7 @@ async fn insert(connection: &mut SqliteConnection, batch: &[NewRecharge]) -> Sto
     let row = |new: &NewRecharge| {
         let Recharge { tx_no, order, created_at, status } = &new.recharge;
         json!([
-            tx_no.simple().to_string(),
+            hex(*tx_no),
             order.merchant,
             order.merchant_order_no.as_str(),
             order.account_no,
@@ -136,7 +136,6 @@ async fn insert(connection: &mut SqliteConnection, batch: &[NewRecharge]) -> Sto
             status.failure(),
         ])
     };
-    let rows: Vec<_> = batch.iter().map(row).collect();
     let inserted: Vec<Uuid> = sqlx::query_scalar(concat!(
         "INSERT INTO recharges (",
         columns!(),
@@ -145,7 +144,7 @@ async fn insert(connection: &mut SqliteConnection, batch: &[NewRecharge]) -> Sto
          FROM json_each(?1) WHERE TRUE ORDER BY key
          ON CONFLICT (merchant, merchant_order_no) DO NOTHING RETURNING tx_no"
     ))
-    .bind(json!(rows).to_string())
+    .bind(list(batch.iter().map(row)))
     .fetch_all(connection)
     .await?;
     Ok(inserted.into_iter().collect())

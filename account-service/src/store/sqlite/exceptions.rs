@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex_list};
 use runtime::http::Page;
 use serde_json::json;
 use sqlx::{QueryBuilder, SqliteConnection};
 use uuid::Uuid;
 
-use super::{SqliteStore, hex_list, posting};
+use super::{SqliteStore, posting};
 use crate::domain::{CantResolve, Exception, ExceptionFilter, Incident, Resolve};
 use crate::store::Named;
 use crate::store::exception_store::{self, ExceptionStore, to_json};
@@ -102,7 +102,7 @@ pub(super) async fn about(
 ) -> StoreResult<Vec<Exception>> {
     let rows: Vec<ExceptionRow> =
         sqlx::query_as("SELECT * FROM exceptions WHERE subject IN (SELECT unhex(value) FROM json_each(?1))")
-            .bind(hex_list(subjects))
+            .bind(hex_list(subjects.iter().copied()))
             .fetch_all(connection)
             .await?;
     rows.into_iter().map(ExceptionRow::read).collect()

@@ -2,12 +2,12 @@
 //! immediate transaction, which keeps every other writer out.
 
 use chrono::{DateTime, Utc};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex, hex_list};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{AccountRow, CreditRow, RequestRow, exceptions, hex, hex_list};
+use super::{AccountRow, CreditRow, RequestRow, exceptions};
 use crate::domain::{
     Arrival, Books, Changes, Contradiction, Credit, Ledger, Recharge, RequestState, Verdict,
 };
@@ -33,12 +33,12 @@ pub(super) async fn read(connection: &mut SqliteConnection, named: &Named) -> St
             .bind(json!(named.accounts).to_string())
             .fetch_all(&mut *connection)
             .await?;
-    let tx_nos = hex_list(&named.tx_nos);
+    let tx_nos = hex_list(named.tx_nos.iter().copied());
     let requests: Vec<RequestRow> = sqlx::query_as(
         "SELECT * FROM requests WHERE merchant_order_no IN (SELECT unhex(value) FROM json_each(?1))
          UNION SELECT * FROM requests WHERE tx_no IN (SELECT unhex(value) FROM json_each(?2))",
     )
-    .bind(hex_list(&named.orders))
+    .bind(hex_list(named.orders.iter().copied()))
     .bind(&tx_nos)
     .fetch_all(&mut *connection)
     .await?;

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex};
 use runtime::http::Page;
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{CreditRow, SqliteStore, hex, posting};
+use super::{CreditRow, SqliteStore, posting};
 use crate::domain::{
     Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period,
     Reconciliation, ReconciliationState, Stretch,

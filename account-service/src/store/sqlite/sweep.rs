@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{Sqlite, StoreResult, hex};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{SqliteStore, hex};
+use super::SqliteStore;
 use crate::domain::{DueRequest, NextAsk};
 use crate::store::sweep_store::{self, SweepStore};
 

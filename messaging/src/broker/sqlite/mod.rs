@@ -76,7 +76,7 @@ impl SqliteBroker {
         let mut answers = Vec::with_capacity(events.len());
         let mut copies = Vec::new();
         for (event, queues) in events.iter().zip(&routes) {
-            let body = event.to_json();
+            let body = event.to_json_text();
             answers.push(match queues.as_slice() {
                 _ if body.len() > MAX_EVENT_BYTES => Err(BrokerError::TooLarge),
                 [] => Err(BrokerError::Unroutable),

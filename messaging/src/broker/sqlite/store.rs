@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use runtime::SharedClock;
-use runtime::database::Sqlite;
+use runtime::database::{Sqlite, hex_list, list};
 use runtime::duration::HumanDuration;
 use serde_json::json;
 use sqlx::migrate::Migrator;
@@ -116,17 +116,15 @@ impl Store {
     }
 
     /// Stores copies of JSON texts, each in its queue, in their order, all or none.
-    pub(super) async fn put(&self, copies: &[(&str, Vec<u8>)]) -> Result<(), BrokerError> {
+    pub(super) async fn put(&self, copies: &[(&str, String)]) -> Result<(), BrokerError> {
         if copies.is_empty() {
             return Ok(());
         }
-        let rows: Vec<_> =
-            copies.iter().map(|(queue, body)| json!([queue, String::from_utf8_lossy(body)])).collect();
         sqlx::query(
             "INSERT INTO messages (queue, body, published_at)
              SELECT value ->> 0, CAST(value ->> 1 AS BLOB), ?2 FROM json_each(?1) ORDER BY key",
         )
-        .bind(json!(rows).to_string())
+        .bind(list(copies.iter().map(|(queue, body)| json!([queue, body]))))
         .bind(self.now())
         .execute(&self.db.writer)
         .await?;
@@ -231,12 +229,11 @@ async fn see(
     living: &[Uuid],
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<String> = living.iter().map(|id| id.simple().to_string()).collect();
     sqlx::query(
         "INSERT INTO consumers (id, seen_at) SELECT unhex(value), ?2 FROM json_each(?1) WHERE true
          ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
     )
-    .bind(json!(ids).to_string())
+    .bind(hex_list(living.iter().copied()))
     .bind(now)
     .execute(&mut **transaction)
     .await?;

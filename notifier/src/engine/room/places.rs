@@ -62,6 +62,11 @@ impl Room {
         Some(Supply { places, waiting })
     }
 
+    /// How many slots may be taken before nobody is called from memory.
+    fn for_queues(&self) -> u32 {
+        self.max - if self.has_unsupplied() { self.max / SPARE } else { 0 }
+    }
+
     pub(super) fn change_queue<T>(
         &mut self,
         subscription: SubscriptionId,
@@ -97,8 +102,7 @@ impl Room {
             return false;
         };
         let (endpoint, waiting) = (lane.endpoint.clone(), lane.queue.len());
-        let spare = if self.has_unsupplied() { self.max / SPARE } else { 0 };
-        let count = self.take(&endpoint, now, waiting.min((self.max - spare).saturating_sub(self.taken)));
+        let count = self.take(&endpoint, now, waiting.min(self.for_queues().saturating_sub(self.taken)));
         for _ in 0..count {
             if self.change_queue(subscription, Queue::call) != Some(true) {
                 self.give_back(subscription, now);
@@ -110,8 +114,7 @@ impl Room {
     /// There is room for one more in the process: if that is what was missing, the next lane in turn
     /// whose own slots are not all taken has it.
     pub(super) fn leave(&mut self, now: DateTime<Utc>) {
-        let spare = if self.has_unsupplied() { self.max / SPARE } else { 0 };
-        let was_full = self.taken >= self.max - spare;
+        let was_full = self.taken >= self.for_queues();
         self.taken = self.taken.saturating_sub(1);
         if was_full && !self.queues.is_empty() {
             for subscription in in_turn(&self.queues, self.last_called) {

@@ -133,6 +133,15 @@ fn attempts(
     }
 }
 
+/// An attempt under way to each of them, after a quick answer.
+fn one_under_way_of_each(slots: &Slots, endpoints: &[Arc<Endpoint>]) -> Vec<Slot> {
+    let under_way = |endpoint: &Arc<Endpoint>| {
+        attempts(slots, endpoint, 1, None, 1);
+        sent(slots, endpoint)
+    };
+    endpoints.iter().map(under_way).collect()
+}
+
 /// Fresh deliveries that wait in memory: as many as may.
 fn waiting(slots: &Slots, endpoint: &Arc<Endpoint>) -> Vec<Slot> {
     let fresh = std::iter::from_fn(|| slots.take_fresh(endpoint, DateTime::UNIX_EPOCH));
@@ -225,11 +234,7 @@ fn who_waits_in_memory_and_goes_leaves_nothing_taken() {
 fn all_who_wait_in_memory_are_bounded_and_lanes_share_their_places() {
     let slots = slots(16);
     let endpoints: Vec<_> = (1..=3).map(|n| endpoint(n, 1)).collect();
-    let mut held = Vec::new();
-    for endpoint in &endpoints {
-        attempts(&slots, endpoint, 1, None, 1);
-        held.push(sent(&slots, endpoint));
-    }
+    let _under_way = one_under_way_of_each(&slots, &endpoints);
     let behind: Vec<_> = endpoints.iter().map(|endpoint| waiting(&slots, endpoint)).collect();
     assert_eq!(behind.iter().map(Vec::len).collect::<Vec<_>>(), [32, 16, 8]);
 }
@@ -238,10 +243,8 @@ fn all_who_wait_in_memory_are_bounded_and_lanes_share_their_places() {
 fn room_in_the_process_goes_to_who_waits_in_memory_whichever_lane_made_it() {
     let slots = slots(16);
     let endpoints: Vec<_> = (1..=17).map(|n| endpoint(n, 9)).collect();
-    for endpoint in &endpoints {
-        attempts(&slots, endpoint, 1, None, 1);
-    }
-    let mut under_way: Vec<Slot> = endpoints[..16].iter().map(|endpoint| sent(&slots, endpoint)).collect();
+    attempts(&slots, &endpoints[16], 1, None, 1);
+    let mut under_way = one_under_way_of_each(&slots, &endpoints[..16]);
     let mut behind = waiting(&slots, &endpoints[16]);
     drop(under_way.pop());
     assert_eq!(behind[0].ready().now_or_never(), Some(true));
@@ -251,11 +254,7 @@ fn room_in_the_process_goes_to_who_waits_in_memory_whichever_lane_made_it() {
 fn a_newcomer_finds_room_though_those_who_wait_in_memory_could_fill_it_for_ever() {
     let (slots, newcomer) = (slots(16), endpoint(100, 1));
     let quick: Vec<_> = (1..=16).map(|n| endpoint(n, 1)).collect();
-    let mut under_way = Vec::new();
-    for endpoint in &quick {
-        attempts(&slots, endpoint, 1, None, 1);
-        under_way.push(sent(&slots, endpoint));
-    }
+    let mut under_way = one_under_way_of_each(&slots, &quick);
     let _behind: Vec<_> = quick.iter().map(|endpoint| waiting(&slots, endpoint)).collect();
     let reserve = |endpoint: &Arc<Endpoint>| slots.reserve([endpoint].into_iter(), DateTime::UNIX_EPOCH, 8);
     assert!(reserve(&newcomer).is_empty());

@@ -7,6 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::place_under_lease;
 use super::record::in_lock_order;
 use crate::domain::attempt::{AttemptResult, Outcome};
 use crate::store::health;
@@ -14,15 +15,15 @@ use crate::store::rows::duration_ms;
 
 /// What the statement for all results does for these, in one statement that is a transaction by itself.
 /// Those of an endpoint that something is held against stay, for its health changes with them.
-const DELIVERED: &str = "
+const DELIVERED: &str = concat!(
+    "
     WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[],
             $6::bigint[], $7::text[], $9::uuid[])
         AS r (id, token, number, started_at, duration_ms, http_status, response_excerpt, subscription)
-        CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM waiting
-            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
-        ) n
+        ",
+    place_under_lease!(),
+    "
     ), ended AS (
         DELETE FROM waiting n USING found r
         WHERE n.ctid = r.place AND n.lease_token = r.token
@@ -37,7 +38,8 @@ const DELIVERED: &str = "
             response_excerpt)
         SELECT id, number, started_at, duration_ms, 'delivered', http_status, response_excerpt FROM ended
     )
-    SELECT id, token FROM ended";
+    SELECT id, token FROM ended"
+);
 
 /// Those of `results` that are recorded here alone: successes of subscriptions none of whose attempts
 /// failed beside them.

@@ -9,7 +9,7 @@ use runtime::database::StoreResult;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, place_under_lease};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};
 use crate::store::rows::{ClaimedRow, MessageRow, in_turn};
@@ -117,7 +117,7 @@ impl DeliveryStore for PostgresStore {
 ///
 /// Of an unreachable subscription one is claimed, as a probe, when it is time for that. Who looks
 /// whether it is holds that subscription's health until the probe is written there; who finds it held
-/// leaves the probe to the other. `OFFSET 0` as in [`super::record`].
+/// leaves the probe to the other. `OFFSET 0` as in [`place_under_lease`].
 const CLAIM: &str = "
     WITH probed AS MATERIALIZED (
         SELECT h.subscription_id FROM subscription_health h
@@ -192,17 +192,18 @@ const NEXT_DUE: &str = "
         SELECT probe_at, probe_until FROM subscription_health WHERE subscription_id = next.id OFFSET 0
     ) h ON TRUE";
 
-/// Locked in the order of ids, as results are; looked for as in [`super::record`].
-const GIVE_BACK: &str = "
+/// Locked in the order of ids, as results are.
+const GIVE_BACK: &str = concat!(
+    "
     WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[]) AS r (id, subscription, token)
-        CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM waiting
-            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
-        ) n
+        ",
+    place_under_lease!(),
+    "
     )
     UPDATE waiting n SET lease_token = NULL, leased_until = NULL, updated_at = $4
-    FROM found r WHERE n.ctid = r.place AND n.lease_token = r.token";
+    FROM found r WHERE n.ctid = r.place AND n.lease_token = r.token"
+);
 
 /// The messages of what was claimed, by their events' keys. A statement of its own and planned each
 /// time, so that it looks at the days of these keys alone.

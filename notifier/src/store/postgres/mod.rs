@@ -39,6 +39,19 @@ macro_rules! of_event {
 }
 use of_event;
 
+/// For each `r` the place of its row of `waiting`, where the lease that `r` names still holds. `OFFSET 0`
+/// keeps Postgres from making a join of the look for each row, which it could plan otherwise; the
+/// subscription makes each index of `waiting` that it may choose one of a single row.
+macro_rules! place_under_lease {
+    () => {
+        "CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM waiting
+            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
+        ) n"
+    };
+}
+use place_under_lease;
+
 /// The store behind a pool.
 #[derive(Debug)]
 pub struct PostgresStore {

@@ -7,7 +7,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{audits, bump_version, delivered, health, operator_events};
+use super::{audits, bump_version, delivered, health, operator_events, place_under_lease};
 use crate::domain::attempt::{AttemptResult, Verdict};
 use crate::domain::{DisableAfter, OperatorEvent, SubscriptionId};
 use crate::store::health::{log, overdue};
@@ -73,19 +73,17 @@ pub(super) fn in_lock_order<'a>(results: &[&'a AttemptResult]) -> Vec<&'a Attemp
 
 /// One statement, so one look at the tables: it can't wait for another process's results while that
 /// waits for these. What a deletion has cancelled has no lease any more, though its row may be left.
-/// `OFFSET 0` keeps Postgres from making a join of the look for each row, which it could plan otherwise; the
-/// subscription makes each index of `waiting` that it may choose one of a single row.
-const RECORD: &str = "
+const RECORD: &str = concat!(
+    "
     WITH found AS MATERIALIZED (
         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[],
             $6::bigint[], $7::timestamptz[], $8::bigint[], $9::text[], $10::text[], $11::bigint[],
             $12::text[], $13::text[], $15::uuid[])
         AS r (id, token, state, due_at, climbed, number, started_at, duration_ms, outcome, failure_class,
             http_status, error, response_excerpt, subscription)
-        CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM waiting
-            WHERE id = r.id AND subscription_id = r.subscription AND lease_token = r.token OFFSET 0
-        ) n
+        ",
+    place_under_lease!(),
+    "
     ), ended AS (
         DELETE FROM waiting n USING found r
         WHERE n.ctid = r.place AND n.lease_token = r.token AND r.state IS NOT NULL
@@ -117,7 +115,8 @@ const RECORD: &str = "
     )
     SELECT id, token, subscription_id, (
         SELECT count(*) > 0 FROM subscription_health WHERE subscription_id = moved.subscription_id
-    ) AS ailing FROM moved";
+    ) AS ailing FROM moved"
+);
 
 /// A notification that was moved.
 #[derive(sqlx::FromRow)]

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, hex, list};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::lists::{hex, list};
 use crate::domain::attempt::{AttemptResult, Outcome};
 use crate::store::rows::duration_ms;
 

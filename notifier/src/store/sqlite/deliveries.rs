@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, hex, hex_list, list};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::lists::{hex, hex_list, list};
 use super::{SqliteStore, health};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::{Delivery, Directory, DisableAfter, Lease, Message, NewEvent, SubscriptionId};

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, hex, list};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::health;
-use super::lists::{hex, list};
 use crate::domain::{Directory, NewEvent};
 use crate::store::plan::{self, Planned};
 use crate::store::{Admission, Ingested};

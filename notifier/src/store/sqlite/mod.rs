@@ -12,7 +12,6 @@ mod health;
 mod ingest;
 mod list;
 mod list_page;
-mod lists;
 mod moves;
 mod notifications;
 mod operator_events;
