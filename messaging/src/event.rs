@@ -139,14 +139,18 @@ impl Event {
         serde_json::to_string(self).expect("an event has only text, a time and valid JSON")
     }
 
-    /// This event's key in our tables.
+    /// The key that this event is first given in our tables; see [`EventKey`].
     pub fn key(&self) -> EventKey {
         EventKey::derive(&self.id, &self.source, self.time)
     }
 }
 
-/// An event's key in our tables: its id where that is a `UUIDv7`; else derived from the event, the
-/// same way every time, so that deduplication and time order serve foreign publishers too.
+/// An event's key in our tables. An event is identified by its source and id; the key also says when it
+/// happened, so that a day is a range of keys.
+///
+/// The first key of an event is its id where that is a `UUIDv7`, else a `UUIDv7` of its time and a hash of
+/// its source and id. Neither is its identity yet: another source may use the same `UUIDv7`, and an event may
+/// be stamped again. The store that keeps events resolves both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey(pub Uuid);
 
@@ -160,6 +164,13 @@ impl EventKey {
     pub fn of_id(id: &str) -> Option<Self> {
         let uuid = Uuid::try_parse(id).ok()?;
         (uuid.get_version_num() == 7 && id == uuid.to_string()).then_some(Self(uuid))
+    }
+
+    /// The key to use instead where this one is already another event's: of the same millisecond, the same
+    /// for the same event.
+    #[must_use]
+    pub fn next(&self, source: &str, id: &str) -> Self {
+        Self(self.derived(&[source.as_bytes(), id.as_bytes()]))
     }
 
     /// A key of the time `at`, derived from `parts`: the same for the same time and parts.
@@ -241,6 +252,15 @@ mod tests {
         assert_ne!(derived, event.key());
         event.id = derived.0.to_string();
         assert_eq!(event.key(), derived);
+    }
+
+    #[test]
+    fn events_of_two_sources_with_one_id_have_different_next_keys_of_the_same_millisecond() {
+        let key = EventKey::of_id("019ad4a0-0000-7000-8000-000000000001").expect("a UUIDv7");
+        let [shop, warehouse] = ["/shop", "/warehouse"].map(|source| key.next(source, &key.to_string()));
+        assert!(shop != warehouse && shop != key);
+        assert_eq!(shop, key.next("/shop", &key.to_string()));
+        assert_eq!(shop.0.as_bytes()[..6], key.0.as_bytes()[..6]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod operator_events;
 mod outcome;
 mod plan;
 pub mod postgres;
+mod recognition;
 mod rows;
 mod secrets;
 pub mod sqlite;
@@ -24,7 +25,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use messaging::EventKey;
 use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
@@ -44,8 +44,9 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
-    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, FailureClass, Lease,
-    NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit, SubscriptionId,
+    Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, EventRefusal,
+    FailureClass, Lease, NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit,
+    SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -76,9 +77,19 @@ pub struct Ingested {
     pub deliveries: Vec<Delivery>,
     /// Those of them that are due and wait to be claimed.
     pub waiting: usize,
-    /// Events that can't be told from repeats, since what was as old as they are has been removed.
-    /// Nothing was kept of them.
-    pub expired: Vec<EventKey>,
+    /// The places in the batch of the events that were not kept, in order, and why.
+    pub refused: Vec<(usize, EventRefusal)>,
+}
+
+impl Ingested {
+    /// Counts what another part of the batch caused.
+    fn add(&mut self, part: Self) {
+        self.events += part.events;
+        self.notifications += part.notifications;
+        self.waiting += part.waiting;
+        self.deliveries.extend(part.deliveries);
+        self.refused.extend(part.refused);
+    }
 }
 
 /// How much work for one subscription a claim asks for.

@@ -62,7 +62,51 @@ impl From<&Event> for NewEvent {
     }
 }
 
+/// Why an event is not kept. The text is a dead letter's reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventRefusal {
+    /// It can no longer be recognised as a duplicate, since what was as old as it is has been removed.
+    #[error(
+        "the event is older than the log that is kept, so it can't be distinguished from one that was delivered"
+    )]
+    Expired,
+    /// Its source and id are those of an event that is kept, whose content is another. Names what differs.
+    #[error("an event with the same source and id was received before with another content: {} differs", .0.join(", "))]
+    Contradicts(Vec<&'static str>),
+    /// Every key that it can have is another event's, which does not happen by chance.
+    #[error("every key that the event can have is taken by events of other sources or ids")]
+    NoKeyLeft,
+}
+
 impl NewEvent {
+    /// What identifies it: its source and its id, whatever its time.
+    pub fn identity(&self) -> (&str, &str) {
+        (&self.source, &self.id)
+    }
+
+    /// Whether its id is a `UUIDv7`, so that its first key follows from the id alone.
+    pub fn has_timed_id(&self) -> bool {
+        EventKey::of_id(&self.id).is_some()
+    }
+
+    /// What receivers would see differ between it and `other`, by attribute. The time and the trace are not
+    /// compared: the same event may be stamped again.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let same_data = self.body == other.body || data(&self.body) == data(&other.body);
+        let mut differences = Vec::new();
+        for (name, same) in [
+            ("type", self.kind == other.kind),
+            ("subject", self.subject == other.subject),
+            ("merchant", self.merchant == other.merchant),
+            ("data", same_data),
+        ] {
+            if !same {
+                differences.push(name);
+            }
+        }
+        differences
+    }
+
     /// What webhooks about this event send.
     pub fn message(&self) -> Message {
         Message { id: self.id.clone(), body: self.body.clone(), traceparent: self.traceparent.clone() }
@@ -76,6 +120,11 @@ pub fn data_of(body: &str) -> Option<Box<RawValue>> {
         data: Box<RawValue>,
     }
     serde_json::from_str::<Data>(body).ok().map(|body| body.data)
+}
+
+/// The text of the `data` of a body.
+fn data(body: &[u8]) -> Option<String> {
+    Some(data_of(std::str::from_utf8(body).ok()?)?.get().to_owned())
 }
 
 #[cfg(test)]
@@ -92,5 +141,22 @@ mod tests {
             r#"{"type":"order.paid","timestamp":"2026-01-02T03:04:05.678Z","data":{"n":1.50, "b":[ ]}}"#;
         assert_eq!(body, expected);
         assert_eq!(data_of(body).expect("data").get(), r#"{"n":1.50, "b":[ ]}"#);
+    }
+
+    #[test]
+    fn an_event_that_is_stamped_again_is_the_same_and_one_with_other_content_names_what_differs() {
+        let event = |time: &str, data: &str, subject: &str| {
+            let event = format!(
+                r#"{{"specversion":"1.0","id":"order-7","source":"/shop","type":"order.paid",
+                    "subject":"{subject}","time":"{time}","data":{data}}}"#
+            );
+            NewEvent::from(&Event::parse(event.as_bytes()).expect("an event"))
+        };
+        let first = event("2026-01-02T03:04:05Z", "[1]", "a");
+        assert!(first.differences(&event("2026-02-02T03:04:05Z", "[1]", "a")).is_empty());
+        let other = event("2026-01-02T03:04:05Z", "[2]", "b");
+        assert_eq!(first.differences(&other), ["subject", "data"]);
+        let reason = EventRefusal::Contradicts(first.differences(&other)).to_string();
+        assert!(reason.ends_with("another content: subject, data differs"), "{reason}");
     }
 }

@@ -38,7 +38,7 @@ pub use delivery::{Delivery, Message};
 pub use directory::Directory;
 pub use disable_after::DisableAfter;
 pub use endpoint::{Endpoint, RequestTimeout, SigningSecret};
-pub use event::NewEvent;
+pub use event::{EventRefusal, NewEvent};
 pub use health::Health;
 pub use lease::Lease;
 pub use notification::{Notification, NotificationId, NotificationState};

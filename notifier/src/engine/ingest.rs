@@ -1,25 +1,21 @@
 //! Events in: kept, matched, and what there is room for sent at once.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict};
-use messaging::{Event, EventKey};
 use runtime::Sources;
 use runtime::background::RoundError;
 use runtime::database::bounded;
 
-use crate::domain::NewEvent;
+use crate::domain::{EventRefusal, NewEvent};
 use crate::store::{DeliveryStore, Ingested};
 
 use super::admission::Admission;
 use super::courier::Courier;
 use super::slots::Slots;
 
-/// Why an event is not taken of which nobody can tell whether it was told before.
-const EXPIRED: &str =
-    "the event is older than the log that is kept, so it can't be told from one that was delivered";
 /// How many notifications one transaction is meant to make at most.
 const MAX_NOTIFICATIONS: usize = 20_000;
 
@@ -35,19 +31,20 @@ pub struct Ingest {
 
 impl Ingest {
     /// Keeps a batch in as many transactions as its events have subscribers: one that breaks off
-    /// half-way comes again as a whole, and what was kept before is recognised then (law 4). Those
-    /// that are too old to be told from repeats.
-    async fn keep_all(&mut self, mut events: &[NewEvent]) -> Result<HashSet<EventKey>, RoundError> {
-        let mut expired = HashSet::new();
-        while !events.is_empty() {
-            let (these, rest) = events.split_at(at_once(self.width).min(events.len()));
-            expired.extend(self.keep(these).await?);
-            events = rest;
+    /// half-way comes again as a whole, and what was kept before is recognised then (law 4). The places of
+    /// those that are refused, and why.
+    async fn keep_all(&mut self, events: &[NewEvent]) -> Result<Vec<(usize, EventRefusal)>, RoundError> {
+        let (mut refused, mut done) = (Vec::new(), 0);
+        while done < events.len() {
+            let end = events.len().min(done + at_once(self.width));
+            let part = self.keep(&events[done..end]).await?;
+            refused.extend(part.into_iter().map(|(place, refusal)| (done + place, refusal)));
+            done = end;
         }
-        Ok(expired)
+        Ok(refused)
     }
 
-    async fn keep(&mut self, events: &[NewEvent]) -> Result<Vec<EventKey>, RoundError> {
+    async fn keep(&mut self, events: &[NewEvent]) -> Result<Vec<(usize, EventRefusal)>, RoundError> {
         // Keeps the engine from ending between the commit and the start of what it handed out.
         let _ending_waits = self.courier.tasks.token();
         let now = self.sources.clock.now();
@@ -59,10 +56,10 @@ impl Ingest {
         admission.mark_refused();
         match ingested {
             Ok(mut ingested) => {
-                let expired = std::mem::take(&mut ingested.expired);
+                let refused = std::mem::take(&mut ingested.refused);
                 self.width = ingested.notifications.checked_div(ingested.events).or(self.width);
                 self.start(ingested, admission);
-                Ok(expired)
+                Ok(refused)
             }
             Err(error) => {
                 drop(admission);
@@ -97,15 +94,20 @@ impl HandleEvents for Ingest {
         let (places, kept): (Vec<usize>, Vec<NewEvent>) =
             sound().map(|index| (index, NewEvent::from(&events[index]))).unzip();
         if !kept.is_empty() {
-            let expired = self.keep_all(&kept).await?;
-            self.courier.metrics.expired.inc_by(expired.len() as u64);
-            for (place, event) in places.into_iter().zip(&kept) {
-                if expired.contains(&event.key) {
-                    verdicts[place] = Verdict::DeadLetter(EXPIRED.into());
-                }
+            for (place, refusal) in self.keep_all(&kept).await? {
+                self.courier.metrics.refused(&refusal);
+                log(&kept[place], &refusal);
+                verdicts[places[place]] = Verdict::DeadLetter(refusal.to_string());
             }
         }
         Ok(verdicts)
+    }
+}
+
+/// Which event is not kept since another one has its identity or its key.
+fn log(event: &NewEvent, refusal: &EventRefusal) {
+    if *refusal != EventRefusal::Expired {
+        tracing::warn!(event.id, event.source, reason = %refusal, "event.contradicted");
     }
 }
 

@@ -7,7 +7,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::domain::{Exchange, FailureClass, Outcome, Verdict};
+use crate::domain::{EventRefusal, Exchange, FailureClass, Outcome, Verdict};
 
 /// Bounds in seconds: a healthy receiver answers within milliseconds, none is waited for longer than
 /// the longest timeout.
@@ -28,8 +28,8 @@ pub struct Metrics {
     pub leases_lost: IntCounter,
     /// Events that were not known before.
     pub events: IntCounter,
-    /// Events that were too old to be told from repeats.
-    pub expired: IntCounter,
+    expired: IntCounter,
+    contradicted: IntCounter,
     /// Notifications made of them.
     pub notifications: IntCounter,
     attempts: IntCounterVec,
@@ -78,6 +78,10 @@ impl Metrics {
                 "ringback_events_expired_total",
                 "Events older than the log, which went to the dead letters",
             )?,
+            contradicted: IntCounter::new(
+                "ringback_events_contradicted_total",
+                "Events with the source and id of another one and another content, which went to the dead letters",
+            )?,
             notifications: IntCounter::new("ringback_notifications_total", "Notifications made")?,
             attempts: IntCounterVec::new(attempts, &["outcome", "failure_class"])?,
             verdicts: IntCounterVec::new(verdicts, &["verdict"])?,
@@ -95,13 +99,14 @@ impl Metrics {
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 11] {
+    fn collectors(&self) -> [Box<dyn Collector>; 12] {
         [
             Box::new(self.in_flight.clone()),
             Box::new(self.max_in_flight.clone()),
             Box::new(self.leases_lost.clone()),
             Box::new(self.events.clone()),
             Box::new(self.expired.clone()),
+            Box::new(self.contradicted.clone()),
             Box::new(self.notifications.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.verdicts.clone()),
@@ -138,6 +143,14 @@ impl Metrics {
     /// Counts the start of a first attempt, so long after its event.
     pub fn first_attempt(&self, after: Duration) {
         self.first_attempt.observe(after.as_secs_f64());
+    }
+
+    /// Counts an event that is not kept.
+    pub fn refused(&self, refusal: &EventRefusal) {
+        match refusal {
+            EventRefusal::Expired => self.expired.inc(),
+            EventRefusal::Contradicts(_) | EventRefusal::NoKeyLeft => self.contradicted.inc(),
+        }
     }
 
     /// Counts events that came in together.

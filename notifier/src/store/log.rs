@@ -174,6 +174,7 @@ pub(super) const FIRST_LOOK: i64 = 200;
 /// Where to look for what `filter` asks for, newest first, below the id that the page before ended
 /// with.
 pub(super) fn spans(filter: &NotificationFilter, page: Page, arrivals: &[Arrivals]) -> Vec<Span> {
+    // Every key of an event with a UUIDv7 is of that id's millisecond.
     let own_id = filter.event_id.as_deref().and_then(EventKey::of_id);
     let about = own_id.map_or(Span::ALL, |key| Span::around(key.0));
     let spans = span::came_in(filter.created_from, filter.created_to, arrivals).into_iter();

@@ -40,15 +40,6 @@ impl Planned<'_> {
     }
 }
 
-/// Each event once, in the order of keys: batches that overlap then wait for each other instead of
-/// deadlocking.
-pub(super) fn in_order(events: &[NewEvent]) -> Vec<&NewEvent> {
-    let mut seen = HashSet::new();
-    let mut ordered: Vec<_> = events.iter().filter(|event| seen.insert(event.key)).collect();
-    ordered.sort_by_key(|event| event.key);
-    ordered
-}
-
 /// One notification per event and subscription that is to hear of it; those of active
 /// subscriptions that `admission` has room for under the lease `token`.
 pub(super) fn plan<'a>(
@@ -88,23 +79,15 @@ pub(super) fn withhold(planned: &mut [Planned<'_>], unreachable: &HashSet<Uuid>)
     }
 }
 
-/// What a batch of `events` caused of which those in `fresh` were kept, and none below `floor`;
-/// `known` are those of the others that came in at an odd time and were known.
-pub(super) fn ingested(
-    events: &[&NewEvent],
-    planned: &[Planned<'_>],
-    fresh: &HashSet<Uuid>,
-    floor: Uuid,
-    known: &HashSet<Uuid>,
-) -> Ingested {
+/// What was `planned` has caused, where the events in `fresh` were kept.
+pub(super) fn caused(planned: &[Planned<'_>], fresh: &HashSet<Uuid>) -> Ingested {
     let made = || planned.iter().filter(|one| fresh.contains(&one.event.key.0));
-    let keys = events.iter().map(|event| event.key);
     Ingested {
         events: fresh.len(),
         notifications: made().count(),
         deliveries: made().filter_map(Planned::delivery).collect(),
         waiting: made().filter(|one| one.waits()).count(),
-        expired: keys.filter(|key| key.0 < floor && !known.contains(&key.0)).collect(),
+        refused: Vec::new(),
     }
 }
 

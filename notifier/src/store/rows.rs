@@ -228,6 +228,11 @@ pub(super) struct EventRow<Time> {
 }
 
 impl<Time: StoredTime> EventRow<Time> {
+    /// The event, by its key.
+    pub(super) fn keyed_event(self) -> StoreResult<(Uuid, NewEvent)> {
+        Ok((self.key, self.event()?))
+    }
+
     pub(super) fn event(self) -> StoreResult<NewEvent> {
         let time = readable(self.time.time(), "event", self.key)?;
         Ok(NewEvent {

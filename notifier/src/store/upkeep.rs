@@ -19,6 +19,8 @@ pub struct Removed {
     pub notifications: u64,
     /// Audits whose notifications are gone.
     pub audits: u64,
+    /// Identities whose events are gone.
+    pub identities: u64,
     /// Finished replays and cancellations.
     pub bulks: u64,
 }
@@ -26,7 +28,7 @@ pub struct Removed {
 impl Removed {
     /// Whether rows were removed, so that there may be more.
     pub fn any_rows(&self) -> bool {
-        self.events + self.notifications + self.audits + self.bulks > 0
+        self.events + self.notifications + self.audits + self.identities + self.bulks > 0
     }
 }
 

@@ -67,8 +67,8 @@ impl Upkeep {
             tracing::info!(days = removed.days, kept_days = removed.kept_days, "days.dropped");
         }
         if removed.any_rows() {
-            let Removed { events, notifications, audits, bulks, .. } = removed;
-            tracing::info!(events, notifications, audits, bulks, "rows.removed");
+            let Removed { events, notifications, audits, identities, bulks, .. } = removed;
+            tracing::info!(events, notifications, audits, identities, bulks, "rows.removed");
         }
         Ok(removed.any_rows())
     }
@@ -138,6 +138,7 @@ impl Metrics {
             ("event", removed.events),
             ("notification", removed.notifications),
             ("audit", removed.audits),
+            ("identity", removed.identities),
             ("bulk", removed.bulks),
         ] {
             self.rows.with_label_values(&[kind]).inc_by(rows);

@@ -65,3 +65,25 @@ async fn the_days_are_looked_after_once_an_hour() {
     harness.run_upkeep().await;
     assert!(removed(&harness).await);
 }
+
+#[tokio::test]
+async fn an_event_with_anothers_identity_and_other_content_goes_to_the_dead_letters_and_is_counted() {
+    let mut harness = Harness::new().await;
+    harness.subscribe(OPERATOR, "orders").await;
+    let id = harness.id();
+    let event = |source: &str, data: i32| {
+        Event::new(id, source, "recharge.succeeded", harness.clock.now(), &data).expect("an event")
+    };
+    let batch = vec![event("/shop", 1), event("/warehouse", 1), event("/shop", 2), event("/shop", 1)];
+    let verdicts = harness.take_in(batch).await;
+    let [Verdict::Done, Verdict::Done, Verdict::DeadLetter(reason), Verdict::Done] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(reason.contains("same source and id") && reason.contains("data differs"), "{reason}");
+    let found = harness.get(OPERATOR, &format!("/v1/notifications?event_id={id}")).await.answered(200);
+    assert_eq!(found["items"].as_array().expect("a list").len(), 2);
+    let metrics = harness.get("", "/metrics").await.answered(200);
+    let metrics = metrics.as_str().expect("text");
+    assert!(metrics.lines().any(|line| line == "ringback_events_contradicted_total 1"), "{metrics}");
+    assert_eq!(events_expired(metrics), Some("0"));
+}

@@ -10,8 +10,8 @@ pub const SUBSCRIPTIONS: usize = 2;
 pub enum Command {
     /// Events come in, for the first time; `room`: there is room to send at once.
     Ingest { count: usize, room: bool },
-    /// An event comes in again, along with a new one.
-    IngestAgain { pick: usize },
+    /// An event comes in again, changed or not, along with a new one.
+    IngestAgain { pick: usize, change: Change },
     /// A process looks for due work.
     Claim { subscription: usize, quota: u32, retries_first: bool },
     /// Attempts end and are recorded as a group, in time or late. What is never recorded died with
@@ -48,6 +48,15 @@ pub enum Command {
     AdvanceReplay { limit: u32 },
     /// The log is read.
     Look,
+}
+
+/// What differs when an event comes in again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    Time,
+    Source,
+    Content,
 }
 
 /// How an attempt ended.
@@ -106,12 +115,13 @@ fn command() -> impl Strategy<Value = Command> {
         Filter::Exhausted,
         Filter::Cancelled,
     ]);
+    let changes = prop::sample::select(vec![Change::Nothing, Change::Time, Change::Source, Change::Content]);
     let ladders = prop::sample::select(vec![vec![1], vec![60, 300], vec![1, 1, 1], vec![30, 1, 3600]]);
     let millis =
         prop::sample::select(vec![1, 500, 1_000, 10_000, 20_000, 60_000, 300_000, 3_600_000, 180_000_000]);
     prop_oneof![
         5 => (1..3_usize, any::<bool>()).prop_map(|(count, room)| Command::Ingest { count, room }),
-        2 => pick.clone().prop_map(|pick| Command::IngestAgain { pick }),
+        3 => (pick.clone(), changes).prop_map(|(pick, change)| Command::IngestAgain { pick, change }),
         9 => (subscription.clone(), 1..5_u32, any::<bool>()).prop_map(
             |(subscription, quota, retries_first)| Command::Claim { subscription, quota, retries_first }
         ),

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use messaging::Event;
 use messaging::webhook::{Scheme, SigningKey};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    Delivery, DisableAfter, Endpoint, Exchange, NewEvent, NotificationId, Schedule, Subscription,
-    SubscriptionAction, SubscriptionId, SubscriptionState,
+    Delivery, DisableAfter, Exchange, NewEvent, NotificationId, Schedule, Subscription, SubscriptionAction,
+    SubscriptionId, SubscriptionState,
 };
-use notifier::store::{Admission, AdmitNone, Ingested, Recorded, Store, Want};
+use notifier::store::{Recorded, Store, Want};
 use runtime::testing::property::Seen;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::{Clock, Sources};
@@ -20,19 +19,11 @@ use uuid::Uuid;
 
 use super::command::{Command, Ending, SUBSCRIPTIONS};
 use super::comparison::outcome;
-use super::model::{Held, Life, Model, Name};
+use super::model::{Held, Model, Name, Publication};
 use super::operators::Replaying;
 
 /// A delivery of the store and what the model holds in its place.
 type Pair = (Delivery, Held);
-
-struct AdmitAll;
-
-impl Admission for AdmitAll {
-    fn admit(&mut self, _: &Arc<Endpoint>) -> bool {
-        true
-    }
-}
 
 /// In milliseconds, for how long an endpoint may fail.
 const DISABLE_AFTER: u64 = 2 * 3_600_000;
@@ -50,6 +41,10 @@ pub struct Driver {
     pub(super) model: Model,
     pub(super) subscriptions: Vec<SubscriptionId>,
     pub(super) events: Vec<NewEvent>,
+    /// How each of them was published.
+    pub(super) publications: Vec<Publication>,
+    /// The ids that they have, by their numbers.
+    pub(super) ids: Vec<String>,
     pub(super) names: BTreeMap<NotificationId, Name>,
     /// The store's token for each of the model's.
     pub(super) tokens: BTreeMap<u64, Uuid>,
@@ -72,6 +67,8 @@ impl Driver {
             model: Model::default(),
             subscriptions: Vec::new(),
             events: Vec::new(),
+            publications: Vec::new(),
+            ids: Vec::new(),
             names: BTreeMap::new(),
             tokens: BTreeMap::new(),
             in_hand: Vec::new(),
@@ -139,8 +136,8 @@ impl Driver {
     pub async fn run(&mut self, command: &Command) {
         match command {
             Command::Ingest { count, room } => self.ingest(*count, *room, None).await,
-            Command::IngestAgain { pick } => {
-                let again = self.events.get(pick % self.events.len().max(1)).cloned();
+            Command::IngestAgain { pick, change } => {
+                let again = self.published_again(*pick, *change);
                 self.ingest(1, true, again).await;
             }
             Command::Claim { subscription, quota, retries_first } => {
@@ -194,43 +191,14 @@ impl Driver {
         }
     }
 
-    async fn ingest(&mut self, count: usize, room: bool, again: Option<NewEvent>) {
-        let mut batch: Vec<NewEvent> = again.into_iter().collect();
-        for _ in 0..count {
-            let id = self.sources.ids.next();
-            let event = Event::new(id, "/test", "order.paid", self.now(), &()).expect("an event");
-            self.events.push(NewEvent::from(&event));
-            batch.extend(self.events.last().cloned());
-        }
-        let (token, model_token) = self.token();
-        let held: Vec<Held> = (0..count).flat_map(|_| self.model.ingest(room, model_token)).collect();
-        let living = self.model.subscriptions.iter().filter(|s| s.life != Life::Deleted).count();
-        let active = self.model.subscriptions.iter().filter(|s| s.life == Life::Active).count();
-        let kept_back =
-            self.model.subscriptions.iter().filter(|s| s.life == Life::Active && s.lost()).count();
-        let ingested = if room {
-            self.store.ingest(&batch, &mut AdmitAll, token, self.now()).await
-        } else {
-            self.store.ingest(&batch, &mut AdmitNone, token, self.now()).await
-        };
-        let Ingested { events, notifications, deliveries, waiting, .. } = ingested.expect("a store");
-        assert_eq!((events, notifications), (count, count * living), "each event once");
-        assert_eq!(waiting, count * if room { kept_back } else { active });
-        let named: Vec<Name> = self.model.notifications.keys().copied().collect();
-        for name in named {
-            self.names.entry(self.id(name)).or_insert(name);
-        }
-        self.take_in_hand(deliveries, held);
-    }
-
-    fn token(&mut self) -> (Uuid, u64) {
+    pub(super) fn token(&mut self) -> (Uuid, u64) {
         let (token, of_model) = (self.sources.ids.next(), self.model.token());
         self.tokens.insert(of_model, token);
         (token, of_model)
     }
 
     /// What was handed out is what the model says, to the last detail that an attempt depends on.
-    fn take_in_hand(&mut self, deliveries: Vec<Delivery>, held: Vec<Held>) {
+    pub(super) fn take_in_hand(&mut self, deliveries: Vec<Delivery>, held: Vec<Held>) {
         let mut held: BTreeMap<Name, Held> = held.into_iter().map(|held| (held.name, held)).collect();
         assert_eq!(deliveries.len(), held.len());
         for delivery in deliveries {

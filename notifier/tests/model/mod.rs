@@ -8,6 +8,7 @@ mod driver;
 #[expect(clippy::module_inception, reason = "it is the model")]
 mod model;
 mod operators;
+mod publishing;
 
 use std::sync::Arc;
 
@@ -19,7 +20,10 @@ use command::commands;
 use driver::Driver;
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 16] = [
+const MUST_BE_SEEN: [&str; 19] = [
+    "events of another source with a known id",
+    "contradictions",
+    "events known",
     "claims of both kinds",
     "leases taken over",
     "leases given back",

@@ -146,9 +146,28 @@ impl Held {
     }
 }
 
+/// What a program publishes. Sources, ids and contents are numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publication {
+    pub source: usize,
+    pub id: usize,
+    pub content: usize,
+    pub stamped: u64,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    New,
+    Known,
+    Refused,
+}
+
 #[derive(Debug, Default)]
 pub struct Model {
     pub now: u64,
+    /// The content of every event, by its source and id.
+    contents: BTreeMap<(usize, usize), usize>,
     pub subscriptions: Vec<Subscription>,
     pub notifications: BTreeMap<Name, Notification>,
     pub events: usize,
@@ -179,6 +198,19 @@ impl Model {
         let Stage::Waiting { due, .. } = notification.stage else { panic!("{name:?} does not wait") };
         notification.stage = Stage::Waiting { due, lease: Some(lease) };
         Held { name, lease, began: self.now, ladder, timeout }
+    }
+
+    /// Source and id say which event it is; with another content it is none.
+    pub fn take(&mut self, publication: Publication) -> Taken {
+        let Publication { source, id, content, .. } = publication;
+        match self.contents.get(&(source, id)) {
+            Some(known) if *known == content => Taken::Known,
+            Some(_) => Taken::Refused,
+            None => {
+                self.contents.insert((source, id), content);
+                Taken::New
+            }
+        }
     }
 
     /// A new event; the attempts that begin at once where there is `room`.

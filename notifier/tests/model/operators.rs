@@ -136,7 +136,9 @@ impl Driver {
             return Vec::new();
         }
         let matching = self.model.matching(subscription, at, filter).into_iter();
-        let mut found: Vec<_> = matching.map(|(created_at, name)| (created_at, self.id(name))).collect();
+        // Oldest by the time of the event, whenever it came in.
+        let mut found: Vec<_> =
+            matching.map(|(_, name)| (self.publications[name.1].stamped, self.id(name))).collect();
         found.retain(|one| cursor.is_none_or(|cursor| cursor < *one));
         found.sort_unstable();
         found.truncate(limit);

@@ -7,6 +7,7 @@ pub mod deliveries;
 pub mod fairness;
 pub mod filters;
 pub mod health;
+pub mod identities;
 pub mod log;
 pub mod operators;
 pub mod retention;
@@ -33,6 +34,15 @@ macro_rules! suite {
             a_secret_put_in_anothers_row_signs_nothing_and_holds_nobody_else_back
             without_a_key_nothing_is_sealed_or_unsealed
         );
+        store::cases!($world, identities,
+            events_of_two_sources_with_one_id_are_two_events
+            an_event_that_is_stamped_again_is_delivered_once
+            an_event_with_anothers_identity_and_other_content_is_refused_and_the_rest_is_kept
+            an_event_all_of_whose_keys_are_taken_is_refused_and_stops_nothing
+            the_same_identities_at_the_same_time_under_many_times_make_each_event_once
+            an_identity_is_known_as_long_as_its_event_is_kept
+        );
+        store::cases!($shelf, identities, events_from_before_an_upgrade_are_recognised_after_it);
         store::cases!($world, deliveries,
             an_event_makes_one_notification_per_subscription_however_often_it_arrives
             an_event_that_comes_again_after_its_delivery_is_not_told_again

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use messaging::Event;
 use notifier::domain::notification::StateName;
-use notifier::domain::{BulkAction, Day, NewEvent, NotificationId, Outcome, Retention, SubscriptionState};
+use notifier::domain::{
+    BulkAction, Day, EventRefusal, NewEvent, NotificationId, Outcome, Retention, SubscriptionState,
+};
 use notifier::store::{NotificationFilter, Removed};
 
 use super::world::World;
@@ -59,7 +61,7 @@ pub async fn an_event_from_before_midnight_makes_no_second_notification_after_it
     for pause in [INSTANT, Duration::from_hours(2), DAY, KEPT] {
         world.clock.advance(pause);
         let again = world.ingest(&batch).await;
-        assert_eq!((again.events, again.notifications, again.expired), (0, 0, vec![]), "{}", world.now());
+        assert_eq!((again.events, again.notifications, again.refused), (0, 0, vec![]), "{}", world.now());
         upkeep(&world).await;
     }
     assert_eq!(world.claim(subscription, 10).await.len(), 2);
@@ -150,8 +152,7 @@ pub async fn an_unknown_event_from_before_what_was_removed_is_not_taken(world: W
     let batch = [kept_whole.clone(), removed.clone(), never_seen.clone(), fresh, ancient.clone()];
     for notifications in [2, 0] {
         let ingested = world.ingest(&batch).await;
-        let expired: std::collections::HashSet<_> = ingested.expired.into_iter().collect();
-        assert_eq!(expired, [removed.key, never_seen.key, ancient.key].into());
+        assert_eq!(ingested.refused, [1, 2, 4].map(|place| (place, EventRefusal::Expired)));
         assert_eq!(ingested.notifications, notifications);
     }
     assert!(!is_there(&world, NotificationId::of(removed.key, subscription)).await);
@@ -177,7 +178,7 @@ pub async fn old_events_are_delivered_on_a_fresh_database_and_kept_from_their_ar
         assert_eq!(world.list(NotificationFilter::default()).await, left);
     }
     let again = world.ingest(&events).await;
-    assert_eq!((again.events, again.expired), (0, vec![events[0].key, events[1].key]));
+    assert_eq!((again.events, again.refused), (0, [0, 1].map(|place| (place, EventRefusal::Expired)).into()));
 }
 
 pub async fn finished_replays_go_after_the_retention_and_running_ones_stay(world: World) {

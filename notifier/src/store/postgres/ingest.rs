@@ -1,4 +1,5 @@
-//! Events in: one statement keeps a batch and makes its notifications.
+//! Events in: one statement keeps a batch and makes its notifications. What it could not keep is compared with
+//! what is stored.
 
 use std::collections::HashSet;
 
@@ -9,13 +10,11 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use uuid::Uuid;
 
-use super::PostgresStore;
+use super::{PostgresStore, identities};
 use crate::domain::{Day, NewEvent};
 use crate::store::plan::{self, Planned};
+use crate::store::recognition::{MAX_PASSES, Recognition};
 use crate::store::{Admission, Ingested};
-
-/// How often a batch is matched again because subscriptions have changed meanwhile.
-const TRIES: usize = 10;
 
 pub(super) async fn ingest(
     store: &PostgresStore,
@@ -24,29 +23,45 @@ pub(super) async fn ingest(
     token: Uuid,
     now: DateTime<Utc>,
 ) -> StoreResult<Ingested> {
-    let ordered = plan::in_order(events);
-    let known = note_arrivals(&store.pool, &ordered, now).await?;
-    for _ in 0..TRIES {
+    let mut recognition = Recognition::of(events);
+    for _ in 0..MAX_PASSES {
+        recognition.begin_pass(&identities::names(&store.pool, &recognition).await?);
+        let chosen = recognition.chosen();
+        note_arrivals(&store.pool, &chosen, now).await?;
         let (version, directory) = match store.cache.newest() {
             Some(newest) => newest,
             None => store.read_directory().await?,
         };
-        let mut planned = plan::plan(&ordered, &directory, admission, token, now);
-        let kept = keep(version, &ordered, &planned, now).fetch_one(&store.steady).await?;
-        if kept.version == version {
-            plan::withhold(&mut planned, &kept.unreachable.into_iter().collect());
-            return Ok(plan::ingested(
-                &ordered,
-                &planned,
-                &kept.fresh.into_iter().collect(),
-                kept.floor,
-                &known,
-            ));
+        let mut planned = plan::plan(&chosen, &directory, admission, token, now);
+        let keep = keep(version, &chosen, &recognition.to_name(), &planned, now);
+        let kept = match keep.fetch_one(&store.steady).await {
+            Err(error) if is_named_meanwhile(&error) => None,
+            kept => Some(kept?),
+        };
+        let Some(kept) = kept.filter(|kept| kept.version == version) else {
+            recognition.abandon_pass();
+            store.read_directory().await?;
+            continue;
+        };
+        plan::withhold(&mut planned, &kept.unreachable.into_iter().collect());
+        let fresh: HashSet<Uuid> = kept.fresh.into_iter().collect();
+        let part = plan::caused(&planned, &fresh);
+        recognition.kept(&fresh, part);
+        if !recognition.is_settled() {
+            recognition
+                .compare(&identities::stored(&store.pool, &recognition.open_keys()).await?, kept.floor);
         }
-        store.read_directory().await?;
+        if recognition.is_settled() {
+            return Ok(recognition.finish());
+        }
     }
     let restless = std::io::Error::new(std::io::ErrorKind::WouldBlock, "subscriptions change all the time");
     Err(sqlx::Error::Io(restless).into())
+}
+
+/// Whether another process has kept an event of the same source and id since the names were read.
+fn is_named_meanwhile(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// What keeping a batch came upon.
@@ -62,10 +77,13 @@ struct Kept {
     unreachable: Vec<Uuid>,
 }
 
-/// The version is shared, so that ingesting processes don't wait for each other, only for changes.
-/// Every notification is new, since its event is. `IS TRUE` keeps the fresh keys a set to look into,
-/// where a join would compare each with each.
-const KEEP: &str = "
+/// The statement that keeps a batch, `$named` between its parts. The version is shared, so that ingesting
+/// processes don't wait for each other, only for changes. Every notification is new, since its event is.
+/// `IS TRUE` keeps the fresh keys a set to look into, where a join would compare each with each.
+macro_rules! keep {
+    ($named:literal) => {
+        concat!(
+            "
     WITH matched AS MATERIALIZED (
         SELECT version FROM subscriptions_version FOR SHARE
     ), fresh AS (
@@ -90,14 +108,32 @@ const KEEP: &str = "
                 AS planned (id, event_key, subscription_id, lease_token, leased_until)
         ) new
         WHERE (new.event_key IN (SELECT key FROM fresh)) IS TRUE
-    )
+    )",
+            $named,
+            "
     SELECT (SELECT version FROM matched) AS version, (SELECT floor FROM retention) AS floor,
         ARRAY(SELECT key FROM fresh) AS fresh,
-        ARRAY(SELECT subscription_id FROM unreachable) AS unreachable";
+        ARRAY(SELECT subscription_id FROM unreachable) AS unreachable"
+        )
+    };
+}
+
+/// For a batch whose events all have a `UUIDv7`: the hot path.
+const KEEP: &str = keep!("");
+
+/// For any batch. An identity that another process has written meanwhile makes the statement fail as a whole.
+const KEEP_NAMED: &str = keep!(
+    ", named AS (
+        INSERT INTO identities (source, id, key)
+        SELECT new.source, new.id, new.key FROM UNNEST($18::text[], $19::text[], $20::uuid[]) AS new (source, id, key)
+        WHERE (new.key IN (SELECT key FROM fresh)) IS TRUE
+    )"
+);
 
 fn keep<'q>(
     version: i64,
     events: &[&NewEvent],
+    to_name: &[&NewEvent],
     planned: &[Planned<'_>],
     now: DateTime<Utc>,
 ) -> QueryAs<'q, sqlx::Postgres, Kept, PgArguments> {
@@ -110,7 +146,7 @@ fn keep<'q>(
     let bodies: Vec<String> =
         events.iter().map(|event| String::from_utf8_lossy(&event.body).into_owned()).collect();
     let leases = || planned.iter().map(|one| one.lease);
-    sqlx::query_as(KEEP)
+    let keep = sqlx::query_as(if to_name.is_empty() { KEEP } else { KEEP_NAMED })
         .bind(events.iter().map(|event| event.key.0).collect::<Vec<_>>())
         .bind(texts(|event| &event.id))
         .bind(texts(|event| &event.source))
@@ -127,20 +163,21 @@ fn keep<'q>(
         .bind(planned.iter().map(|one| one.endpoint.subscription.0).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.token())).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.until())).collect::<Vec<_>>())
-        .bind(plan::handed_out_to(planned).into_iter().collect::<Vec<_>>())
+        .bind(plan::handed_out_to(planned).into_iter().collect::<Vec<_>>());
+    if to_name.is_empty() {
+        return keep;
+    }
+    keep.bind(to_name.iter().map(|event| event.source.clone()).collect::<Vec<_>>())
+        .bind(to_name.iter().map(|event| event.id.clone()).collect::<Vec<_>>())
+        .bind(to_name.iter().map(|event| event.key.0).collect::<Vec<_>>())
 }
 
-/// Remembers when events come in that do so at another time than their own; those of them that are
-/// known. Written before they are kept, and for a minute ahead, so that a flood of late events does
-/// not write it for each batch.
-async fn note_arrivals(
-    pool: &PgPool,
-    events: &[&NewEvent],
-    now: DateTime<Utc>,
-) -> StoreResult<HashSet<Uuid>> {
+/// Remembers when events that are not known come in at another time than their own. Written before they are
+/// kept, and for a minute ahead, so that a flood of late events does not write it for each batch.
+async fn note_arrivals(pool: &PgPool, events: &[&NewEvent], now: DateTime<Utc>) -> StoreResult<()> {
     let odd = plan::odd(events, now);
     if odd.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
     let (floor, known): (Uuid, Vec<Uuid>) = sqlx::query_as(
         "SELECT (SELECT floor FROM retention), ARRAY(SELECT key FROM events WHERE key = ANY ($1))",
@@ -151,7 +188,7 @@ async fn note_arrivals(
     let known: HashSet<Uuid> = known.into_iter().collect();
     let days = plan::days(odd.into_iter().filter(|key| *key >= floor && !known.contains(key)));
     if days.is_empty() {
-        return Ok(known);
+        return Ok(());
     }
     sqlx::query(
         "INSERT INTO arrivals (day, first_at, last_at)
@@ -166,5 +203,5 @@ async fn note_arrivals(
     .bind(now + plan::ARRIVALS_AHEAD)
     .execute(pool)
     .await?;
-    Ok(known)
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod days;
 mod delivered;
 mod deliveries;
 mod health;
+mod identities;
 mod ingest;
 mod list;
 mod list_page;

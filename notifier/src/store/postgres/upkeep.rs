@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{PostgresStore, days, of_event};
+use super::{PostgresStore, days, identities, of_event};
 use crate::domain::Day;
 use crate::store::{Removed, UpkeepStore};
 
@@ -36,7 +36,9 @@ impl UpkeepStore for PostgresStore {
             }
         }
         remove_without_day(&self.pool, before, limit, &mut removed).await?;
-        removed.audits += remove_audits(&self.pool, limit).await?;
+        let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(&self.pool).await?;
+        removed.audits += remove_audits(&self.pool, floor, limit).await?;
+        removed.identities += identities::remove(&self.pool, floor, limit).await?;
         removed.bulks += remove_bulks(&self.pool, before, limit).await?;
         Ok(removed)
     }
@@ -162,8 +164,7 @@ async fn remove_events(connection: &mut PgConnection, day: Day, limit: u32) -> S
 
 /// A batch of those whose notifications are gone. Days that stay are passed over by their audits'
 /// notifications, one index probe each.
-async fn remove_audits(pool: &PgPool, limit: u32) -> StoreResult<u64> {
-    let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(pool).await?;
+async fn remove_audits(pool: &PgPool, floor: Uuid, limit: u32) -> StoreResult<u64> {
     let mut from = Uuid::nil();
     loop {
         let next: Option<Uuid> = sqlx::query_scalar(

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use runtime::database::{StoreResult, hex, list};
+use runtime::database::{StoreError, StoreResult, hex, list};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::health;
+use super::{health, identities};
 use crate::domain::{Directory, NewEvent};
 use crate::store::plan::{self, Planned};
+use crate::store::recognition::{MAX_PASSES, Recognition};
 use crate::store::{Admission, Ingested};
 
 pub(super) async fn ingest(
@@ -22,16 +23,30 @@ pub(super) async fn ingest(
     now: DateTime<Utc>,
 ) -> StoreResult<Ingested> {
     let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(&mut *connection).await?;
-    let ordered = plan::in_order(events);
-    let known = note_arrivals(connection, &ordered, floor, now).await?;
-    let young: Vec<&NewEvent> = ordered.iter().copied().filter(|event| event.key.0 >= floor).collect();
-    let fresh = insert_events(connection, &young, now).await?;
-    let new: Vec<&NewEvent> = young.into_iter().filter(|event| fresh.contains(&event.key.0)).collect();
-    let mut planned = plan::plan(&new, directory, admission, token, now);
-    let unreachable = health::unreachable(connection, plan::handed_out_to(&planned)).await?;
-    plan::withhold(&mut planned, &unreachable);
-    insert_notifications(connection, &planned, now).await?;
-    Ok(plan::ingested(&ordered, &planned, &fresh, floor, &known))
+    let mut recognition = Recognition::of(events);
+    for _ in 0..MAX_PASSES {
+        recognition.begin_pass(&identities::names(connection, &recognition).await?);
+        let chosen = recognition.chosen();
+        note_arrivals(connection, &chosen, floor, now).await?;
+        let young: Vec<&NewEvent> = chosen.into_iter().filter(|event| event.key.0 >= floor).collect();
+        let fresh = insert_events(connection, &young, now).await?;
+        let to_name = recognition.to_name().into_iter().filter(|event| fresh.contains(&event.key.0));
+        identities::insert(connection, to_name).await?;
+        let new: Vec<&NewEvent> = young.into_iter().filter(|event| fresh.contains(&event.key.0)).collect();
+        let mut planned = plan::plan(&new, directory, admission, token, now);
+        let unreachable = health::unreachable(connection, plan::handed_out_to(&planned)).await?;
+        plan::withhold(&mut planned, &unreachable);
+        insert_notifications(connection, &planned, now).await?;
+        let part = plan::caused(&planned, &fresh);
+        recognition.kept(&fresh, part);
+        if !recognition.is_settled() {
+            recognition.compare(&identities::stored(connection, &recognition.open_keys()).await?, floor);
+        }
+        if recognition.is_settled() {
+            return Ok(recognition.finish());
+        }
+    }
+    Err(StoreError::Corrupt("a batch of events that no pass settles".into()))
 }
 
 /// The keys of those that were not known.
@@ -95,14 +110,13 @@ async fn insert_notifications(
     Ok(())
 }
 
-/// Remembers when events come in that do so at another time than their own; those of them that are
-/// known.
+/// Remembers when events that are not known come in at another time than their own.
 async fn note_arrivals(
     connection: &mut SqliteConnection,
     events: &[&NewEvent],
     floor: Uuid,
     now: DateTime<Utc>,
-) -> StoreResult<HashSet<Uuid>> {
+) -> StoreResult<()> {
     let mut known = HashSet::new();
     let odd = plan::odd(events, now);
     for key in &odd {
@@ -124,5 +138,5 @@ async fn note_arrivals(
         .execute(&mut *connection)
         .await?;
     }
-    Ok(known)
+    Ok(())
 }

@@ -6,7 +6,7 @@ use runtime::database::StoreResult;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{SqliteStore, moves};
+use super::{SqliteStore, identities, moves};
 use crate::domain::{Day, Span};
 use crate::store::rows::readable;
 use crate::store::{Removed, UpkeepStore};
@@ -110,6 +110,7 @@ async fn remove_day(
     );
     let events = events.bind(from).bind(to).bind(limit).execute(&mut *connection).await?.rows_affected();
     removed.events += events;
+    identities::remove(connection, day.span()).await?;
     if events < u64::from(limit) {
         sqlx::query("DELETE FROM arrivals WHERE day = ?1").bind(day.number()).execute(connection).await?;
     }
