@@ -92,7 +92,9 @@ impl<'a> Recognition<'a> {
     /// Begins a pass: events get the keys that they are known under by `names`, and what to keep is chosen.
     pub(super) fn begin_pass(&mut self, names: &Names) {
         let mut open = std::mem::take(&mut self.later);
-        open.iter_mut().for_each(|one| one.name_by(names));
+        for one in &mut open {
+            one.name_by(names);
+        }
         let (mut identities, mut keys) = (HashSet::new(), HashSet::new());
         let is_first: Vec<bool> = open
             .iter()

@@ -66,12 +66,12 @@ impl Driver {
             publications.push(self.new_publication());
         }
         let batch: Vec<NewEvent> = publications.iter().map(|one| self.published(*one)).collect();
-        let taken: Vec<Taken> = publications.iter().map(|one| self.model.take(*one)).collect();
-        for (publication, _) in publications.iter().zip(&taken).filter(|(_, taken)| **taken == Taken::New) {
+        let fates: Vec<Taken> = publications.iter().map(|one| self.model.take(*one)).collect();
+        for (publication, _) in publications.iter().zip(&fates).filter(|(_, fate)| **fate == Taken::New) {
             self.events.push(self.kept(*publication));
             self.publications.push(*publication);
         }
-        let new = taken.iter().filter(|taken| **taken == Taken::New).count();
+        let new = fates.iter().filter(|fate| **fate == Taken::New).count();
         self.saw("events of another source with a known id", new - count);
         let (token, model_token) = self.token();
         let held: Vec<Held> = (0..new).flat_map(|_| self.model.ingest(room, model_token)).collect();
@@ -80,11 +80,11 @@ impl Driver {
         } else {
             self.store.ingest(&batch, &mut AdmitNone, token, self.now()).await
         };
-        self.compare_ingested(ingested.expect("a store"), &taken, room, held);
+        self.compare_ingested(ingested.expect("a store"), &fates, room, held);
     }
 
-    fn compare_ingested(&mut self, ingested: Ingested, taken: &[Taken], room: bool, held: Vec<Held>) {
-        let new = taken.iter().filter(|taken| **taken == Taken::New).count();
+    fn compare_ingested(&mut self, ingested: Ingested, fates: &[Taken], room: bool, held: Vec<Held>) {
+        let new = fates.iter().filter(|fate| **fate == Taken::New).count();
         let living = self.model.subscriptions.iter().filter(|s| s.life != Life::Deleted).count();
         let active = self.model.subscriptions.iter().filter(|s| s.life == Life::Active);
         let kept_back = active.clone().filter(|s| s.lost()).count();
@@ -93,10 +93,10 @@ impl Driver {
         assert_eq!((events, notifications), (new, new * living), "each event once");
         assert_eq!(waiting, new * if room { kept_back } else { active });
         let places: Vec<usize> = refused.iter().map(|(place, _)| *place).collect();
-        let expected = (0..taken.len()).filter(|place| taken[*place] == Taken::Refused);
+        let expected = (0..fates.len()).filter(|place| fates[*place] == Taken::Refused);
         assert_eq!(places, expected.collect::<Vec<_>>(), "only another content is refused: {refused:?}");
         self.saw("contradictions", places.len());
-        self.saw("events known", taken.iter().filter(|taken| **taken == Taken::Known).count());
+        self.saw("events known", fates.iter().filter(|fate| **fate == Taken::Known).count());
         let named: Vec<Name> = self.model.notifications.keys().copied().collect();
         for name in named {
             self.names.entry(self.id(name)).or_insert(name);
