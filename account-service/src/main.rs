@@ -18,7 +18,8 @@ async fn main() -> anyhow::Result<()> {
     }
     telemetry::init(settings.common.log_format);
     let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
-    let open_store = || store::open(&settings.database_url, settings.database_max_connections);
+    let database = settings.database()?;
+    let open_store = || store::open(&database, settings.database_max_connections);
     if settings.action == Action::Migrate {
         return until_open("database", &shutdown, open_store).await.map(|_| ()).context("stopped");
     }

@@ -6,11 +6,11 @@ use clap::{Parser, ValueEnum};
 use messaging::Ladder;
 use messaging::broker::BrokerUrl;
 use messaging::webhook::{NotASecret, WebhookSecret};
-use runtime::Secret;
-use runtime::database::DatabaseUrl;
+use runtime::database::{BadDatabaseUrl, DatabaseUrl};
 use runtime::duration::HumanDuration;
 use runtime::keys::is_merchant_name;
 use runtime::settings::{Action, CommonSettings};
+use runtime::{Authorities, Secret};
 use url::Url;
 
 use crate::SweepPlan;
@@ -29,6 +29,9 @@ pub struct Settings {
     /// Where the books are kept: `postgres://…` or `sqlite://FILE`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: DatabaseUrl,
+    /// A PEM file with the authorities that may have signed the certificate of the Postgres; its connections are verified (`sslmode=verify-full`) then
+    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
+    pub database_ca_file: Option<Authorities>,
     /// How many connections to Postgres at most
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
@@ -108,6 +111,11 @@ pub enum BadSettings {
 }
 
 impl Settings {
+    /// The database, with the authorities of its server.
+    pub fn database(&self) -> Result<DatabaseUrl, BadDatabaseUrl> {
+        self.database_url.clone().trusting(self.database_ca_file.clone())
+    }
+
     /// The key for pay-service.
     pub fn pay_service_key(&self) -> Result<&Secret, BadSettings> {
         let why = "pay-service is asked with it";

@@ -83,7 +83,8 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
         DatabaseUrl::Postgres(url) => {
             let connections = open_postgres(url, "account-service", max_connections)
                 .context("DATABASE_URL can't be used")?;
-            Ok(Arc::new(PostgresStore::migrated(connections).await?))
+            let opened = PostgresStore::migrated(connections.clone()).await;
+            Ok(Arc::new(connections.kept_by(opened).await?))
         }
         DatabaseUrl::Sqlite(file) => Ok(Arc::new(SqliteStore::migrated(open_sqlite(file).await?).await?)),
     }

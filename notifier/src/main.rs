@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
         Action::Serve => serve(settings).await,
         Action::Migrate => {
             let (connections, now) = (settings.database_max_connections, Sources::system().clock.now());
-            store::open(&settings.database_url, connections, Arc::default(), now).await.map(drop)
+            store::open(&settings.database()?, connections, Arc::default(), now).await.map(drop)
         }
         Action::Healthcheck => Ok(http::healthcheck::ask_readyz(listen).await?),
     }
@@ -41,8 +41,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let sources = Sources::system();
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
-    let connections = settings.database_max_connections;
-    let open = || store::open(&settings.database_url, connections, vault.clone(), sources.clock.now());
+    let (database, connections) = (settings.database()?, settings.database_max_connections);
+    let open = || store::open(&database, connections, vault.clone(), sources.clock.now());
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     secrets::require_keys(&*store).await?;
     let open = || messaging::broker::open(&settings.broker_url, "notifier", &sources);

@@ -5,9 +5,9 @@ mod targets;
 
 use clap::Parser;
 use messaging::BrokerUrl;
-use runtime::SecretKeys;
-use runtime::database::DatabaseUrl;
+use runtime::database::{BadDatabaseUrl, DatabaseUrl};
 use runtime::settings::{Action, CommonSettings, ListenSettings};
+use runtime::{Authorities, SecretKeys};
 
 use crate::domain::{DisableAfter, Retention};
 
@@ -27,6 +27,9 @@ pub struct Settings {
     /// `postgres://…` or `sqlite://FILE`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: DatabaseUrl,
+    /// A PEM file with the authorities that may have signed the certificate of the Postgres; its connections are verified (`sslmode=verify-full`) then
+    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
+    pub database_ca_file: Option<Authorities>,
     /// How many connections to a Postgres are held at most
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=1000))]
@@ -56,6 +59,13 @@ pub struct Settings {
     /// The settings that every service has.
     #[command(flatten)]
     pub common: CommonSettings,
+}
+
+impl Settings {
+    /// The database, with the authorities of its server.
+    pub fn database(&self) -> Result<DatabaseUrl, BadDatabaseUrl> {
+        self.database_url.clone().trusting(self.database_ca_file.clone())
+    }
 }
 
 #[cfg(test)]

@@ -365,7 +365,8 @@ pub async fn open(
     let store: Arc<dyn Store> = match url {
         DatabaseUrl::Postgres(url) => {
             let connections = open_postgres(url, "notifier", max_connections)?;
-            Arc::new(postgres::PostgresStore::migrate(connections).await?.with_vault(vault))
+            let opened = postgres::PostgresStore::migrate(connections.clone()).await;
+            Arc::new(connections.kept_by(opened).await?.with_vault(vault))
         }
         DatabaseUrl::Sqlite(file) => {
             let database = open_sqlite(file).await?;

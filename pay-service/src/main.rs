@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     match settings.action {
         Action::Serve => serve(settings).await,
         Action::Migrate => {
-            store::open(&settings.database_url, settings.database_max_connections).await.map(drop)
+            store::open(&settings.database()?, settings.database_max_connections).await.map(drop)
         }
         Action::Healthcheck => Ok(http::healthcheck::ask_readyz(listen).await?),
     }
@@ -27,7 +27,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let listen = settings.listen.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("can't listen on {listen}"))?;
     let (spans, posting) = Spans::start(&settings.common.trace, "pay-service")?;
-    let Some(parts) = parts(&settings, &shutdown, spans).await else { return Ok(()) };
+    let Some(parts) = parts(&settings, &shutdown, spans).await? else { return Ok(()) };
     tracing::info!(http.listen = %listen, database = %settings.database_url, broker = %settings.broker_url, "service.started");
     let ended = run(listener, parts, shutdown).await;
     posting.finish().await;
@@ -35,13 +35,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
-async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> Option<Parts> {
-    let sources = Sources::system();
-    let open = || store::open(&settings.database_url, settings.database_max_connections);
-    let store = until_open("database", shutdown, open).await?;
+async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
+    let (sources, database) = (Sources::system(), settings.database()?);
+    let open = || store::open(&database, settings.database_max_connections);
+    let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     let open = || messaging::broker::open(&settings.broker_url, "pay-service", &sources);
-    let broker = until_open("broker", shutdown, open).await?;
+    let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
     let keyring = settings.common.keyring();
     let sandbox_secret = settings.sandbox_channel_secret.clone();
-    Some(Parts { keyring, store, broker, sources, sandbox_secret, spans })
+    Ok(Some(Parts { keyring, store, broker, sources, sandbox_secret, spans }))
 }

@@ -72,7 +72,8 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
         DatabaseUrl::Postgres(address) => {
             let connections = open_postgres(address, "pay-service", max_connections)
                 .context("DATABASE_URL can't be used")?;
-            Arc::new(PostgresStore::migrate(connections).await?)
+            let opened = PostgresStore::migrate(connections.clone()).await;
+            Arc::new(connections.kept_by(opened).await?)
         }
         DatabaseUrl::Sqlite(file) => {
             let database =

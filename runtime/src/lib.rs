@@ -1,6 +1,7 @@
 //! What every Ringback process needs and no domain knows: time and identity, settings and secrets,
 //! the HTTP shell, databases, background work, telemetry, and an orderly end.
 
+pub mod authorities;
 pub mod background;
 pub mod batcher;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod trace;
 pub mod validation;
 pub mod vault;
 
+pub use authorities::Authorities;
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use identity::{Entropy, Ids, Sources};
 pub use lifecycle::Shutdown;

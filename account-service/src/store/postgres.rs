@@ -11,7 +11,7 @@ mod unknown_accounts;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{Postgres, StoreResult};
+use runtime::database::{Postgres, StoreResult, takes_writes};
 use runtime::http::Page;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -190,6 +190,6 @@ impl Store for PostgresStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.pool).await?;
-        Ok(())
+        takes_writes(&self.steady).await
     }
 }

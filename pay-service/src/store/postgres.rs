@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use messaging::Event;
 use messaging::outbox::postgres::{self as outbox, PostgresOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
-use runtime::database::{Postgres, StoreResult};
+use runtime::database::{Postgres, StoreResult, takes_writes};
 use runtime::http::Page;
 use sqlx::{PgConnection, PgPool, QueryBuilder};
 use uuid::Uuid;
@@ -110,7 +110,7 @@ impl Store for PostgresStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.pool).await?;
-        Ok(())
+        takes_writes(&self.steady).await
     }
 
     fn outbox(&self) -> Arc<dyn OutboxStore> {

@@ -1,7 +1,9 @@
 //! Why a store could not do what it was asked.
 
+use std::io;
 use std::time::Duration;
 
+use super::{outage, trust};
 use crate::problem::Problem;
 
 /// A store's failure. What a caller did wrong is never one: stores answer that in their results.
@@ -24,26 +26,16 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::Unavailable(error) } else { Self::Defect(error) }
+        if outage::is_of_server(&error) {
+            trust::lose();
+        }
+        if outage::is_outage(&error) { Self::Unavailable(error) } else { Self::Defect(error) }
     }
 }
 
-/// `PostgreSQL`'s classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rolled
-/// back by a deadlock or serialization conflict); `SQLite`'s BUSY (5), IOERR (10), FULL (13).
-fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| match code.parse::<u32>() {
-            Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xFF, 5 | 10 | 13),
-            _ => ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)),
-        }),
-        _ => false,
-    }
+/// The error of a session that can't write although no statement has been refused yet.
+pub(super) fn read_only() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the server takes no writes"))
 }
 
 impl From<StoreError> for Problem {
@@ -57,7 +49,7 @@ impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable(source) => {
-                tracing::warn!(error = %source, "database.unavailable");
+                tracing::warn!(error = %source, cause = outage::meaning(source), "database.unavailable");
                 Self::unavailable("database", Duration::from_secs(1))
             }
             StoreError::Defect(_) | StoreError::Corrupt(_) => Self::internal(error),

@@ -1,24 +1,16 @@
 //! Opening Postgres.
 
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Executor;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::secret::Secret;
+use super::postgres_url::Servers;
+use super::primary::Follower;
+use super::{BadDatabaseUrl, PostgresUrl, StoreResult, read_only, session, trust};
 
 /// How long a caller waits for a free connection before the database counts as down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Plans are made for the values at hand. A plan kept from when a table was empty would read it from
-/// end to end for ever after; and no statement of ours is worth compiling.
-const PLANNED: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off";
-
-/// A plan is made once and kept, and can only be the one that stays right however tables grow: from
-/// each value by an index to its row.
-const STEADY: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; \
-                      SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// Connections to one database, in two pools.
 #[derive(Debug, Clone)]
@@ -31,12 +23,19 @@ pub struct Postgres {
 }
 
 /// Opens at most `max_connections` on `url`: half of them, and one at least, for searches, the rest, and
-/// one at least, for the hot path. Does not wait for the server: whoever needs it first finds out.
+/// one at least, for the hot path; with several hosts one more, which watches for the primary. Does not
+/// wait for the server: the first caller that needs it finds out.
 ///
 /// # Errors
-/// When `url` is none of a Postgres.
-pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> Result<Postgres, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url.expose())?.application_name(application);
+/// When a file that `url` names can't be used any more.
+pub fn open_postgres(
+    url: &PostgresUrl,
+    application: &str,
+    max_connections: u32,
+) -> Result<Postgres, BadDatabaseUrl> {
+    let Servers { hosts, must_write } = url.servers()?;
+    let first =
+        hosts.first().expect("a URL has a host, if an empty one").clone().application_name(application);
     let searches = (max_connections / 2).max(1);
     let rest = max_connections.saturating_sub(searches).max(1);
     let pool = |max_connections| {
@@ -44,17 +43,45 @@ pub fn open_postgres(url: &Secret, application: &str, max_connections: u32) -> R
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            .before_acquire(|_, connection| Box::pin(async move { Ok(trust::covers(connection.age)) }))
     };
-    Ok(Postgres {
-        planned: beginning_with(PLANNED, pool(searches)).connect_lazy_with(options.clone()),
-        steady: beginning_with(STEADY, pool(rest)).connect_lazy_with(options),
-    })
+    let opened = Postgres {
+        planned: beginning_with(session::PLANNED, must_write, pool(searches))
+            .connect_lazy_with(first.clone()),
+        steady: beginning_with(session::STEADY, must_write, pool(rest)).connect_lazy_with(first),
+    };
+    if hosts.len() > 1 {
+        let pools = [opened.planned.clone(), opened.steady.clone()];
+        tokio::spawn(Follower::new(Servers { hosts, must_write }, pools).run());
+    }
+    Ok(opened)
 }
 
-/// The same pool, each of whose connections begins with `settings`.
-fn beginning_with(settings: &'static str, pool: PgPoolOptions) -> PgPoolOptions {
+impl Postgres {
+    /// What was opened on these connections; where that failed they are closed, and nothing follows
+    /// their primary any longer.
+    pub async fn kept_by<T, E>(self, opened: Result<T, E>) -> Result<T, E> {
+        if opened.is_err() {
+            self.planned.close().await;
+            self.steady.close().await;
+        }
+        opened
+    }
+}
+
+/// Whether the server behind `pool` takes writes, for readiness.
+pub async fn takes_writes(pool: &PgPool) -> StoreResult<()> {
+    let asked = sqlx::query_scalar("SELECT current_setting('transaction_read_only')");
+    let setting: String = asked.fetch_one(pool).await?;
+    if setting == "on" { Err(read_only().into()) } else { Ok(()) }
+}
+
+/// The same pool, each of whose sessions begins with our settings and these of the planner.
+fn beginning_with(planner: &[(&str, &str)], must_write: bool, pool: PgPoolOptions) -> PgPoolOptions {
+    let beginning: Arc<str> = session::beginning(planner).into();
     pool.after_connect(move |connection, _| {
-        Box::pin(async move { connection.execute(settings).await.map(drop) })
+        let beginning = beginning.clone();
+        Box::pin(async move { session::begin(connection, &beginning, must_write).await })
     })
 }
 
@@ -62,8 +89,8 @@ fn beginning_with(settings: &'static str, pool: PgPoolOptions) -> PgPoolOptions 
 impl From<PgPool> for Postgres {
     fn from(planned: PgPool) -> Self {
         let options = PgPoolOptions::new().max_connections(planned.options().get_max_connections());
-        let steady =
-            beginning_with(STEADY, options).connect_lazy_with(planned.connect_options().as_ref().clone());
+        let steady = beginning_with(session::STEADY, false, options)
+            .connect_lazy_with(planned.connect_options().as_ref().clone());
         Self { planned, steady }
     }
 }

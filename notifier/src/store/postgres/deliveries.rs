@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, takes_writes};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ impl DeliveryStore for PostgresStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+        takes_writes(&self.steady).await
     }
 }
 
