@@ -44,7 +44,9 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
     let (database, connections) = (settings.database()?, settings.database_max_connections);
     let open = || store::open(&database, connections, vault.clone(), sources.clock.now());
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
-    secrets::require_keys(&*store).await?;
+    let missing_keys = || store.missing_keys();
+    let Some(missing) = until_open("database", shutdown, missing_keys).await else { return Ok(None) };
+    secrets::require_none_of(&missing)?;
     let open = || messaging::broker::open(&settings.broker_url, "notifier", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
     Ok(Some(Parts {

@@ -32,7 +32,11 @@ pub fn vault(
 
 /// Refuses to go on without a key that stored secrets are encrypted under.
 pub async fn require_keys(store: &dyn Store) -> anyhow::Result<()> {
-    let missing = store.missing_keys().await?;
+    require_none_of(&store.missing_keys().await?)
+}
+
+/// Refuses to go on while keys are missing.
+pub fn require_none_of(missing: &[MissingKey]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -5,6 +5,7 @@ pub mod counters;
 pub mod log;
 pub mod metrics;
 pub mod property;
+pub mod servers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::clock::Clock;
-use crate::database::{Sqlite, open_sqlite};
+use crate::database::{Proven, Sqlite, open_sqlite};
 use crate::identity::{Entropy, Sources};
 
 /// A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z.
@@ -90,7 +91,7 @@ pub async fn memory_sqlite() -> Sqlite {
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
     let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
-    Sqlite { reader: writer.clone(), writer }
+    Sqlite { reader: writer.clone(), writer, proven: Proven::default() }
 }
 
 /// A fresh database on the server of `TEST_POSTGRES_URL`. The server is thrown away after the

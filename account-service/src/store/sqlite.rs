@@ -166,6 +166,6 @@ impl Store for SqliteStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
-        Ok(())
+        self.database.takes_writes().await
     }
 }

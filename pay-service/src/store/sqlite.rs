@@ -109,7 +109,7 @@ impl Store for SqliteStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.db.reader).await?;
-        Ok(())
+        self.db.takes_writes().await
     }
 
     fn outbox(&self) -> Arc<dyn OutboxStore> {

@@ -18,5 +18,5 @@ pub use error::{StoreError, StoreResult};
 pub use lists::{hex, hex_list, list};
 pub use postgres::{Postgres, open_postgres, takes_writes};
 pub use postgres_url::PostgresUrl;
-pub use sqlite::{Sqlite, open_sqlite};
+pub use sqlite::{Proven, Sqlite, open_sqlite};
 pub use url::{BadDatabaseUrl, DatabaseUrl};

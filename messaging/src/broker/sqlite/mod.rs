@@ -132,6 +132,7 @@ impl Broker for SqliteBroker {
     }
 
     async fn check(&self) -> Result<(), BrokerError> {
-        self.shared.store.bindings().await.map(drop)
+        self.shared.store.bindings().await?;
+        self.shared.store.takes_writes().await
     }
 }

@@ -55,6 +55,11 @@ impl Store {
         Ok(Self { db, clock })
     }
 
+    /// Whether the file takes writes, for readiness.
+    pub(super) async fn takes_writes(&self) -> Result<(), BrokerError> {
+        self.db.takes_writes().await.map_err(BrokerError::unavailable)
+    }
+
     pub(super) fn reader(&self) -> &SqlitePool {
         &self.db.reader
     }

@@ -98,7 +98,7 @@ impl DeliveryStore for SqliteStore {
 
     async fn check(&self) -> StoreResult<()> {
         sqlx::query("SELECT 1").execute(&self.db.reader).await?;
-        Ok(())
+        self.db.takes_writes().await
     }
 }
 

@@ -34,14 +34,22 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// Starts one, and waits until it answers.
     pub async fn start(program: Program) -> Self {
-        use std::os::unix::fs::PermissionsExt;
-        let mut builder = tempfile::Builder::new();
-        // The server may run as a user of its own, who has to pass through the folder.
-        let builder = builder.prefix("ringback-e2e.").permissions(std::fs::Permissions::from_mode(0o711));
-        let folder = builder.tempdir_in("/tmp").expect("a temporary folder");
-        let mut server = Self { program, folder, url: String::new() };
+        let mut server = Self { program, folder: folder(), url: String::new() };
         server.start_again().await;
         server
+    }
+
+    /// A standby of this Postgres: a copy that follows it, as a server of its own.
+    pub async fn standby(&self) -> Self {
+        let mut standby = Self { program: self.program, folder: folder(), url: String::new() };
+        let primary = self.state().display().to_string();
+        standby.url = standby.run(&["standby", &standby.state().display().to_string(), &primary]).await;
+        standby
+    }
+
+    /// Makes a standby take writes.
+    pub async fn promote(&self) {
+        self.of_state("promote").await;
     }
 
     /// Its address with an administrator's credentials; the same after every start.
@@ -51,17 +59,17 @@ impl PrivateServer {
 
     /// Starts it where it was, with what it had stored.
     pub async fn start_again(&mut self) {
-        self.url = self.run("start").await;
+        self.url = self.of_state("start").await;
     }
 
     /// A clean stop; returns when it is gone.
     pub async fn stop(&self) {
-        self.run("stop").await;
+        self.of_state("stop").await;
     }
 
     /// SIGKILL to all of its processes; returns when they are gone.
     pub async fn kill(&self) {
-        self.run("kill").await;
+        self.of_state("kill").await;
     }
 
     /// The folder with its whole state.
@@ -69,14 +77,26 @@ impl PrivateServer {
         self.folder.path().join("server")
     }
 
-    async fn run(&self, what: &str) -> String {
+    async fn of_state(&self, what: &str) -> String {
+        self.run(&[what, &self.state().display().to_string()]).await
+    }
+
+    async fn run(&self, arguments: &[&str]) -> String {
         let script = self.program.script();
-        let ran = Command::new(&script).arg(what).arg(self.state()).output().await;
+        let ran = Command::new(&script).args(arguments).output().await;
         let output = ran.unwrap_or_else(|error| panic!("{} does not run: {error}", script.display()));
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} {what}: {errors}", script.display());
+        assert!(output.status.success(), "{} {}: {errors}", script.display(), arguments[0]);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// The server may run as a user of its own, who has to pass through the folder.
+fn folder() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("ringback-test.").permissions(std::fs::Permissions::from_mode(0o711));
+    builder.tempdir_in("/tmp").expect("a temporary folder")
 }
 
 impl Drop for PrivateServer {
