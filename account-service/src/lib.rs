@@ -172,7 +172,8 @@ impl Parts {
 
     fn watch(&self, metrics: &Metrics) -> Box<dyn Worker> {
         let (store, clock) = (self.store.clone(), self.sources.clock.clone());
-        Box::new(Watch { store, clock, metrics: metrics.clone() })
+        let nightly = self.periods.nightly;
+        Box::new(Watch { store, clock, nightly, metrics: metrics.clone() })
     }
 
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
@@ -206,6 +207,7 @@ impl Parts {
                 metrics: metrics.clone(),
             },
             store: self.store,
+            nightly: self.periods.nightly,
             merchant: self.merchant,
             metrics,
             posting,

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::domain::{CreditSource, DifferenceKind, ExceptionKind, Standing, Verdict};
+use crate::domain::{
+    CreditSource, DayState, DifferenceKind, ExceptionKind, Standing, UnreconciledDays, Verdict,
+};
 
 /// Counters and gauges of one service instance.
 #[derive(Clone)]
@@ -16,6 +18,9 @@ pub struct Metrics {
     differences: IntCounterVec,
     running_reconciliations: IntGauge,
     oldest_reconciliation: IntGauge,
+    open_differences: IntGauge,
+    unreconciled_days: IntGaugeVec,
+    oldest_unreconciled_day: IntGauge,
 }
 
 /// How a call to pay-service went.
@@ -61,6 +66,21 @@ impl Metrics {
             "ringback_reconciliations_oldest_seconds",
             "How long ago the oldest was asked for",
         )?;
+        let open_differences = IntGauge::new(
+            "ringback_reconciliation_differences_open",
+            "Recharges that reconciliations found to differ, and whose exceptions wait for a person",
+        )?;
+        let unreconciled_days = IntGaugeVec::new(
+            Opts::new("ringback_unreconciled_days", "Days that are over and not reconciled"),
+            &["state"],
+        )?;
+        let oldest_unreconciled_day = IntGauge::new(
+            "ringback_unreconciled_days_oldest_seconds",
+            "For how long the oldest of them has been over",
+        )?;
+        registry.register(Box::new(open_differences.clone()))?;
+        registry.register(Box::new(unreconciled_days.clone()))?;
+        registry.register(Box::new(oldest_unreconciled_day.clone()))?;
         registry.register(Box::new(differences.clone()))?;
         registry.register(Box::new(running_reconciliations.clone()))?;
         registry.register(Box::new(oldest_reconciliation.clone()))?;
@@ -81,8 +101,12 @@ impl Metrics {
             differences,
             running_reconciliations,
             oldest_reconciliation,
+            open_differences,
+            unreconciled_days,
+            oldest_unreconciled_day,
         };
         metrics.standing(&Standing::default(), DateTime::UNIX_EPOCH);
+        metrics.days(&UnreconciledDays::default(), DateTime::UNIX_EPOCH);
         Ok(metrics)
     }
 
@@ -99,6 +123,15 @@ impl Metrics {
         let running = i64::try_from(standing.running_reconciliations).unwrap_or(i64::MAX);
         self.running_reconciliations.set(running);
         self.oldest_reconciliation.set(age(standing.oldest_reconciliation));
+        self.open_differences.set(i64::try_from(standing.open_differences).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn days(&self, days: &UnreconciledDays, now: DateTime<Utc>) {
+        for state in DayState::ALL {
+            let count = i64::try_from(days.in_state(state)).unwrap_or(i64::MAX);
+            self.unreconciled_days.with_label_values(&[state.as_str()]).set(count);
+        }
+        self.oldest_unreconciled_day.set(days.oldest_age(now).num_seconds());
     }
 
     pub(crate) fn result(&self, source: CreditSource, verdict: &Verdict) {

@@ -93,6 +93,10 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
 /// How often what is posted is tried when another process has credited one of its `tx_no`s, or opened
 /// one of its exceptions, meanwhile.
 const TRIES: u32 = 5;
+/// Recharges that reconciliations found to differ, and that a person has not judged.
+const OPEN_DIFFERENCES: &str = "
+    SELECT count(DISTINCT found.tx_no) FROM reconciliation_differences AS found
+    JOIN exceptions ON exceptions.id = found.exception_id WHERE exceptions.state = 'open'";
 /// `PostgreSQL`'s `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
 

@@ -8,7 +8,7 @@ use account_service::store::{PostgresStore, Store};
 use runtime::testing::property::cases;
 use tokio::runtime::Builder;
 
-const CASES: u32 = 150;
+const CASES: u32 = 199;
 
 /// Cases share a database, so what was credited must not stay.
 const LET_GO: &str = "DROP TRIGGER credits_stay ON credits";

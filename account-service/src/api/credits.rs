@@ -36,6 +36,10 @@ pub(super) struct CreditView {
     event_id: Option<String>,
     /// When it was credited
     credited_at: DateTime<Utc>,
+    /// The merchant's number of the order that was paid; `null` for credits of earlier versions
+    merchant_order_no: Option<String>,
+    /// The order's other credit, where an operator credited this one despite it
+    credited_despite: Option<Uuid>,
 }
 
 impl From<Credit> for CreditView {
@@ -48,6 +52,8 @@ impl From<Credit> for CreditView {
             source: credit.source.as_str(),
             event_id: credit.event_id,
             credited_at: credit.credited_at,
+            merchant_order_no: credit.merchant_order_no,
+            credited_despite: credit.credited_despite,
         }
     }
 }

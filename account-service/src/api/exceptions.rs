@@ -44,8 +44,8 @@ pub(super) struct ExceptionQuery {
 pub(super) struct ExceptionView {
     /// Its id
     id: Uuid,
-    /// `unknown_account`, `currency_mismatch`, `contradicts_request`, `contradicts_credit`, `overflow`,
-    /// `not_at_pay_service`, `not_taken` or `wrong_answer`
+    /// `unknown_account`, `currency_mismatch`, `contradicts_request`, `contradicts_credit`,
+    /// `order_credited_already`, `overflow`, `not_at_pay_service`, `not_taken` or `wrong_answer`
     #[schema(example = "unknown_account")]
     kind: &'static str,
     /// `open`, `credited`, `dismissed` or `closed`
@@ -69,7 +69,8 @@ pub(super) struct ExceptionView {
     /// The last that was told otherwise
     #[schema(value_type = Option<Object>)]
     contradiction: Option<Box<RawValue>>,
-    /// What the books held when it came first: `account`, `request`, `credit`
+    /// What the books held when it came first: `account`, `request`, and `credit`, which is the order's
+    /// other credit where the kind is `order_credited_already`
     #[schema(value_type = Object)]
     recorded: Option<Box<RawValue>>,
     /// When it came first
@@ -187,6 +188,9 @@ pub(super) async fn show(
 pub(super) struct DecisionBody {
     /// `credit`: credit the result as it was told; `dismiss`: nothing is to be done
     action: ActionName,
+    /// With `credit`, where the order is credited already: the `tx_no` of that credit, which shows that it
+    /// is meant; else left out
+    despite: Option<Uuid>,
     /// Why, 1 to 500 characters; kept with the exception
     #[schema(example = "the account was opened under a wrong number", min_length = 1, max_length = 500)]
     reason: String,
@@ -224,9 +228,13 @@ pub(super) async fn resolve(
     Json(body): Json<DecisionBody>,
 ) -> Result<Json<ExceptionView>, Problem> {
     text("reason", &body.reason, MAX_REASON_CHARS)?;
-    let action = match body.action {
-        ActionName::Credit => Action::Credit,
-        ActionName::Dismiss => Action::Dismiss,
+    let action = match (body.action, body.despite) {
+        (ActionName::Credit, None) => Action::Credit,
+        (ActionName::Credit, Some(other)) => Action::CreditDespite(other),
+        (ActionName::Dismiss, None) => Action::Dismiss,
+        (ActionName::Dismiss, Some(_)) => {
+            return Err(Invalid::field("despite", "must be left out with `dismiss`").into());
+        }
     };
     let decision = Resolve { action, by: caller.to_string(), reason: body.reason };
     let resolved = app.store.resolve(id, &decision, app.clock.now()).await?;
@@ -244,9 +252,11 @@ impl From<CantResolve> for Problem {
         let detail = refused.to_string();
         match refused {
             CantResolve::NothingToCredit => Self::invalid(Invalid::field("action", detail)),
+            CantResolve::NothingToCreditDespite => Self::invalid(Invalid::field("despite", detail)),
             CantResolve::Resolved(_)
             | CantResolve::ToldInTwoWays
             | CantResolve::CreditedAlready
+            | CantResolve::OrderCreditedAlready(_)
             | CantResolve::Refused(_) => Self::conflict(detail),
         }
     }

@@ -25,7 +25,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::AccountNo;
+use crate::domain::{AccountNo, Nightly};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::use_cases::{
@@ -36,6 +36,7 @@ use crate::use_cases::{
 pub(crate) struct App {
     pub store: Arc<dyn Store>,
     pub clock: SharedClock,
+    pub nightly: Nightly,
     pub merchant: String,
     pub metrics: Metrics,
     pub posting: Posting,

@@ -111,6 +111,7 @@ impl From<Refusal> for Problem {
             Refusal::CurrencyMismatch(_) => "currency",
             Refusal::ContradictsRequest(Contradiction(part)) => part,
             Refusal::ContradictsCredit => "tx_no",
+            Refusal::OrderCreditedAlready(_) => "merchant_order_no",
             Refusal::Overflow => "amount",
         };
         Self::invalid(Invalid::field(format!("data.{part}"), refusal.to_string()))

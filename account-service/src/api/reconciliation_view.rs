@@ -35,6 +35,9 @@ pub(super) struct ReconciliationView {
     asked_at: DateTime<Utc>,
     /// When it was finished
     finished_at: Option<DateTime<Utc>>,
+    /// When it was found to have been begun by a clock that was ahead: it does not count, and its day is
+    /// reconciled again
+    voided_at: Option<DateTime<Utc>>,
     /// Who cancelled it, when and why
     cancelled: Option<CancellationView>,
     /// How far it has come
@@ -54,7 +57,7 @@ pub(super) struct ReconciliationView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReconciliationCancellation)]
 struct CancellationView {
-    /// `operator` or `merchant:<name>`
+    /// `operator`, `merchant:<name>`, or `account-service`
     #[schema(example = "operator")]
     by: String,
     /// When
@@ -111,7 +114,8 @@ struct SumView {
 pub(super) struct DifferenceView {
     /// pay-service's number for the recharge
     tx_no: Uuid,
-    /// `missing_here`, `refused`, `not_succeeded_there`, `not_there`, `account_differs`, `currency_differs` or `amount_differs`
+    /// `missing_here`, `refused`, `order_credited_already`, `not_succeeded_there`, `not_there`, `account_differs`,
+    /// `currency_differs` or `amount_differs`
     #[schema(example = "missing_here")]
     kind: &'static str,
     /// What the statement said; `null` when it did not hold it
@@ -120,7 +124,7 @@ pub(super) struct DifferenceView {
     /// The credit; `null` when there is none
     #[schema(value_type = Option<Object>)]
     here: Option<Box<RawValue>>,
-    /// Why it can't be credited; of `refused`
+    /// Why it can't be credited; of `refused` and `order_credited_already`
     #[schema(example = "there is no such account")]
     detail: Option<String>,
     /// The exception that is kept of it; `null` of what was credited
@@ -154,6 +158,7 @@ impl From<Reconciliation> for ReconciliationView {
             differences: DifferenceKind::ALL.into_iter().map(|kind| (kind.as_str(), count(kind))).collect(),
             state,
             finished_at,
+            voided_at: found.voided_at,
             cancelled,
             next_at,
             last_error,

@@ -22,11 +22,6 @@ pub struct Arrival {
     pub received: Option<Box<str>>,
 }
 
-/// Whether a number that others have chosen can be kept as text; pay-service takes no other.
-fn is_storable(number: &str) -> bool {
-    number.len() <= 64 && !number.chars().any(char::is_control)
-}
-
 impl Arrival {
     /// A result told in the JSON text `received`.
     pub fn new(recharge: Recharge, source: CreditSource, received: impl Into<Box<str>>) -> Self {
@@ -48,7 +43,7 @@ impl Arrival {
             subject: recharge.tx_no,
             kind: refusal.kind(),
             tx_no: Some(recharge.tx_no),
-            merchant_order_no: Some(recharge.merchant_order_no.clone()).filter(|number| is_storable(number)),
+            merchant_order_no: recharge.storable_order().map(str::to_owned),
             source: self.source,
             event_id: self.event_id.clone(),
             detail: refusal.to_string(),

@@ -84,6 +84,12 @@ pub struct Credit {
     pub event_id: Option<String>,
     /// When it was committed.
     pub credited_at: DateTime<Utc>,
+    /// The merchant's number of the order that was paid. `None` for a number that pay-service would not
+    /// take, and for a credit of an earlier version until its result is received again.
+    pub merchant_order_no: Option<String>,
+    /// The order's other credit, where an operator credited this one despite it. Of the others, each
+    /// order has one.
+    pub credited_despite: Option<Uuid>,
 }
 
 impl Credit {
@@ -97,6 +103,8 @@ impl Credit {
             "source": self.source.as_str(),
             "event_id": self.event_id,
             "credited_at": self.credited_at,
+            "merchant_order_no": self.merchant_order_no,
+            "credited_despite": self.credited_despite,
         })
     }
 

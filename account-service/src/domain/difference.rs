@@ -18,6 +18,8 @@ pub enum DifferenceKind {
     MissingHere,
     /// It succeeded there, was not credited here, and can't be.
     Refused,
+    /// It succeeded there, and its order is credited here under another `tx_no`.
+    OrderCreditedAlready,
     /// It is credited here, and there it is pending, failed or closed.
     NotSucceededThere,
     /// It is credited here, and the statement does not hold it.
@@ -41,7 +43,8 @@ pub struct Difference {
     pub there: Option<Recharge>,
     /// What is credited here, at the end of the comparison.
     pub here: Option<Credit>,
-    /// Why it can't be credited; of [`DifferenceKind::Refused`].
+    /// Why it can't be credited; of [`DifferenceKind::Refused`] and
+    /// [`DifferenceKind::OrderCreditedAlready`].
     pub detail: Option<String>,
     /// The exception that is kept of it.
     pub exception_id: Option<Uuid>,
@@ -77,9 +80,10 @@ pub struct Comparison {
 
 impl DifferenceKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MissingHere,
         Self::Refused,
+        Self::OrderCreditedAlready,
         Self::NotSucceededThere,
         Self::NotThere,
         Self::AccountDiffers,
@@ -92,6 +96,7 @@ impl DifferenceKind {
         match self {
             Self::MissingHere => "missing_here",
             Self::Refused => "refused",
+            Self::OrderCreditedAlready => "order_credited_already",
             Self::NotSucceededThere => "not_succeeded_there",
             Self::NotThere => "not_there",
             Self::AccountDiffers => "account_differs",
@@ -190,9 +195,19 @@ mod tests {
     }
 
     fn credit(tx_no: u128, told: Told) -> Credit {
-        let Recharge { tx_no, account_no, amount, currency, .. } = recharge(tx_no, told);
+        let Recharge { tx_no, merchant_order_no, account_no, amount, currency, .. } = recharge(tx_no, told);
         let (source, credited_at) = (CreditSource::Webhook, DateTime::UNIX_EPOCH);
-        Credit { tx_no, account_no, amount, currency, source, event_id: None, credited_at }
+        Credit {
+            tx_no,
+            account_no,
+            amount,
+            currency,
+            source,
+            event_id: None,
+            credited_at,
+            merchant_order_no: Some(merchant_order_no),
+            credited_despite: None,
+        }
     }
 
     fn kinds(comparison: &Comparison) -> Vec<(u128, DifferenceKind)> {

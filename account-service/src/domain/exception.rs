@@ -17,6 +17,8 @@ pub enum ExceptionKind {
     ContradictsRequest,
     /// A result that is not what was credited.
     ContradictsCredit,
+    /// A second `tx_no` of an order that is credited already.
+    OrderCreditedAlready,
     /// A result that would make the balance too large.
     Overflow,
     /// pay-service knows nothing of a recharge that it took, or that was credited.
@@ -129,11 +131,12 @@ pub enum StateName {
 
 impl ExceptionKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::UnknownAccount,
         Self::CurrencyMismatch,
         Self::ContradictsRequest,
         Self::ContradictsCredit,
+        Self::OrderCreditedAlready,
         Self::Overflow,
         Self::NotAtPayService,
         Self::NotTaken,
@@ -147,6 +150,7 @@ impl ExceptionKind {
             Self::CurrencyMismatch => "currency_mismatch",
             Self::ContradictsRequest => "contradicts_request",
             Self::ContradictsCredit => "contradicts_credit",
+            Self::OrderCreditedAlready => "order_credited_already",
             Self::Overflow => "overflow",
             Self::NotAtPayService => "not_at_pay_service",
             Self::NotTaken => "not_taken",

@@ -15,7 +15,7 @@ use super::recharge::{Recharge, Status};
 use super::recorded::Recorded;
 use super::request::{Request, RequestState};
 use super::resolve::CantResolve;
-use super::verdict::{Decision, Verdict, credit_to, judge};
+use super::verdict::{Decision, Met, Refusal, Verdict, credit_to, judge};
 
 /// What was read of the books: everything stored that the batch's results name.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Books {
     pub accounts: Vec<Account>,
     /// By order number and by `tx_no`.
     pub requests: Vec<Request>,
-    /// By `tx_no`.
+    /// By `tx_no` and by the number of the order that was paid.
     pub credits: Vec<Credit>,
     /// By what they are about: `tx_no`s and order numbers.
     pub exceptions: Vec<Exception>,
@@ -35,6 +35,8 @@ pub struct Books {
 pub struct Changes {
     /// New credits, in the order they were posted.
     pub credits: Vec<Credit>,
+    /// Order numbers of older credits that were kept without, by `tx_no`.
+    pub orders: Vec<(Uuid, String)>,
     /// Requests that learnt something.
     pub requests: Vec<(Uuid, RequestState)>,
     /// Exceptions that are new or have changed, as they are now.
@@ -49,7 +51,11 @@ pub struct Ledger {
     /// Which request knows a `tx_no`.
     orders: HashMap<Uuid, Uuid>,
     pub(super) credits: HashMap<Uuid, Credit>,
+    /// The `tx_no` under which an order is credited.
+    credited_orders: HashMap<String, Uuid>,
     posted: Vec<Uuid>,
+    /// Credits whose order has become known.
+    ordered: Vec<Uuid>,
     learnt: HashSet<Uuid>,
     pub(super) exceptions: ExceptionBook,
 }
@@ -59,7 +65,12 @@ impl Ledger {
     pub fn new(books: Books) -> Self {
         let Books { accounts, requests, credits, exceptions } = books;
         let known = |request: &Request| Some((request.state.tx_no()?, request.merchant_order_no));
+        let ordered = |credit: &Credit| {
+            let order = credit.merchant_order_no.clone().filter(|_| credit.credited_despite.is_none());
+            Some((order?, credit.tx_no))
+        };
         Self {
+            credited_orders: credits.iter().filter_map(ordered).collect(),
             orders: requests.iter().filter_map(known).collect(),
             accounts: accounts.into_iter().map(|account| (account.account_no.clone(), account)).collect(),
             requests: requests.into_iter().map(|request| (request.merchant_order_no, request)).collect(),
@@ -76,10 +87,11 @@ impl Ledger {
 
     fn post(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Verdict {
         let recharge = &arrival.recharge;
-        let account = self.accounts.get(&recharge.account_no);
         let request = self.request_of(recharge);
         let order = request.map(|request| request.merchant_order_no);
-        let judged = judge(recharge, account, request, self.credits.get(&recharge.tx_no));
+        let account = self.accounts.get(&recharge.account_no);
+        let credit = self.credits.get(&recharge.tx_no);
+        let judged = judge(recharge, Met { account, request, credit, of_order: self.of_order(recharge) });
         self.close_answered(arrival, order, now);
         let (decision, learnt) = match judged {
             Ok(judged) => judged,
@@ -92,9 +104,12 @@ impl Ledger {
             self.learn(order, state, recharge.status);
         }
         match decision {
-            Decision::Credit { balance } => Verdict::Credited(self.credit(arrival, balance, now)),
+            Decision::Credit { balance } => Verdict::Credited(self.credit(arrival, balance, None, now)),
             Decision::Already(credit) => {
                 self.close_credited(&credit, now);
+                if credit.merchant_order_no.is_none() {
+                    self.learn_order(arrival, now);
+                }
                 Verdict::Already(credit)
             }
             Decision::Note => Verdict::Noted,
@@ -111,10 +126,13 @@ impl Ledger {
         let request = request.or_else(|| self.requests.get(self.orders.get(&incident.subject)?));
         let account_no =
             result.map(|result| &result.account_no).or(request.map(|request| &request.account_no));
+        let of_order = result.filter(|_| incident.kind == ExceptionKind::OrderCreditedAlready);
         let recorded = Recorded {
             account: account_no.and_then(|account_no| self.accounts.get(account_no)),
             request,
-            credit: self.credits.get(&incident.subject),
+            credit: of_order
+                .and_then(|result| self.of_order(result))
+                .or_else(|| self.credits.get(&incident.subject)),
         };
         let recorded = recorded.to_json();
         self.exceptions.note(incident, recorded, now);
@@ -124,6 +142,26 @@ impl Ledger {
     fn request_of(&self, recharge: &Recharge) -> Option<&Request> {
         let order = self.orders.get(&recharge.tx_no).copied().or_else(|| recharge.order())?;
         self.requests.get(&order)
+    }
+
+    /// The credit of the same order under another `tx_no`.
+    fn of_order(&self, recharge: &Recharge) -> Option<&Credit> {
+        let tx_no = self.credited_orders.get(recharge.storable_order()?)?;
+        self.credits.get(tx_no).filter(|credit| credit.tx_no != recharge.tx_no)
+    }
+
+    /// An earlier version kept its credit without the order. Where the order has another credit, it was
+    /// credited twice then: a person has to know.
+    fn learn_order(&mut self, arrival: &Arrival, now: DateTime<Utc>) {
+        let recharge = &arrival.recharge;
+        let Some(order) = recharge.storable_order() else { return };
+        if let Some(first) = self.of_order(recharge).map(|credit| credit.tx_no) {
+            self.note(arrival.refused(&Refusal::OrderCreditedAlready(first)), now);
+        } else if let Some(credit) = self.credits.get_mut(&recharge.tx_no) {
+            credit.merchant_order_no = Some(order.to_owned());
+            self.credited_orders.insert(order.to_owned(), credit.tx_no);
+            self.ordered.push(credit.tx_no);
+        }
     }
 
     /// A result is written even if it was known: now it is posted, so nothing is left to ask. A late
@@ -137,7 +175,13 @@ impl Ledger {
         }
     }
 
-    fn credit(&mut self, arrival: &Arrival, balance: i64, now: DateTime<Utc>) -> Credit {
+    fn credit(
+        &mut self,
+        arrival: &Arrival,
+        balance: i64,
+        despite: Option<Uuid>,
+        now: DateTime<Utc>,
+    ) -> Credit {
         let recharge = &arrival.recharge;
         let credit = Credit {
             tx_no: recharge.tx_no,
@@ -147,7 +191,12 @@ impl Ledger {
             source: arrival.source,
             event_id: arrival.event_id.clone(),
             credited_at: now,
+            merchant_order_no: recharge.storable_order().map(str::to_owned),
+            credited_despite: despite,
         };
+        if despite.is_none() {
+            self.credited_orders.extend(credit.merchant_order_no.clone().map(|order| (order, credit.tx_no)));
+        }
         if let Some(account) = self.accounts.get_mut(&recharge.account_no) {
             account.balance = balance;
         }
@@ -157,15 +206,22 @@ impl Ledger {
         credit
     }
 
-    /// Credits what a person has judged, whatever the request says; the request learns what it can.
+    /// Credits what a person has judged, whatever the request says; the request learns what it can. An
+    /// order that has a credit gets another only `despite` that very one.
     pub(super) fn credit_by_hand(
         &mut self,
         arrival: &Arrival,
+        despite: Option<Uuid>,
         now: DateTime<Utc>,
     ) -> Result<(), CantResolve> {
         let recharge = &arrival.recharge;
         if self.credits.contains_key(&recharge.tx_no) {
             return Err(CantResolve::CreditedAlready);
+        }
+        match self.of_order(recharge).map(|credit| credit.tx_no) {
+            Some(first) if despite != Some(first) => return Err(CantResolve::OrderCreditedAlready(first)),
+            None if despite.is_some() => return Err(CantResolve::NothingToCreditDespite),
+            _ => {}
         }
         let balance = credit_to(self.accounts.get(&recharge.account_no), recharge);
         let balance = balance.map_err(CantResolve::Refused)?;
@@ -174,7 +230,12 @@ impl Ledger {
         if let Some((order, state)) = self.request_of(recharge).and_then(learnt) {
             self.learn(order, state, recharge.status);
         }
-        self.credit(arrival, balance, now);
+        self.credit(arrival, balance, despite, now);
+        if let Some(first) = despite {
+            let reason = format!("credited by a person, despite tx_no {first}");
+            let judged = |e: &Exception| e.incident.kind == ExceptionKind::OrderCreditedAlready;
+            self.exceptions.close(recharge.tx_no, judged, &reason, now);
+        }
         Ok(())
     }
 
@@ -182,8 +243,9 @@ impl Ledger {
     fn close_credited(&mut self, credit: &Credit, now: DateTime<Utc>) {
         let reason = format!("credited, source {}", credit.source.as_str());
         let told = |result: &Recharge| result.status == Status::Succeeded && credit.agrees_with(result);
+        let stays = [ExceptionKind::ContradictsCredit, ExceptionKind::OrderCreditedAlready];
         let gone = |exception: &Exception| {
-            exception.incident.kind != ExceptionKind::ContradictsCredit
+            !stays.contains(&exception.incident.kind)
                 && exception.contradiction.is_none()
                 && exception.incident.result.as_ref().is_some_and(told)
         };
@@ -208,9 +270,11 @@ impl Ledger {
 
     /// What is to be written.
     pub fn into_changes(mut self) -> Changes {
+        let order = |tx_no: &Uuid| Some((*tx_no, self.credits.get(tx_no)?.merchant_order_no.clone()?));
+        let orders = self.ordered.iter().filter_map(order).collect();
         let credits = self.posted.iter().filter_map(|tx_no| self.credits.remove(tx_no)).collect();
         let requests = self.learnt.iter().filter_map(|order| Some((*order, self.requests.get(order)?.state)));
-        Changes { credits, requests: requests.collect(), exceptions: self.exceptions.into_changed() }
+        Changes { credits, orders, requests: requests.collect(), exceptions: self.exceptions.into_changed() }
     }
 }
 

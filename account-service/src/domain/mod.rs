@@ -4,6 +4,7 @@ mod account;
 mod arrival;
 mod audit;
 mod credit;
+mod days;
 mod difference;
 mod exception;
 mod exception_book;
@@ -27,6 +28,7 @@ pub use account::{Account, AccountNo, NewAccount, Opened};
 pub use arrival::Arrival;
 pub use audit::{Audit, Difference as AuditDifference, Total as AuditTotal};
 pub use credit::{Credit, CreditSource};
+pub use days::{DayState, MOST_DAYS_BACK, Reconciled, UnfinishedDay, UnreconciledDays};
 pub use difference::{Comparison, Difference, DifferenceKind, KeptDifference, compare};
 pub use exception::{
     BY_ITSELF, Exception, ExceptionFilter, ExceptionKind, ExceptionState, Incident, Outcome, Resolution,
@@ -35,6 +37,7 @@ pub use exception::{
 pub use ledger::{Books, Changes, Ledger};
 pub use money::{Amount, Currency};
 pub use nightly::{Nightly, NotNightly};
+pub(crate) use period::OVER_FOR;
 pub use period::Period;
 pub use recharge::{Recharge, Status, UnknownWord};
 pub use reconciliation::{Cancellation, Ended, Origin, Progress, Reconciliation, ReconciliationState};

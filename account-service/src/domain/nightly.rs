@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveTime, Utc};
 
+use super::days::day_of;
 use super::period::Period;
 
 /// The earliest time of day: a period must have been over for a minute.
@@ -28,14 +29,24 @@ impl Nightly {
     /// The default.
     pub const DEFAULT: &str = "02:30";
 
-    /// The last day that is due at `now`. What was not begun in time, since no process ran, still is.
+    /// The last day that is due at `now`.
     pub fn due(self, now: DateTime<Utc>) -> Option<Period> {
-        let Self::At(time) = self else { return None };
-        let today = now.date_naive();
-        let end = if now.time() >= time { Some(today) } else { today.checked_sub_days(Days::new(1)) }?;
-        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-        Some(Period { from: midnight(end.checked_sub_days(Days::new(1))?), to: midnight(end) })
+        match self {
+            Self::Off => None,
+            Self::At(time) => last_day(time, now),
+        }
     }
+
+    /// The last day that ought to be reconciled at `now`, by itself or by somebody.
+    pub fn last_over(self, now: DateTime<Utc>) -> Option<Period> {
+        self.due(now).or_else(|| last_day(EARLIEST, now))
+    }
+}
+
+/// The last day that is over for as long as it takes from midnight to `time`.
+fn last_day(time: NaiveTime, now: DateTime<Utc>) -> Option<Period> {
+    let before = if now.time() >= time { 1 } else { 2 };
+    Some(day_of(now.date_naive().checked_sub_days(Days::new(before))?))
 }
 
 impl FromStr for Nightly {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// How long a period must have been over. pay-service's processes number their recharges each by its
 /// own clock, and a recharge that is being committed is not in the statement yet.
-const OVER_FOR: TimeDelta = TimeDelta::minutes(1);
+pub(crate) const OVER_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// Recharges created from `from` on and before `to`, both whole milliseconds: so it is a range of
 /// `tx_no`s, which begin with the millisecond of creation.

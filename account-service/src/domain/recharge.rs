@@ -85,6 +85,12 @@ impl Recharge {
         parts.to_string().into()
     }
 
+    /// The merchant's number for it, where it can be kept as text; pay-service takes no other.
+    pub fn storable_order(&self) -> Option<&str> {
+        let number = self.merchant_order_no.as_str();
+        (number.len() <= 64 && !number.chars().any(char::is_control)).then_some(number)
+    }
+
     /// The request it may answer: ours are numbered by uuids, written in the usual form.
     pub fn order(&self) -> Option<Uuid> {
         Uuid::try_parse(&self.merchant_order_no).ok().filter(|id| id.to_string() == self.merchant_order_no)

@@ -29,6 +29,9 @@ pub struct Reconciliation {
     pub progress: Progress,
     /// How it stands.
     pub state: ReconciliationState,
+    /// When it was found to have been begun by a clock that was ahead: it does not count, and its day is
+    /// reconciled again.
+    pub voided_at: Option<DateTime<Utc>>,
 }
 
 /// Why a reconciliation is done.
@@ -36,7 +39,7 @@ pub struct Reconciliation {
 pub enum Origin {
     /// Somebody asked for it.
     Asked,
-    /// A day is over. There is one of each day.
+    /// A day is over. There is one of each day, those that are void aside.
     Nightly,
 }
 
@@ -101,7 +104,16 @@ impl Reconciliation {
     /// A reconciliation that is due at once.
     pub fn new(id: Uuid, period: Period, origin: Origin, asked_by: String, now: DateTime<Utc>) -> Self {
         let state = ReconciliationState::Running { due_at: now, failures: 0, last_error: None };
-        Self { id, period, origin, asked_by, asked_at: now, progress: Progress::default(), state }
+        Self {
+            id,
+            period,
+            origin,
+            asked_by,
+            asked_at: now,
+            progress: Progress::default(),
+            state,
+            voided_at: None,
+        }
     }
 
     /// Up to which time of creation both sides were compared.

@@ -6,7 +6,7 @@ use super::account::Account;
 use super::credit::Credit;
 use super::request::Request;
 
-/// The part of the books that a result meets.
+/// What an incident is about, as the books hold it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Recorded<'a> {
     pub(super) account: Option<&'a Account>,

@@ -24,8 +24,10 @@ pub struct Resolve {
 /// What can be done about an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Credit the result as it was told.
+    /// Credit the result as it was received.
     Credit,
+    /// The same, although the order is credited already, under this other `tx_no`.
+    CreditDespite(Uuid),
     /// Nothing.
     Dismiss,
 }
@@ -45,6 +47,14 @@ pub enum CantResolve {
     /// It has been credited, by another result.
     #[error("this tx_no is credited already; if the credit stands, dismiss this")]
     CreditedAlready,
+    /// Its order has a credit, which the decision does not name.
+    #[error(
+        "its order is credited already, as tx_no {0}; to credit this one too, name that tx_no as `despite`"
+    )]
+    OrderCreditedAlready(Uuid),
+    /// The decision names a credit of the order, and there is none.
+    #[error("must be left out: the order has no other credit")]
+    NothingToCreditDespite,
     /// The books can't take it.
     #[error("it can't be credited: {0}")]
     Refused(Refusal),
@@ -71,12 +81,16 @@ impl Ledger {
         if !exception.is_open() {
             return Err(CantResolve::Resolved(exception.state_name()));
         }
+        let despite = match decision.action {
+            Action::CreditDespite(other) => Some(other),
+            Action::Credit | Action::Dismiss => None,
+        };
         let (outcome, credited) = match decision.action {
             Action::Dismiss => (Outcome::Dismissed, None),
-            Action::Credit => (Outcome::Credited, Some(exception.creditable()?)),
+            Action::Credit | Action::CreditDespite(_) => (Outcome::Credited, Some(exception.creditable()?)),
         };
         let (by, reason) = (decision.by.clone(), decision.reason.clone());
         self.exceptions.resolve(id, Resolution { outcome, by, reason, at: now });
-        credited.map_or(Ok(()), |arrival| self.credit_by_hand(&arrival, now))
+        credited.map_or(Ok(()), |arrival| self.credit_by_hand(&arrival, despite, now))
     }
 }

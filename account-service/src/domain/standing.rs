@@ -17,4 +17,6 @@ pub struct Standing {
     pub running_reconciliations: u64,
     /// When the oldest of them was asked for.
     pub oldest_reconciliation: Option<DateTime<Utc>>,
+    /// Recharges that reconciliations found to differ, and whose exceptions are open.
+    pub open_differences: u64,
 }

@@ -114,7 +114,10 @@ impl Ledger {
     ) {
         let kind = match (difference.kind, told) {
             (DifferenceKind::MissingHere, Some((_, Verdict::Refused(refusal)))) => {
-                difference.kind = DifferenceKind::Refused;
+                difference.kind = match refusal {
+                    Refusal::OrderCreditedAlready(_) => DifferenceKind::OrderCreditedAlready,
+                    _ => DifferenceKind::Refused,
+                };
                 difference.detail = Some(refusal.to_string());
                 refusal.kind()
             }

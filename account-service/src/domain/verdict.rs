@@ -1,5 +1,7 @@
 //! What a result means for the account it names.
 
+use uuid::Uuid;
+
 use super::account::Account;
 use super::credit::Credit;
 use super::exception::ExceptionKind;
@@ -35,6 +37,9 @@ pub enum Refusal {
     /// The same `tx_no` was credited with another account, amount or currency, or is told to have failed.
     #[error("this tx_no was already credited differently")]
     ContradictsCredit,
+    /// The order is credited already, under this other `tx_no`.
+    #[error("its order is credited already, as tx_no {0}")]
+    OrderCreditedAlready(Uuid),
     /// The balance would leave the range that can be stored.
     #[error("the balance would become too large")]
     Overflow,
@@ -46,7 +51,7 @@ impl Refusal {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::UnknownAccount | Self::CurrencyMismatch(_) | Self::Overflow => true,
-            Self::ContradictsRequest(_) | Self::ContradictsCredit => false,
+            Self::ContradictsRequest(_) | Self::ContradictsCredit | Self::OrderCreditedAlready(_) => false,
         }
     }
 
@@ -57,6 +62,7 @@ impl Refusal {
             Self::CurrencyMismatch(_) => ExceptionKind::CurrencyMismatch,
             Self::ContradictsRequest(_) => ExceptionKind::ContradictsRequest,
             Self::ContradictsCredit => ExceptionKind::ContradictsCredit,
+            Self::OrderCreditedAlready(_) => ExceptionKind::OrderCreditedAlready,
             Self::Overflow => ExceptionKind::Overflow,
         }
     }
@@ -73,16 +79,28 @@ pub(super) enum Decision {
     Note,
 }
 
-/// Judges `recharge` against its account, the request it answers and an earlier credit of its
-/// `tx_no`, as far as there are any; with the state the request has afterwards.
-pub(super) fn judge(
-    recharge: &Recharge,
-    account: Option<&Account>,
-    request: Option<&Request>,
-    earlier: Option<&Credit>,
-) -> Result<(Decision, Option<RequestState>), Refusal> {
-    if let Some(credit) = earlier {
+/// The part of the books that a result meets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Met<'a> {
+    /// The account it names.
+    pub(super) account: Option<&'a Account>,
+    /// The request it answers.
+    pub(super) request: Option<&'a Request>,
+    /// The credit of its `tx_no`.
+    pub(super) credit: Option<&'a Credit>,
+    /// The credit of its order, under another `tx_no`.
+    pub(super) of_order: Option<&'a Credit>,
+}
+
+/// Judges `recharge` against what it meets; with the state that its request has afterwards. A second
+/// `tx_no` of a credited order is refused before anything else is asked of it.
+pub(super) fn judge(recharge: &Recharge, met: Met<'_>) -> Result<(Decision, Option<RequestState>), Refusal> {
+    let Met { account, request, credit, of_order } = met;
+    if let Some(credit) = credit {
         return judge_again(recharge, credit).map(|decision| (decision, None));
+    }
+    if let Some(first) = of_order.filter(|_| recharge.status == Status::Succeeded) {
+        return Err(Refusal::OrderCreditedAlready(first.tx_no));
     }
     let learnt = request.map(|request| request.learn(recharge)).transpose()?;
     if recharge.status != Status::Succeeded {

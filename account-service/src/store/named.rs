@@ -10,6 +10,8 @@ pub(super) struct Named {
     pub(super) accounts: Vec<String>,
     pub(super) orders: Vec<Uuid>,
     pub(super) tx_nos: Vec<Uuid>,
+    /// Order numbers as text, others' as well as our own.
+    pub(super) paid_orders: Vec<String>,
     /// What exceptions are about: any of the two before.
     pub(super) subjects: Vec<Uuid>,
 }
@@ -46,6 +48,7 @@ impl Named {
             accounts: distinct(recharges.iter().map(|recharge| recharge.account_no.as_str().to_owned())),
             orders: distinct(orders()),
             tx_nos: distinct(tx_nos()),
+            paid_orders: distinct(recharges.iter().filter_map(|r| Some(r.storable_order()?.to_owned()))),
             subjects: distinct(orders().chain(tx_nos())),
         }
     }

@@ -16,7 +16,7 @@ use runtime::http::Page;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Store, TRIES, collided, rows};
+use super::{OPEN_DIFFERENCES, Store, TRIES, collided, rows};
 use crate::domain::{
     Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
     Standing, Verdict,
@@ -185,7 +185,8 @@ impl Store for PostgresStore {
             sqlx::query_as("SELECT count(*), min(asked_at) FROM reconciliations WHERE due_at IS NOT NULL")
                 .fetch_one(&self.pool)
                 .await?;
-        rows::standing(kinds, waiting, running)
+        let differences = sqlx::query_scalar(OPEN_DIFFERENCES).fetch_one(&self.pool).await?;
+        rows::standing(kinds, waiting, running, differences)
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -12,12 +12,45 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, corrupt, counted, large};
 use crate::domain::{
-    Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period, Progress,
-    Reconciliation, ReconciliationState, Sides, Stretch, Sum, Totals,
+    Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, OVER_FOR, Period,
+    Progress, Reconciled, Reconciliation, ReconciliationState, Sides, Stretch, Sum, Totals, UnfinishedDay,
 };
 
 /// How many that somebody asked for may be under way.
 pub(super) const MOST_RUNNING: i64 = 32;
+
+/// Finished reconciliations, joined to periods without gaps, newest first. `$1` is the latest time at which
+/// a clock that is right can have begun one.
+pub(super) const COVERED: &str = "
+    SELECT min(period_from) AS period_from, max(period_to) AS period_to FROM (
+        SELECT period_from, period_to, sum(CASE WHEN period_from <= reached THEN 0 ELSE 1 END)
+                   OVER (ORDER BY period_from, period_to, id ROWS UNBOUNDED PRECEDING) AS joined
+        FROM (
+            SELECT id, period_from, period_to,
+                   max(period_to) OVER (ORDER BY period_from, period_to, id
+                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+            FROM reconciliations WHERE state = 'finished' AND voided_at IS NULL AND asked_at <= $1
+        ) AS finished
+    ) AS numbered GROUP BY joined ORDER BY 1 DESC LIMIT 1000";
+/// Days that were begun by themselves and did not come to their end, newest first.
+pub(super) const UNFINISHED: &str = "
+    SELECT period_from, period_to, failures, state FROM reconciliations
+    WHERE origin = 'nightly' AND voided_at IS NULL AND state <> 'finished'
+    ORDER BY period_from DESC LIMIT 1000";
+/// The first day that was begun by itself, and whether one was begun later than the given time.
+pub(super) const BEGUN: &str = "
+    SELECT min(period_from), coalesce(max(asked_at) > $1, FALSE) FROM reconciliations
+    WHERE origin = 'nightly' AND voided_at IS NULL";
+/// Voids what was begun later than the given time; what is not finished ends.
+pub(super) const VOID: &str = "
+    UPDATE reconciliations SET voided_at = $2, due_at = NULL, token = NULL,
+           state = CASE state WHEN 'running' THEN 'cancelled' ELSE state END,
+           cancelled_at = CASE state WHEN 'running' THEN $2 ELSE cancelled_at END,
+           cancelled_by = CASE state WHEN 'running' THEN $3 ELSE cancelled_by END,
+           cancel_reason = CASE state WHEN 'running' THEN $4 ELSE cancel_reason END
+    WHERE origin = 'nightly' AND voided_at IS NULL AND asked_at > $1";
+/// Why those end.
+pub(super) const VOIDED: &str = "begun by a clock that was ahead";
 
 /// Where the walks along pay-service's statement are kept, shared by leases.
 #[async_trait]
@@ -62,6 +95,13 @@ pub trait ReconciliationStore: Send + Sync + 'static {
         cancellation: &Cancellation,
     ) -> StoreResult<Option<Result<Reconciliation, Ended>>>;
 
+    /// What is reconciled, by what clocks that were right have begun: nothing later than `now`, give or
+    /// take the minute that a day has to be over.
+    async fn reconciled(&self, now: DateTime<Utc>) -> StoreResult<Reconciled>;
+
+    /// Voids nightly ones that were begun by a clock that was ahead of `now`; how many.
+    async fn void_reconciliations(&self, now: DateTime<Utc>) -> StoreResult<u64>;
+
     /// Reconciliations, newest first; the page's cursor is a reconciliation's id.
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>>;
 
@@ -75,6 +115,11 @@ pub trait ReconciliationStore: Send + Sync + 'static {
         kind: Option<DifferenceKind>,
         page: Page,
     ) -> StoreResult<Vec<KeptDifference>>;
+}
+
+/// The latest time at which a clock that is right can have begun something, when it is `now` here.
+pub(super) fn latest(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + OVER_FOR
 }
 
 /// A reconciliation; `T` is how the backend keeps a time.
@@ -98,6 +143,23 @@ pub(super) struct ReconciliationRow<T> {
     cancelled_at: Option<T>,
     cancelled_by: Option<String>,
     cancel_reason: Option<String>,
+    voided_at: Option<T>,
+}
+
+/// A period.
+#[derive(FromRow)]
+pub(super) struct PeriodRow<T> {
+    period_from: T,
+    period_to: T,
+}
+
+/// A day that did not come to its end.
+#[derive(FromRow)]
+pub(super) struct UnfinishedRow<T> {
+    period_from: T,
+    period_to: T,
+    failures: i64,
+    state: String,
 }
 
 /// A difference.
@@ -150,8 +212,39 @@ impl<T: StoredTime> ReconciliationRow<T> {
                 differences: read_counts(&self.differences)?,
             },
             state,
+            voided_at: self.voided_at.map(StoredTime::read).transpose()?,
         })
     }
+}
+
+impl<T: StoredTime> PeriodRow<T> {
+    fn read(self) -> StoreResult<Period> {
+        Ok(Period { from: self.period_from.read()?, to: self.period_to.read()? })
+    }
+}
+
+impl<T: StoredTime> UnfinishedRow<T> {
+    fn read(self) -> StoreResult<UnfinishedDay> {
+        Ok(UnfinishedDay {
+            period: Period { from: self.period_from.read()?, to: self.period_to.read()? },
+            failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
+            is_cancelled: self.state == "cancelled",
+        })
+    }
+}
+
+/// What the three questions come to.
+pub(super) fn reconciled<T: StoredTime>(
+    (first, from_the_future): (Option<T>, bool),
+    covered: Vec<PeriodRow<T>>,
+    unfinished: Vec<UnfinishedRow<T>>,
+) -> StoreResult<Reconciled> {
+    Ok(Reconciled {
+        first: first.map(StoredTime::read).transpose()?,
+        covered: covered.into_iter().map(PeriodRow::read).collect::<StoreResult<_>>()?,
+        unfinished: unfinished.into_iter().map(UnfinishedRow::read).collect::<StoreResult<_>>()?,
+        from_the_future,
+    })
 }
 
 impl<T: StoredTime> DifferenceRow<T> {

@@ -28,6 +28,8 @@ pub(super) struct CreditRow<T> {
     source: String,
     event_id: Option<String>,
     credited_at: T,
+    merchant_order_no: Option<String>,
+    credited_despite: Option<Uuid>,
 }
 
 /// A request.
@@ -87,6 +89,8 @@ impl<T: StoredTime> CreditRow<T> {
             source: self.source.parse().map_err(corrupt)?,
             event_id: self.event_id,
             credited_at: self.credited_at.read()?,
+            merchant_order_no: self.merchant_order_no,
+            credited_despite: self.credited_despite,
         })
     }
 }
@@ -116,6 +120,7 @@ pub(super) fn standing<T: StoredTime>(
     kinds: Vec<(String, i64)>,
     (waiting, oldest): (i64, Option<T>),
     (running, begun): (i64, Option<T>),
+    open_differences: i64,
 ) -> StoreResult<Standing> {
     let open = kinds.into_iter().map(|(kind, count)| Ok((kind.parse().map_err(corrupt)?, counted(count))));
     Ok(Standing {
@@ -124,6 +129,7 @@ pub(super) fn standing<T: StoredTime>(
         oldest_request: oldest.map(StoredTime::read).transpose()?,
         running_reconciliations: counted(running),
         oldest_reconciliation: begun.map(StoredTime::read).transpose()?,
+        open_differences: counted(open_differences),
     })
 }
 

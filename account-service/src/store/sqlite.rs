@@ -14,7 +14,7 @@ use runtime::database::{Sqlite, StoreResult};
 use runtime::http::Page;
 use uuid::Uuid;
 
-use super::{Store, collided, rows};
+use super::{OPEN_DIFFERENCES, Store, collided, rows};
 use crate::domain::{
     Account, AccountNo, Arrival, Audit, Contradiction, Credit, NewAccount, Opened, Recharge, Request,
     Standing, Verdict,
@@ -161,7 +161,8 @@ impl Store for SqliteStore {
             sqlx::query_as("SELECT count(*), min(asked_at) FROM reconciliations WHERE due_at IS NOT NULL")
                 .fetch_one(&self.database.reader)
                 .await?;
-        rows::standing(kinds, waiting, running)
+        let differences = sqlx::query_scalar(OPEN_DIFFERENCES).fetch_one(&self.database.reader).await?;
+        rows::standing(kinds, waiting, running, differences)
     }
 
     async fn check(&self) -> StoreResult<()> {

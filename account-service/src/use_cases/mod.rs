@@ -1,5 +1,6 @@
 //! What the service does, one use case a file.
 
+mod begin_days;
 mod dead_letters;
 mod pace;
 mod post_results;
@@ -18,4 +19,4 @@ pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
 pub use reconciliations::{PeriodPlan, ReconciliationPlan, Reconciliations, StartReconciliation};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
 pub use sweep::{Sweep, SweepPlan};
-pub use watch::Watch;
+pub use watch::{Watch, unreconciled_days};

@@ -13,9 +13,8 @@ use runtime::database::{StoreResult, bounded};
 use runtime::problem::Chain;
 use uuid::Uuid;
 
-use crate::domain::{
-    Arrival, BY_ITSELF, CreditSource, Nightly, Origin, Period, Reconciliation, Side, Stretch,
-};
+use super::begin_days::BeginDays;
+use crate::domain::{Arrival, CreditSource, Nightly, Origin, Period, Reconciliation, Side, Stretch};
 use crate::metrics::{Call, Metrics};
 use crate::pay_service::{PayService, StatementQuery, Unanswered};
 use crate::store::Store;
@@ -41,8 +40,7 @@ pub struct Reconciliations {
     merchant: String,
     timeout: Duration,
     periods: PeriodPlan,
-    /// The last day that was begun, here or by another process.
-    begun: Option<Period>,
+    days: BeginDays,
 }
 
 /// Whose statement is walked along, and when.
@@ -92,20 +90,8 @@ impl Reconciliations {
         plan: ReconciliationPlan,
     ) -> Self {
         let ReconciliationPlan { merchant, timeout, periods } = plan;
-        Self { store, pay_service, sources, metrics, merchant, timeout, periods, begun: None }
-    }
-
-    /// Begins the reconciliation of the last day that is due; of several processes one does.
-    async fn begin_nightly(&mut self, now: DateTime<Utc>) -> StoreResult<()> {
-        let due = self.periods.nightly.due(now).filter(|period| self.begun != Some(*period));
-        let Some(period) = due else { return Ok(()) };
-        let id = self.sources.ids.next();
-        let new = Reconciliation::new(id, period, Origin::Nightly, BY_ITSELF.to_owned(), now);
-        if bounded(self.store.start_reconciliation(&new)).await? {
-            tracing::info!(reconciliation.id = %id, "reconciliation.nightly_begun");
-        }
-        self.begun = Some(period);
-        Ok(())
+        let days = BeginDays::new(store.clone(), sources.clone(), periods.nightly);
+        Self { store, pay_service, sources, metrics, merchant, timeout, periods, days }
     }
 
     /// Longer than an unanswered question takes.
@@ -183,10 +169,11 @@ impl Worker for Reconciliations {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let (token, now) = (self.sources.ids.next(), self.sources.clock.now());
-        self.begin_nightly(now).await?;
+        self.days.look(now).await?;
         let claimed = self.store.claim_reconciliation(token, now, self.lease(now));
         let Some(walk) = bounded(claimed).await? else { return Ok(Progress::Idle) };
         self.go_on(walk, token).await?;
+        self.days.look_again();
         Ok(Progress::More)
     }
 }

@@ -56,11 +56,14 @@ impl Driver<'_> {
             Done::Settled(settlements) => self.settled(work, &settlements),
             Done::Step(step) => self.step(work, *step),
             Done::Resolved(id, decision, outcome) => {
-                let Kind::Resolve { place, credit } = work.kind else { panic!("nobody decided {id}") };
+                let Kind::Resolve { place, credit, despite } = work.kind else {
+                    panic!("nobody decided {id}")
+                };
                 assert_eq!(decision.reason, "as the bank says");
-                let expected = self.model.resolve(place, credit);
+                let expected = self.model.resolve(place, credit, despite);
                 let outcome = outcome.expect("there is such an exception");
                 assert_eq!(outcome.is_ok(), expected.is_ok(), "{outcome:?}");
+                self.saw("credited despite", usize::from(despite.is_some() && expected.is_ok()));
                 work.resolved = Some(expected);
             }
         }
@@ -130,6 +133,8 @@ impl Driver<'_> {
             self.saw(road, usize::from(*verdict == Verdict::Credited));
             self.saw("told again", usize::from(*verdict == Verdict::Already));
             self.saw("refused", usize::from(verdict.refusal().is_some()));
+            let second = Some(What::OrderCreditedAlready);
+            self.saw("orders credited already", usize::from(verdict.refusal() == second));
         }
         work.verdicts = Some(verdicts);
     }

@@ -170,13 +170,24 @@ impl Driver<'_> {
     }
 
     /// The operator decides about an exception.
-    pub async fn resolve(&mut self, pick: usize, credit: bool, stop: Stop) {
-        let Some(place) = self.pick_exception(pick) else { return };
+    pub async fn resolve(&mut self, pick: usize, credit: bool, knowing: bool, stop: Stop) {
+        if let Some(place) = self.pick_exception(pick) {
+            self.resolve_at(place, credit, knowing, stop).await;
+        }
+    }
+
+    /// The operator decides about this one.
+    pub async fn resolve_at(&mut self, place: usize, credit: bool, knowing: bool, stop: Stop) {
         let Some(id) = self.exception_id(place).await else { return };
         let action = if credit { "credit" } else { "dismiss" };
-        let body = json!({ "action": action, "reason": "as the bank says" });
+        let told = self.model.exceptions[place].result.as_ref().filter(|_| credit && knowing);
+        let despite = told.and_then(|told| self.model.first_of_order(told));
+        let mut body = json!({ "action": action, "reason": "as the bank says" });
+        if let Some(first) = despite {
+            body["despite"] = json!(first);
+        }
         let path = format!("/v1/exceptions/{id}/resolve");
-        let kind = Kind::Resolve { place, credit };
+        let kind = Kind::Resolve { place, credit, despite };
         let (work, answer) = self.call(kind, Self::get_or_post(Method::POST, &path, &body), stop).await;
         if let Some((status, body)) = answer {
             let expected = work.resolved.expect("it is answered once it is done").err().unwrap_or(200);

@@ -19,6 +19,10 @@ pub type Stop = Option<u32>;
 pub enum Command {
     /// Somebody creates a recharge at pay-service, in the currency of its account or in the other.
     Create { account: usize, amount: i64, other: bool, result: Option<Final> },
+    /// Somebody repeats an order at a pay-service that has lost it: a second recharge of it.
+    Repeat { pick: usize, result: Option<Final> },
+    /// An order that is credited is repeated, paid again and rung; the operator decides about it.
+    PayTwice { pick: usize, knowing: bool },
     /// Somebody asks here for a recharge.
     Request { account: usize, amount: i64, taking: Taking, stop: Stop },
     /// A request that was under way for long arrives at pay-service.
@@ -56,8 +60,8 @@ pub enum Command {
     Open,
     /// The operator has a dead letter put back.
     Requeue { pick: usize, stop: Stop },
-    /// The operator decides about an exception.
-    Resolve { pick: usize, credit: bool, stop: Stop },
+    /// The operator decides about an exception, perhaps knowing of another credit of its order.
+    Resolve { pick: usize, credit: bool, knowing: bool, stop: Stop },
     /// The books are read.
     Look,
 }
@@ -192,6 +196,8 @@ fn beginnings() -> BoxedStrategy<Command> {
     prop_oneof![
         8 => (account(), 1..4_i64, prop::bool::weighted(0.1), prop::option::of(result()))
             .prop_map(|(account, amount, other, result)| Command::Create { account, amount, other, result }),
+        1 => (pick.clone(), any::<bool>()).prop_map(|(pick, knowing)| Command::PayTwice { pick, knowing }),
+        1 => (pick.clone(), prop::option::of(result())).prop_map(|(pick, result)| Command::Repeat { pick, result }),
         7 => (account(), 1..4_i64, taking(), stop(10))
             .prop_map(|(account, amount, taking, stop)| Command::Request { account, amount, taking, stop }),
         1 => pick.clone().prop_map(|pick| Command::Arrive { pick }),
@@ -253,8 +259,9 @@ fn surroundings() -> BoxedStrategy<Command> {
             .prop_map(|seconds| Command::Pass { seconds }),
         1 => Just(Command::Open),
         2 => (pick.clone(), stop(6)).prop_map(|(pick, stop)| Command::Requeue { pick, stop }),
-        6 => (pick, any::<bool>(), stop(2))
-            .prop_map(|(pick, credit, stop)| Command::Resolve { pick, credit, stop }),
+        6 => (pick, any::<bool>(), any::<bool>(), stop(2)).prop_map(|(pick, credit, knowing, stop)| {
+            Command::Resolve { pick, credit, knowing, stop }
+        }),
         1 => Just(Command::Look),
     ]
     .boxed()

@@ -26,6 +26,7 @@ pub enum Kind {
     Resolve {
         place: usize,
         credit: bool,
+        despite: Option<Uuid>,
     },
     Requeue,
     /// Of this period: its first millisecond, and the first after it.
@@ -155,6 +156,8 @@ impl<'a> Driver<'a> {
             Command::Create { account, amount, other, result } => {
                 self.create(*account, *amount, *other, *result);
             }
+            Command::Repeat { pick, result } => self.repeat(*pick, *result),
+            Command::PayTwice { pick, knowing } => self.pay_twice(*pick, *knowing).await,
             Command::Request { account, amount, taking, stop } => {
                 self.books().taking = Some(*taking);
                 self.saw("answers lost", usize::from(*taking == Taking::AnswerLost));
@@ -208,7 +211,9 @@ impl<'a> Driver<'a> {
             Command::Pass { seconds } => self.pass(*seconds),
             Command::Open => self.open(2).await,
             Command::Requeue { pick, stop } => self.requeue(*pick, *stop).await,
-            Command::Resolve { pick, credit, stop } => self.resolve(*pick, *credit, *stop).await,
+            Command::Resolve { pick, credit, knowing, stop } => {
+                self.resolve(*pick, *credit, *knowing, *stop).await;
+            }
             Command::Look => self.look().await,
         }
     }
@@ -224,6 +229,29 @@ impl<'a> Driver<'a> {
         let (tx, dollars, foreign) = (Uuid::nil(), other != (account == 1), false);
         let state = result.map_or(State::Pending, State::Final);
         books.take(Told { tx, order, account, amount, dollars, state, foreign });
+    }
+
+    fn repeat(&mut self, pick: usize, result: Option<Final>) {
+        let Some(first) = self.pick_recharge(pick) else { return };
+        let state = result.map_or(State::Pending, State::Final);
+        self.books().take(Told { state, ..first });
+    }
+
+    /// One is credited first where none is.
+    async fn pay_twice(&mut self, pick: usize, knowing: bool) {
+        if self.model.credits.is_empty() {
+            self.create(0, 1, false, Some(Final::Succeeded));
+            let created = self.books().recharges.last().cloned().expect("it is there");
+            self.entrusted.insert(created.tx);
+            self.ring(created, None).await;
+        }
+        let credited: Vec<Told> = self.model.credits.values().cloned().collect();
+        let first = credited[pick % credited.len()].clone();
+        let second = self.books().take(first);
+        self.entrusted.insert(second.tx);
+        self.ring(second.clone(), None).await;
+        let place = self.model.exceptions.iter().position(|kept| kept.subject == second.tx);
+        self.resolve_at(place.expect("it is refused"), true, knowing, None).await;
     }
 
     fn arrive(&mut self, pick: usize) {

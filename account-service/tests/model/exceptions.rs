@@ -12,6 +12,7 @@ pub enum Kind {
     CurrencyMismatch,
     ContradictsRequest,
     ContradictsCredit,
+    OrderCreditedAlready,
     NotAtPayService,
     NotTaken,
     WrongAnswer,
@@ -24,6 +25,7 @@ impl Kind {
             Self::CurrencyMismatch => "currency_mismatch",
             Self::ContradictsRequest => "contradicts_request",
             Self::ContradictsCredit => "contradicts_credit",
+            Self::OrderCreditedAlready => "order_credited_already",
             Self::NotAtPayService => "not_at_pay_service",
             Self::NotTaken => "not_taken",
             Self::WrongAnswer => "wrong_answer",
@@ -98,10 +100,15 @@ impl Model {
         };
         self.close(|kept| {
             kept.subject == tx
-                && kept.kind != Kind::ContradictsCredit
+                && !matches!(kept.kind, Kind::ContradictsCredit | Kind::OrderCreditedAlready)
                 && !kept.contradicted
                 && kept.result.as_ref().is_some_and(credited)
         });
+    }
+
+    /// A person had it credited although its order is.
+    pub fn close_despite(&mut self, tx: Uuid) {
+        self.close(|kept| (kept.subject, kept.kind) == (tx, Kind::OrderCreditedAlready));
     }
 
     fn close(&mut self, gone: impl Fn(&Kept) -> bool) {

@@ -37,7 +37,7 @@ use driver::Driver;
 use rig::Rig;
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 35] = [
+const MUST_BE_SEEN: [&str; 37] = [
     "answers lost",
     "credited by webhook",
     "credited from the queue",
@@ -45,6 +45,8 @@ const MUST_BE_SEEN: [&str; 35] = [
     "credited by query",
     "told again",
     "refused",
+    "orders credited already",
+    "credited despite",
     "given up",
     "requeued",
     "decisions",

@@ -51,7 +51,7 @@ impl Verdict {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     pub accounts: [Account; ACCOUNTS],
     /// As they were told, by `tx_no`.
@@ -59,6 +59,8 @@ pub struct Model {
     pub requests: Vec<Request>,
     /// On which way each was credited.
     pub credited_by: BTreeMap<Uuid, &'static str>,
+    /// What a person had credited although its order was, by the `tx_no` that was credited before.
+    pub despite: BTreeMap<Uuid, Uuid>,
     pub exceptions: Vec<Kept>,
     /// In the order in which they were asked for.
     pub walks: Vec<Walk>,
@@ -102,9 +104,10 @@ impl Model {
         self.walks.iter_mut().find(|walk| walk.id == id).expect("it was asked for")
     }
 
-    /// Why this would not be credited; what is told of a recharge that is not credited yet.
-    pub fn refusal(&self, told: &Told) -> Option<Kind> {
-        self.judge(told, self.request_of(told)).refusal()
+    /// Under which other number this order is credited.
+    pub fn first_of_order(&self, told: &Told) -> Option<Uuid> {
+        let first = |credit: &&Told| credit.order == told.order && !self.despite.contains_key(&credit.tx);
+        self.credits.values().find(first).map(|credit| credit.tx).filter(|tx| *tx != told.tx)
     }
 
     /// A result is told, or an answer is given.
@@ -137,6 +140,9 @@ impl Model {
                 State::Pending if same => Verdict::Noted,
                 _ => Verdict::Refused(Kind::ContradictsCredit),
             };
+        }
+        if told.state == SUCCEEDED && self.first_of_order(told).is_some() {
+            return Verdict::Refused(Kind::OrderCreditedAlready);
         }
         if request.is_some_and(|request| !self.requests[request].fits(told)) {
             return Verdict::Refused(Kind::ContradictsRequest);
@@ -190,8 +196,9 @@ impl Model {
         true
     }
 
-    /// A person has what was told credited. The status of the answer where that can't be.
-    pub fn resolve(&mut self, place: usize, credit: bool) -> Result<(), u16> {
+    /// A person has what was told credited, perhaps `despite` another credit of its order. The status of the
+    /// answer where that can't be.
+    pub fn resolve(&mut self, place: usize, credit: bool, despite: Option<Uuid>) -> Result<(), u16> {
         let kept = self.exceptions[place].clone();
         if kept.state != "open" {
             return Err(409);
@@ -201,14 +208,21 @@ impl Model {
             return Ok(());
         }
         let told = kept.result.filter(|told| told.state == SUCCEEDED).ok_or(422_u16)?;
-        if kept.contradicted || self.credits.contains_key(&told.tx) || self.creditable(&told).is_some() {
+        if kept.contradicted || self.credits.contains_key(&told.tx) {
             return Err(409);
         }
+        if self.first_of_order(&told) != despite || self.creditable(&told).is_some() {
+            return Err(409);
+        }
+        self.despite.extend(despite.map(|first| (told.tx, first)));
         self.exceptions[place].state = "credited";
         self.credited_by.insert(told.tx, "exception");
         let request = self.request_of(&told);
         self.learn(request.filter(|request| self.requests[*request].may_learn(&told)), &told);
         self.credit(&told);
+        if despite.is_some() {
+            self.close_despite(told.tx);
+        }
         Ok(())
     }
 }

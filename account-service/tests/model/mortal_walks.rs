@@ -1,7 +1,8 @@
 //! The same store, as far as it keeps reconciliations of periods.
 
 use account_service::domain::{
-    Cancellation, Credit, DifferenceKind, Ended, Findings, KeptDifference, Period, Reconciliation, Stretch,
+    Cancellation, Credit, DifferenceKind, Ended, Findings, KeptDifference, Period, Reconciled,
+    Reconciliation, Stretch,
 };
 use account_service::pay_service::StatementQuery;
 use account_service::store::ReconciliationStore;
@@ -107,6 +108,14 @@ impl ReconciliationStore for Mortal {
         cancellation: &Cancellation,
     ) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
         self.call(self.store.cancel_reconciliation(id, cancellation), nothing).await
+    }
+
+    async fn reconciled(&self, now: DateTime<Utc>) -> StoreResult<Reconciled> {
+        self.call(self.store.reconciled(now), nothing).await
+    }
+
+    async fn void_reconciliations(&self, now: DateTime<Utc>) -> StoreResult<u64> {
+        self.call(self.store.void_reconciliations(now), nothing).await
     }
 
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {

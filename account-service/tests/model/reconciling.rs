@@ -186,6 +186,7 @@ impl Driver<'_> {
             let what = match found.differs {
                 Differs::MissingHere => "credited by statement",
                 Differs::Refused => "refused by statement",
+                Differs::OrderCreditedAlready => "orders credited already",
                 Differs::NotSucceededThere => "not succeeded there",
                 Differs::NotThere => "not there",
                 Differs::Account | Differs::Currency | Differs::Amount => "credited otherwise",

@@ -162,6 +162,7 @@ impl Driver<'_> {
             json!({
                 "tx_no": told.tx, "account_no": account_no(told.account), "amount": told.amount,
                 "currency": currency(told.dollars), "source": self.model.credited_by[&told.tx],
+                "merchant_order_no": told.order, "credited_despite": self.model.despite.get(&told.tx),
             })
         };
         let there = found.there.as_ref().map_or(Value::Null, Told::json);

@@ -22,6 +22,7 @@ pub type Sums = BTreeMap<&'static str, [(u64, i128); 3]>;
 pub enum Differs {
     MissingHere,
     Refused,
+    OrderCreditedAlready,
     NotSucceededThere,
     NotThere,
     Account,
@@ -79,11 +80,20 @@ impl Differs {
         match self {
             Self::MissingHere => "missing_here",
             Self::Refused => "refused",
+            Self::OrderCreditedAlready => "order_credited_already",
             Self::NotSucceededThere => "not_succeeded_there",
             Self::NotThere => "not_there",
             Self::Account => "account_differs",
             Self::Currency => "currency_differs",
             Self::Amount => "amount_differs",
+        }
+    }
+
+    /// What is missing here and was refused.
+    fn by(refusal: Kind) -> Self {
+        match refusal {
+            Kind::OrderCreditedAlready => Self::OrderCreditedAlready,
+            _ => Self::Refused,
         }
     }
 
@@ -169,7 +179,7 @@ impl Model {
             found.exception = match (found.differs, refused, &found.there) {
                 (Differs::MissingHere, None, _) => None,
                 (Differs::MissingHere, Some(kind), _) => {
-                    found.differs = Differs::Refused;
+                    found.differs = Differs::by(kind);
                     Some(kind)
                 }
                 (_, Some(kind), _) => Some(kind),
@@ -192,14 +202,17 @@ impl Model {
     pub fn whole(&self, there: &[Told]) -> Compared {
         let here: Vec<Told> = self.credits.values().cloned().collect();
         let mut compared = Compared::of(there, &here);
+        let mut after = self.clone();
+        let verdicts: BTreeMap<Uuid, Verdict> =
+            there.iter().map(|told| (told.tx, after.told(told, true))).collect();
         for found in &mut compared.found {
             found.exception = match (&found.differs, &found.there) {
-                (Differs::MissingHere, Some(there)) => self.refusal(there),
+                (Differs::MissingHere, Some(there)) => verdicts[&there.tx].refusal(),
                 (Differs::NotThere, _) => Some(Kind::NotAtPayService),
                 _ => Some(Kind::ContradictsCredit),
             };
-            if (found.differs, found.exception.is_some()) == (Differs::MissingHere, true) {
-                found.differs = Differs::Refused;
+            if let (Differs::MissingHere, Some(kind)) = (found.differs, found.exception) {
+                found.differs = Differs::by(kind);
             }
         }
         compared.credited();

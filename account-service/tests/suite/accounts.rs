@@ -55,7 +55,8 @@ pub async fn credits_are_listed_newest_first_page_by_page(database: Database) {
     assert_eq!(
         one,
         json!({ "tx_no": tx(6), "account_no": "A", "amount": 10, "currency": "CNY", "source": "webhook",
-                            "event_id": "event-1", "credited_at": "2026-01-01T12:00:03.123456Z" })
+                            "event_id": "event-1", "credited_at": "2026-01-01T12:00:03.123456Z",
+                "merchant_order_no": format!("order-{}", tx(6)), "credited_despite": null })
     );
 }
 

@@ -1,6 +1,11 @@
 //! The audit: Σ credits against balances, all at one moment.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+
+use super::statement::walked;
+use crate::support::scripted::Scripted;
 
 use crate::support::database::Database;
 use crate::support::service::World;
@@ -12,10 +17,16 @@ async fn audit(world: &World) -> Value {
     answer.body
 }
 
+/// What is said of the ledger itself.
+fn ledger(audit: &Value) -> Value {
+    let fields = ["balanced", "totals", "differing_accounts", "differences"];
+    fields.into_iter().map(|field| (field.to_owned(), audit[field].clone())).collect()
+}
+
 pub async fn books_in_order_are_balanced(database: Database) {
     let world = World::new(database).await;
     let empty = json!({ "balanced": true, "totals": [], "differing_accounts": 0, "differences": [] });
-    assert_eq!(audit(&world).await, empty);
+    assert_eq!(ledger(&audit(&world).await), empty);
     for account_no in ["A", "B", "never credited"] {
         open_account(&*world.store, account_no).await;
     }
@@ -23,7 +34,27 @@ pub async fn books_in_order_are_balanced(database: Database) {
     world.store.post(&batch, noon()).await.expect("the store answers");
     let total = json!({ "currency": "CNY", "accounts": 3, "credits": 3, "balances": 130, "credited": 130 });
     let expected = json!({ "balanced": true, "totals": [total], "differing_accounts": 0, "differences": [] });
-    assert_eq!(audit(&world).await, expected);
+    assert_eq!(ledger(&audit(&world).await), expected);
+}
+
+/// Balanced books may lack credits: the answer says so, and counts what is open.
+pub async fn the_audit_says_what_it_does_not_check_and_what_is_open(database: Database) {
+    let pay = Scripted::knowing(&[paid(tx(1), "nobody", 1), paid(tx(2), "A", 5)]);
+    let world = World::asking(database, Arc::new(pay)).await;
+    open_account(&*world.store, "A").await;
+    let before = audit(&world).await;
+    assert_eq!((&before["balanced"], &before["open_exceptions"]), (&json!(true), &json!(0)));
+    assert!(before["checks"].as_str().is_some_and(|text| text.contains("the ledger against itself")));
+    assert!(before["does_not_check"].as_str().is_some_and(|text| text.contains("pay-service")));
+    let known = json!({ "nightly": "off", "last_reconciled_day": null, "unreconciled_days": null,
+                        "unreconciled": [], "running": 0, "open_differences": 0 });
+    assert_eq!(before["reconciliation"], known);
+    walked(&world).await;
+    let after = audit(&world).await;
+    assert_eq!(after["balanced"], true);
+    assert_eq!((&after["open_exceptions"], &after["waiting_requests"]), (&json!(1), &json!(0)));
+    assert_eq!(after["open_exceptions_by_kind"], json!({ "unknown_account": 1 }));
+    assert_eq!(after["reconciliation"]["open_differences"], 1);
 }
 
 /// Balances whose sum needs more than 64 bits are summed up as well.

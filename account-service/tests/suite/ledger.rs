@@ -95,8 +95,8 @@ pub async fn the_database_itself_moves_balances_and_keeps_credits_as_they_are(da
     post(&*store, &[paid(tx(1), "A", 100)]).await;
     let credited_by_hand = |account_no: &str, amount: i64, currency: &str| {
         format!(
-            "INSERT INTO credits SELECT {}, '{account_no}', {amount}, '{currency}', source, event_id, credited_at
-             FROM credits",
+            "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
+             SELECT {}, '{account_no}', {amount}, '{currency}', source, event_id, credited_at FROM credits",
             database.uuid(tx(2))
         )
     };

@@ -4,10 +4,12 @@ pub mod accounts;
 pub mod audit;
 pub mod bad_input;
 pub mod cancelled;
+pub mod days;
 pub mod dead_letters;
 pub mod exceptions;
 pub mod ledger;
 pub mod notifications;
+pub mod orders;
 pub mod queue;
 pub mod recharges;
 pub mod reconciliation;
@@ -25,13 +27,19 @@ macro_rules! run_suite {
             accounts: an_account_is_opened_once_under_one_name, credits_are_listed_newest_first_page_by_page,
                       only_the_operator_and_the_service_s_own_merchant_may_call,
                       every_endpoint_is_described, the_page_of_metrics_says_what_is_shown;
-            audit: books_in_order_are_balanced, a_balance_that_is_not_the_sum_of_its_credits_is_found,
+            audit: books_in_order_are_balanced, the_audit_says_what_it_does_not_check_and_what_is_open, a_balance_that_is_not_the_sum_of_its_credits_is_found,
                    the_differing_accounts_that_are_listed_are_bounded;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;
             cancelled: a_reconciliation_that_is_never_answered_rightly_ends_when_it_is_cancelled,
                        whoever_is_at_a_reconciliation_that_is_cancelled_keeps_nothing_of_it,
                        what_has_ended_is_not_cancelled, a_cancelled_night_is_not_begun_again;
+            days: days_that_no_process_was_there_for_are_reconciled_oldest_first_and_once,
+                  days_that_are_not_reconciled_are_named_in_log_metrics_and_audit,
+                  a_day_that_is_never_answered_for_does_not_hold_up_the_others_for_ever,
+                  a_day_that_a_clock_that_was_ahead_has_reconciled_is_reconciled_again,
+                  clocks_that_differ_for_long_begin_each_day_a_few_times_at_most,
+                  a_day_is_reconciled_as_well_when_its_parts_were_asked_for;
             exceptions: a_refused_result_is_kept_with_what_is_needed_to_judge_it,
                         every_refusal_is_kept_under_its_kind_beside_what_the_books_hold,
                         a_repetition_counts_up_and_another_telling_is_kept_beside_the_first,
@@ -62,6 +70,18 @@ macro_rules! run_suite {
                            a_failed_recharge_credits_nothing, a_flood_of_notifications_leaves_exact_balances,
                            a_broken_database_answers_503_and_the_next_try_credits,
                            the_receiver_is_off_where_results_come_from_the_queue_alone;
+            orders: a_second_tx_no_of_a_credited_order_is_an_exception_on_every_road,
+                    from_the_queue_a_second_tx_no_of_a_credited_order_is_given_up_at_once,
+                    the_sweep_credits_no_second_tx_no_of_an_order,
+                    an_order_made_here_and_repeated_elsewhere_is_credited_once,
+                    of_two_tx_nos_of_an_order_in_one_batch_or_in_many_at_once_one_is_credited,
+                    the_database_itself_credits_an_order_once,
+                    a_result_that_did_not_succeed_is_no_second_credit,
+                    a_second_credit_of_an_order_needs_the_first_to_be_named,
+                    what_was_refused_before_its_order_was_credited_is_not_credited_by_mistake,
+                    credits_of_an_earlier_version_learn_their_orders_when_their_results_are_received_again,
+                    an_order_that_an_earlier_version_credited_twice_is_found,
+                    the_books_of_an_earlier_version_are_kept_and_orders_are_taken_from_requests;
             queue: a_batch_from_the_queue_is_credited_and_others_results_are_passed_over,
                    a_message_is_settled_only_after_the_commit,
                    what_can_never_be_credited_is_given_up_at_once_and_stops_nothing,

@@ -41,7 +41,9 @@ pub async fn a_request_learns_its_result_and_refuses_what_contradicts_it(databas
     let known = RequestState::Known { tx_no: tx(2), status: Status::Succeeded };
     assert_eq!(state(&*store, order).await, Some(known));
     let twice = post(&*store, answer(order, tx(3), 100, Status::Succeeded)).await;
-    assert_eq!(twice, Verdict::Refused(Refusal::ContradictsRequest(Contradiction("tx_no"))));
+    assert_eq!(twice, Verdict::Refused(Refusal::OrderCreditedAlready(tx(2))));
+    let failed = post(&*store, answer(order, tx(3), 100, Status::Failed)).await;
+    assert_eq!(failed, Verdict::Refused(Refusal::ContradictsRequest(Contradiction("tx_no"))));
     assert_eq!(database.totals().await, [2, 100, 1, 100, 1]);
 }
 

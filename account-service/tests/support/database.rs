@@ -8,6 +8,7 @@ use account_service::store::{PostgresStore, SqliteStore, Store};
 use runtime::database::{Postgres, Sqlite};
 use runtime::testing::{temporary_postgres, temporary_sqlite};
 use sqlx::AssertSqlSafe;
+use sqlx::migrate::Migrator;
 
 pub enum Database {
     /// With the folder it lives in, which goes when this is dropped.
@@ -34,6 +35,33 @@ impl Database {
             Self::Postgres(connections) => {
                 Arc::new(PostgresStore::migrated(connections.clone()).await.expect("migrates"))
             }
+        }
+    }
+
+    /// Its schema as the version left it whose last migration this was.
+    pub async fn migrate_to(&self, last: i64) {
+        let up_to = |mut all: Migrator| {
+            all.migrations = all.iter().filter(|migration| migration.version <= last).cloned().collect();
+            all
+        };
+        match self {
+            Self::Sqlite(database, _) => {
+                let all = sqlx::migrate!("../migrations/account-service/sqlite");
+                up_to(all).run(&database.writer).await
+            }
+            Self::Postgres(connections) => {
+                let all = sqlx::migrate!("../migrations/account-service/postgres");
+                up_to(all).run(&connections.planned).await
+            }
+        }
+        .expect("migrates");
+    }
+
+    /// A time as a literal of its SQL.
+    pub fn some_time(&self) -> &'static str {
+        match self {
+            Self::Sqlite(..) => "1767225600000000",
+            Self::Postgres(_) => "now()",
         }
     }
 

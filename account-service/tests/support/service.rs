@@ -15,7 +15,7 @@ use runtime::background::{Progress, Worker};
 use runtime::keys::Keyring;
 use runtime::testing::{ManualClock, SeededEntropy, manual_sources};
 use runtime::trace::Spans;
-use runtime::{Clock, Secret, Sources};
+use runtime::{Clock, Secret, SharedClock, Sources};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -124,8 +124,18 @@ impl World {
 
     /// The reconciliations of another process, which begins that of each day at 02:30.
     pub fn nightly(&self, seed: u64, pay_service: Arc<dyn PayService>) -> Box<dyn Worker> {
+        self.nightly_by(seed, pay_service, Arc::new(self.clock.clone()))
+    }
+
+    /// The same by a clock of its own.
+    pub fn nightly_by(
+        &self,
+        seed: u64,
+        pay_service: Arc<dyn PayService>,
+        clock: SharedClock,
+    ) -> Box<dyn Worker> {
         let (sources, _) = manual_sources(seed);
-        let sources = Sources::new(Arc::new(self.clock.clone()), sources.entropy);
+        let sources = Sources::new(clock, sources.entropy);
         let parts = parts(self.store.clone(), pay_service, sources);
         let periods = PeriodPlan::standard(Nightly::DEFAULT.parse().expect("a time of day"));
         Parts { periods, ..parts }.assemble().expect("assembles").reconciliations

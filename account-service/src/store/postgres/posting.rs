@@ -47,10 +47,14 @@ pub(super) async fn read(connection: &mut PgConnection, named: &Named) -> StoreR
     .bind(&named.tx_nos)
     .fetch_all(&mut *connection)
     .await?;
-    let credits: Vec<CreditRow> = sqlx::query_as("SELECT * FROM credits WHERE tx_no = ANY($1)")
-        .bind(&named.tx_nos)
-        .fetch_all(&mut *connection)
-        .await?;
+    let credits: Vec<CreditRow> = sqlx::query_as(
+        "SELECT * FROM credits WHERE tx_no = ANY($1)
+         UNION ALL SELECT * FROM credits WHERE merchant_order_no = ANY($2) AND credited_despite IS NULL",
+    )
+    .bind(&named.tx_nos)
+    .bind(&named.paid_orders)
+    .fetch_all(&mut *connection)
+    .await?;
     Ok(Ledger::new(Books {
         accounts,
         requests: requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
@@ -77,6 +81,9 @@ pub(super) async fn write(
     if !changes.credits.is_empty() {
         insert_credits(connection, &changes.credits).await?;
     }
+    if !changes.orders.is_empty() {
+        set_orders(connection, &changes.orders).await?;
+    }
     if !changes.requests.is_empty() {
         update_requests(connection, &changes.requests, &POSTED, now).await?;
     }
@@ -86,13 +93,14 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Moves the balances as well, by the table's trigger. Fails as a whole when one of the `tx_no`s was
-/// credited meanwhile.
+/// Moves the balances as well, by the table's trigger. Fails as a whole when one of the `tx_no`s or
+/// orders was credited meanwhile.
 async fn insert_credits(connection: &mut PgConnection, credits: &[Credit]) -> StoreResult<()> {
     sqlx::query(
-        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
+        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at,
+                              merchant_order_no, credited_despite)
          SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                              $7::timestamptz[])",
+                              $7::timestamptz[], $8::text[], $9::uuid[])",
     )
     .bind(credits.iter().map(|c| c.tx_no).collect::<Vec<_>>())
     .bind(credits.iter().map(|c| c.account_no.as_str()).collect::<Vec<_>>())
@@ -101,6 +109,22 @@ async fn insert_credits(connection: &mut PgConnection, credits: &[Credit]) -> St
     .bind(credits.iter().map(|c| c.source.as_str()).collect::<Vec<_>>())
     .bind(credits.iter().map(|c| c.event_id.clone()).collect::<Vec<_>>())
     .bind(credits.iter().map(|c| c.credited_at).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.merchant_order_no.as_deref()).collect::<Vec<_>>())
+    .bind(credits.iter().map(|c| c.credited_despite).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Of credits of an earlier version. Fails as a whole when one of the orders was credited meanwhile.
+async fn set_orders(connection: &mut PgConnection, orders: &[(Uuid, String)]) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE credits SET merchant_order_no = paid.merchant_order_no
+         FROM UNNEST($1::uuid[], $2::text[]) AS paid (tx_no, merchant_order_no)
+         WHERE credits.tx_no = paid.tx_no AND credits.merchant_order_no IS NULL",
+    )
+    .bind(orders.iter().map(|(tx_no, _)| *tx_no).collect::<Vec<_>>())
+    .bind(orders.iter().map(|(_, order)| order.as_str()).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -42,11 +42,15 @@ pub(super) async fn read(connection: &mut SqliteConnection, named: &Named) -> St
     .bind(&tx_nos)
     .fetch_all(&mut *connection)
     .await?;
-    let credits: Vec<CreditRow> =
-        sqlx::query_as("SELECT * FROM credits WHERE tx_no IN (SELECT unhex(value) FROM json_each(?1))")
-            .bind(tx_nos)
-            .fetch_all(&mut *connection)
-            .await?;
+    let credits: Vec<CreditRow> = sqlx::query_as(
+        "SELECT * FROM credits WHERE tx_no IN (SELECT unhex(value) FROM json_each(?1))
+         UNION ALL SELECT * FROM credits
+                   WHERE merchant_order_no IN (SELECT value FROM json_each(?2)) AND credited_despite IS NULL",
+    )
+    .bind(tx_nos)
+    .bind(json!(named.paid_orders).to_string())
+    .fetch_all(&mut *connection)
+    .await?;
     Ok(Ledger::new(Books {
         accounts: accounts.into_iter().map(AccountRow::read).collect::<StoreResult<_>>()?,
         requests: requests.into_iter().map(RequestRow::read).collect::<StoreResult<_>>()?,
@@ -62,6 +66,9 @@ pub(super) async fn write(
 ) -> StoreResult<()> {
     if !changes.credits.is_empty() {
         insert_credits(connection, &changes.credits).await?;
+    }
+    if !changes.orders.is_empty() {
+        set_orders(connection, &changes.orders).await?;
     }
     if !changes.requests.is_empty() {
         update_requests(connection, &changes.requests, &POSTED, now).await?;
@@ -82,14 +89,31 @@ async fn insert_credits(connection: &mut SqliteConnection, credits: &[Credit]) -
             credit.currency.as_str(),
             credit.source.as_str(),
             credit.event_id,
-            credit.credited_at.timestamp_micros()
+            credit.credited_at.timestamp_micros(),
+            credit.merchant_order_no,
+            credit.credited_despite.map(hex)
         ])
     };
     let rows: Vec<_> = credits.iter().map(row).collect();
     sqlx::query(
-        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
-         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at,
+                              merchant_order_no, credited_despite)
+         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+                value ->> 7, unhex(value ->> 8)
          FROM json_each(?1)",
+    )
+    .bind(json!(rows).to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Of credits of an earlier version.
+async fn set_orders(connection: &mut SqliteConnection, orders: &[(Uuid, String)]) -> StoreResult<()> {
+    let rows: Vec<_> = orders.iter().map(|(tx_no, order)| json!([hex(*tx_no), order])).collect();
+    sqlx::query(
+        "UPDATE credits SET merchant_order_no = paid.value ->> 1 FROM json_each(?1) AS paid
+         WHERE tx_no = unhex(paid.value ->> 0) AND merchant_order_no IS NULL",
     )
     .bind(json!(rows).to_string())
     .execute(connection)

@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use super::{CreditRow, SqliteStore, posting};
 use crate::domain::{
-    Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period,
-    Reconciliation, ReconciliationState, Stretch,
+    BY_ITSELF, Cancellation, Credit, Difference, DifferenceKind, Ended, Findings, KeptDifference, Period,
+    Reconciled, Reconciliation, ReconciliationState, Stretch,
 };
 use crate::store::Named;
 use crate::store::reconciliation_store::{
-    self, MOST_RUNNING, ReconciliationStore, counts_json, sides_json, totals_json,
+    self, BEGUN, COVERED, MOST_RUNNING, ReconciliationStore, UNFINISHED, VOID, VOIDED, counts_json, latest,
+    sides_json, totals_json,
 };
 
 type ReconciliationRow = reconciliation_store::ReconciliationRow<i64>;
@@ -119,6 +120,26 @@ impl ReconciliationStore for SqliteStore {
         cancellation: &Cancellation,
     ) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
         cancel(&self.database, id, cancellation).await
+    }
+
+    async fn reconciled(&self, now: DateTime<Utc>) -> StoreResult<Reconciled> {
+        let latest = latest(now).timestamp_micros();
+        let reader = &self.database.reader;
+        let begun = sqlx::query_as(BEGUN).bind(latest).fetch_one(reader).await?;
+        let covered = sqlx::query_as(COVERED).bind(latest).fetch_all(reader).await?;
+        let unfinished = sqlx::query_as(UNFINISHED).fetch_all(reader).await?;
+        reconciliation_store::reconciled::<i64>(begun, covered, unfinished)
+    }
+
+    async fn void_reconciliations(&self, now: DateTime<Utc>) -> StoreResult<u64> {
+        let voided = sqlx::query(VOID)
+            .bind(latest(now).timestamp_micros())
+            .bind(now.timestamp_micros())
+            .bind(BY_ITSELF)
+            .bind(VOIDED)
+            .execute(&self.database.writer)
+            .await?;
+        Ok(voided.rows_affected())
     }
 
     async fn reconciliations(&self, page: Page) -> StoreResult<Vec<Reconciliation>> {
