@@ -1,5 +1,6 @@
 //! What the tests stand on: processes, receivers, an HTTP client, a publisher, waiting.
 
+mod backup;
 mod binaries;
 mod client;
 mod documented;
@@ -14,6 +15,7 @@ mod stack;
 mod story;
 mod wait;
 
+pub use backup::Backup;
 pub use client::{Answer, Api};
 pub use documented::{Documented, Language};
 pub use footing::{Footing, Kind};

@@ -8,6 +8,7 @@ pub mod ladder;
 pub mod libraries;
 pub mod receivers;
 pub mod reconciliation;
+pub mod restores;
 pub mod retries;
 pub mod secrecy;
 pub mod sharing;
