@@ -2,6 +2,7 @@
 //! recharges are taken again within 25 s.
 
 #[path = "support/broker.rs"]
+#[expect(dead_code, reason = "the suite takes it down and back")]
 mod broker;
 
 use std::collections::BTreeSet;
