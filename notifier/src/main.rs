@@ -59,6 +59,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
         disable_after: settings.disable_after,
         retention: settings.retention,
         backlog_limits: settings.backlog.limits(),
+        merchant_limits: settings.merchants.limits(),
         spans,
     }))
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::api;
 use crate::domain::backlog::Limits;
-use crate::domain::{DisableAfter, Retention};
+use crate::domain::{DisableAfter, MerchantLimits, Retention};
 use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub retention: Retention,
     /// From when on operators are told of a backlog.
     pub backlog_limits: Limits,
+    /// What one merchant may have or run at once.
+    pub merchant_limits: MerchantLimits,
     /// Where spans go.
     pub spans: Spans,
 }
@@ -90,6 +92,7 @@ impl Service {
             disable_after,
             retention,
             backlog_limits,
+            merchant_limits,
             spans,
         } = parts;
         let lookup = Arc::new(SystemLookup::default());
@@ -117,7 +120,7 @@ impl Service {
         let upkeep_wake = Arc::new(Notify::new());
         let (schedule, bulks, upkeep) = (engine.schedule(), bulks_wake.clone(), upkeep_wake.clone());
         let reseal = ResealSecrets::new(store.clone());
-        let tools = Tools { store, sources, schedule, bulks, upkeep, sender };
+        let tools = Tools { store, sources, schedule, bulks, upkeep, sender, limits: merchant_limits };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         let upkeep = Upkeep::new(tools.clone(), retention, &metrics).context("the upkeep's metrics")?;
         Ok(Self {

@@ -1,6 +1,7 @@
 //! The settings of the `notifier` program.
 
 mod backlog;
+mod merchants;
 mod targets;
 
 use clap::Parser;
@@ -12,6 +13,7 @@ use runtime::{Authorities, SecretKeys};
 use crate::domain::{DisableAfter, Retention};
 
 pub use backlog::BacklogSettings;
+pub use merchants::MerchantSettings;
 pub use targets::{Networks, TargetSettings};
 
 /// Tells subscribers by signed webhook what happened, and keeps ringing until they answer.
@@ -56,6 +58,9 @@ pub struct Settings {
     /// From when on operators are told of a backlog.
     #[command(flatten)]
     pub backlog: BacklogSettings,
+    /// What one merchant may have or run at once.
+    #[command(flatten)]
+    pub merchants: MerchantSettings,
     /// The settings that every service has.
     #[command(flatten)]
     pub common: CommonSettings,
@@ -93,6 +98,8 @@ mod tests {
         assert_eq!(settings.disable_after, plain.disable_after);
         assert_eq!(settings.retention, plain.retention);
         assert_eq!(settings.backlog, plain.backlog);
+        assert_eq!(settings.merchants, plain.merchants);
+        assert_eq!(plain.merchants.limits(), crate::domain::MerchantLimits::default());
         assert_eq!(settings.common.grace_period, plain.common.grace_period);
     }
 
@@ -109,6 +116,9 @@ mod tests {
             ("--database-max-connections", "many"),
             ("--disable-after", "30s"),
             ("--retention", "12h"),
+            ("--max-subscriptions-per-merchant", "0"),
+            ("--max-bulk-actions-per-merchant", "0"),
+            ("--max-tests-per-merchant", "101"),
             ("--secret-keys", "2026a:hush"),
         ] {
             let error = load(&[&urls[..], &[flag, value]].concat()).expect_err(flag);

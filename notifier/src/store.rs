@@ -45,8 +45,8 @@ use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
     Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, EventRefusal,
-    FailureClass, Lease, NewEvent, Notification, NotificationId, States, Subscription, SubscriptionAudit,
-    SubscriptionId,
+    FailureClass, Lease, LimitReached, NewEvent, Notification, NotificationId, States, Subscription,
+    SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -193,6 +193,17 @@ pub trait DeliveryStore: Send + Sync + 'static {
 #[error("another subscription of this merchant has that name")]
 pub struct NameTaken;
 
+/// Why a subscription was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CreateRefused {
+    /// See [`NameTaken`].
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// The merchant has as many as it may.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
+}
+
 /// Why a subscription was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatchRefused {
@@ -216,13 +227,15 @@ pub struct SubscriptionFilter {
 /// Subscriptions.
 #[async_trait]
 pub trait SubscriptionStore: Send + Sync + 'static {
-    /// Keeps a new subscription with its first signing key.
+    /// Keeps a new subscription with its first signing key, unless its merchant has `limit` of them: that
+    /// many are never passed, whatever is created at the same time.
     async fn create(
         &self,
         subscription: &Subscription,
         key: &SigningKey,
         audit: &SubscriptionAudit,
-    ) -> StoreResult<Result<(), NameTaken>>;
+        limit: u32,
+    ) -> StoreResult<Result<(), CreateRefused>>;
 
     /// The subscription, unless it is deleted.
     async fn subscription(

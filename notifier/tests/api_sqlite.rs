@@ -4,3 +4,6 @@
 mod backend;
 
 mod api;
+#[path = "support/receiver.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod receiver;

@@ -151,6 +151,7 @@ impl Ground<'_> {
             disable_after: settings.disable_after,
             retention: settings.retention,
             backlog_limits: settings.backlog.limits(),
+            merchant_limits: settings.merchants.limits(),
             spans: self.spans("notifier")?,
         })
     }

@@ -65,6 +65,9 @@ pub struct Settings {
     /// From when on operators are told of a backlog
     #[command(flatten)]
     pub backlog: notifier::settings::BacklogSettings,
+    /// What one merchant may have or run at once
+    #[command(flatten)]
+    pub merchants: notifier::settings::MerchantSettings,
     /// Keys, grace period, log format
     #[command(flatten)]
     pub common: CommonSettings,

@@ -1,5 +1,7 @@
 //! What replays and cancellations have in common.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runtime::Problem;
@@ -16,6 +18,9 @@ use super::{State, narrowed, no_subscription};
 use crate::domain::{Bulk, BulkAction, BulkFilter, SubscriptionId};
 use crate::store::BulksFilter;
 use crate::usecases::bulk::{self, BulkError};
+
+/// When to ask again while as many run as may.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Which notifications are meant. All that is given must match, as they stand when it is their turn.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -94,6 +99,7 @@ where
     let started = bulk::start(&state.tools, caller, action, filter, reason).await;
     let started = started.map_err(|error| match error {
         BulkError::Invalid(invalid) => Problem::from(invalid),
+        BulkError::LimitReached(limit) => Problem::too_many_requests(limit.to_string(), RETRY_AFTER),
         BulkError::Store(error) => error.into(),
     })?;
     let bulk = started.ok_or_else(no_subscription)?;

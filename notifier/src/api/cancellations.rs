@@ -27,6 +27,7 @@ const PATH: &str = "/v1/cancellations";
     responses(
         (status = 202, description = "Started; watch it at `GET /v1/cancellations/{id}`", body = CancellationDocument),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "As many replays and cancellations of the merchant run as may", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
         BodyProblems,
     )

@@ -26,6 +26,7 @@ const PATH: &str = "/v1/replays";
     responses(
         (status = 202, description = "Started; watch it at `GET /v1/replays/{id}`", body = ReplayDocument),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "As many replays and cancellations of the merchant run as may", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
         BodyProblems,
     )

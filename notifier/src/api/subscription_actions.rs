@@ -92,7 +92,7 @@ pub struct TestedSubscription {
     responses(
         (status = 200, description = "Sent; the answer tells what came of it", body = TestedSubscription),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many tests are under way", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "As many tests of the merchant are under way as may be", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
         BodyProblems,
     )
@@ -105,7 +105,9 @@ pub async fn test(
 ) -> Result<Json<TestedSubscription>, Problem> {
     let tested = state.tests.test(SubscriptionId(id), caller.merchant()).await;
     let tested = tested.map_err(|error| match error {
-        TestError::Busy => Problem::too_many_requests(error.to_string(), Duration::from_secs(5)),
+        TestError::Busy | TestError::LimitReached(_) => {
+            Problem::too_many_requests(error.to_string(), Duration::from_secs(5))
+        }
         TestError::Store(error) => error.into(),
     })?;
     let tested = tested.ok_or_else(no_subscription)?;

@@ -103,6 +103,7 @@ pub async fn create(
     let (subscription, key) = made.map_err(|error| match error {
         SubscribeError::Invalid(invalid) => invalid.into(),
         SubscribeError::NameTaken(taken) => Problem::conflict(taken.to_string()),
+        SubscribeError::LimitReached(limit) => Invalid::field("merchant", limit.to_string()).into(),
         SubscribeError::Store(error) => error.into(),
     })?;
     let location = HeaderValue::try_from(format!("/v1/subscriptions/{}", subscription.id))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::log::{Source, sources};
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::bulk::{Bulk, BulkAction, BulkFilter};
-use crate::domain::{FailureClass, States, SubscriptionId};
+use crate::domain::{FailureClass, LimitReached, States, SubscriptionId};
 
 /// What one step of the bulk actions did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub struct BulksFilter {
 /// Bulk resends and cancellations.
 #[async_trait]
 pub trait BulkStore: Send + Sync + 'static {
-    /// Keeps a new one, which then runs.
-    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()>;
+    /// Keeps a new one, which then runs, unless `limit` of its merchant run: that many are never passed,
+    /// whatever is created at the same time.
+    async fn create_bulk(&self, bulk: &Bulk, limit: u32) -> StoreResult<Result<(), LimitReached>>;
 
     /// One of this kind, and how far it is.
     async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>>;
@@ -44,8 +45,9 @@ pub trait BulkStore: Send + Sync + 'static {
     async fn bulks(&self, filter: &BulksFilter, page: Page) -> StoreResult<Vec<Bulk>>;
 
     /// Does what is asked to the next `limit` notifications of a running one, oldest first, each with an
-    /// audit whose id comes from `next_id`; finishes it when there is none left. Those that run take
-    /// turns, so that none waits for another's end. A step looks at a bounded number of notifications.
+    /// audit whose id comes from `next_id`; finishes it when there is none left. Merchants take
+    /// turns, and those that run for one merchant take the turns of that merchant by turns, so that none waits for
+    /// another's end and no merchant for how many another one has. A step looks at a bounded number of notifications.
     async fn advance_bulk(
         &self,
         limit: u32,

@@ -9,7 +9,7 @@ use runtime::keys::Caller;
 use runtime::validation::Invalid;
 
 use super::{Tools, check_reason};
-use crate::domain::{Bulk, BulkAction, BulkFilter};
+use crate::domain::{Bulk, BulkAction, BulkFilter, LimitReached};
 
 /// To how many notifications one step does it.
 const STEP: u32 = 500;
@@ -22,6 +22,9 @@ pub enum BulkError {
     /// The filter or the reason breaks a rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The merchant runs as many as it may.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,12 +54,12 @@ pub async fn start(
         created_at: tools.sources.clock.now(),
         finished_at: None,
     };
-    tools.store.create_bulk(&bulk).await?;
+    tools.store.create_bulk(&bulk, tools.limits.bulk_actions).await??;
     tools.bulks.notify_one();
     Ok(Some(bulk))
 }
 
-/// The worker that carries them out, one step a round, of each in turn.
+/// The worker that carries them out, one step a round, of each merchant in turn.
 pub struct RunBulks(pub Tools);
 
 #[async_trait]

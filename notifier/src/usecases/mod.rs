@@ -5,6 +5,7 @@ pub mod operators;
 pub mod reseal_secrets;
 pub mod subscribe;
 pub mod test_subscription;
+mod tests_under_way;
 pub mod upkeep;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use runtime::validation::{Invalid, text};
 use tokio::sync::Notify;
 
 use crate::domain::audit::Action;
-use crate::domain::{Audit, SubscriptionAction, SubscriptionAudit};
+use crate::domain::{Audit, MerchantLimits, SubscriptionAction, SubscriptionAudit};
 use crate::engine::Schedule;
 use crate::store::Store;
 use crate::webhook::SendWebhook;
@@ -38,6 +39,8 @@ pub struct Tools {
     pub upkeep: Arc<Notify>,
     /// Sends webhooks.
     pub sender: Arc<dyn SendWebhook>,
+    /// What one merchant may have or run at once.
+    pub limits: MerchantLimits,
 }
 
 impl Tools {

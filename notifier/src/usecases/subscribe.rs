@@ -11,8 +11,10 @@ use runtime::validation::Invalid;
 
 use super::Tools;
 use crate::domain::subscription::Draft;
-use crate::domain::{Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState};
-use crate::store::{NameTaken, Rotation};
+use crate::domain::{
+    LimitReached, Subscription, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
+};
+use crate::store::{CreateRefused, NameTaken, Rotation};
 
 /// The longest time that an old secret may be signed with beside the new one.
 const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
@@ -26,9 +28,21 @@ pub enum SubscribeError {
     /// See [`NameTaken`].
     #[error(transparent)]
     NameTaken(#[from] NameTaken),
+    /// The merchant has as many as it may.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<CreateRefused> for SubscribeError {
+    fn from(refused: CreateRefused) -> Self {
+        match refused {
+            CreateRefused::NameTaken(taken) => taken.into(),
+            CreateRefused::LimitReached(limit) => limit.into(),
+        }
+    }
 }
 
 /// Makes a subscription of `merchant` (`None`: the operator's own) with a fresh key for `scheme`; a
@@ -41,7 +55,7 @@ pub async fn subscribe(
     scheme: Scheme,
 ) -> Result<(Subscription, SigningKey), SubscribeError> {
     let definition = draft.check()?;
-    let Tools { store, sources, .. } = tools;
+    let Tools { store, sources, limits, .. } = tools;
     let id = SubscriptionId(sources.ids.next());
     let audit = tools.subscription_audit(SubscriptionAction::Create, caller, None)?;
     let subscription = Subscription {
@@ -53,7 +67,7 @@ pub async fn subscribe(
         updated_at: audit.at,
     };
     let key = SigningKey::generate(scheme, &*sources.entropy);
-    store.create(&subscription, &key, &audit).await??;
+    store.create(&subscription, &key, &audit, limits.subscriptions).await??;
     Ok((subscription, key))
 }
 

@@ -10,18 +10,21 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Tools;
-use crate::domain::{Attempt, NewEvent, Outcome, RequestTimeout, SubscriptionId};
+use super::tests_under_way::TestsUnderWay;
+use crate::domain::{Attempt, LimitReached, NewEvent, Outcome, RequestTimeout, SubscriptionId};
 
 /// The event's type.
 pub const TEST_EVENT: &str = "ringback.test";
 /// Shorter than the time an HTTP request to us may take, so that the answer can still be told.
 const MAX_TIMEOUT: HumanDuration = HumanDuration(Duration::from_secs(20));
-const AT_ONCE: usize = 16;
+/// How many may be under way for all merchants together: more than a process is asked for when all is well.
+const AT_ONCE: usize = 512;
 
-/// Sends test events, a few at once.
+/// Sends test events, a few at once for each merchant.
 pub struct TestSubscriptions {
     tools: Tools,
     room: Arc<Semaphore>,
+    under_way: TestsUnderWay,
 }
 
 /// A test that was made.
@@ -37,8 +40,11 @@ pub struct Tested {
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
     /// Too many are under way.
-    #[error("too many tests are under way")]
+    #[error("{AT_ONCE} tests are under way in this process; try again when one has ended")]
     Busy,
+    /// As many of the merchant are under way as may be.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,7 +53,7 @@ pub enum TestError {
 impl TestSubscriptions {
     /// Tests with `tools`.
     pub fn new(tools: Tools) -> Self {
-        Self { tools, room: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { tools, room: Arc::new(Semaphore::new(AT_ONCE)), under_way: TestsUnderWay::default() }
     }
 
     /// Sends a signed test event to the subscription, whatever its state, and waits for the answer;
@@ -55,9 +61,8 @@ impl TestSubscriptions {
     pub async fn test(&self, id: SubscriptionId, owner: Option<&str>) -> Result<Option<Tested>, TestError> {
         let _permit = self.room.try_acquire().map_err(|_| TestError::Busy)?;
         let store = &self.tools.store;
-        if store.subscription(id, owner).await?.is_none() {
-            return Ok(None);
-        }
+        let Some(subscription) = store.subscription(id, owner).await? else { return Ok(None) };
+        let _place = self.under_way.begin(subscription.merchant, self.tools.limits.tests)?;
         let directory = store.directory().await?;
         let Some(entry) = directory.get(id) else { return Ok(None) };
         let mut endpoint = (*entry.endpoint).clone();

@@ -13,8 +13,8 @@ use messaging::consumer::{HandleEvents, Verdict};
 use messaging::{Broker, Consumer, Event};
 use notifier::domain::backlog::{Extent, Limits};
 use notifier::domain::{
-    Delivery, DisableAfter, Exchange, FailureClass, NewEvent, NotificationId, Outcome, Retention,
-    SubscriptionId,
+    Delivery, DisableAfter, Exchange, FailureClass, MerchantLimits, NewEvent, NotificationId, Outcome,
+    Retention, SubscriptionId,
 };
 use notifier::engine::Ingest;
 use notifier::store::{AdmitNone, Store, Want};
@@ -88,6 +88,11 @@ impl Answer {
 
 impl Harness {
     pub async fn new() -> Self {
+        Self::with_limits(MerchantLimits::default()).await
+    }
+
+    /// With these limits for each merchant.
+    pub async fn with_limits(merchant_limits: MerchantLimits) -> Self {
         let (store, guard) = backend::store().await;
         let (sources, clock) = manual_sources(7);
         let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
@@ -102,6 +107,7 @@ impl Harness {
             disable_after: DisableAfter::default(),
             retention: Retention::default(),
             backlog_limits: LIMITS,
+            merchant_limits,
             spans: Spans::off(),
         };
         let service = Service::new(parts, Shutdown::new()).expect("a service");

@@ -7,6 +7,7 @@ mod counts;
 mod harness;
 mod health;
 mod isolation;
+mod limits;
 mod metrics;
 mod notifications;
 mod retention;

@@ -92,7 +92,7 @@ async fn subscribe(store: &dyn Store, draft: Draft, clock: &ManualClock) -> Subs
         updated_at: clock.now(),
     };
     let audit = SubscriptionAudit::new(id(0).0, SubscriptionAction::Create, "operator", clock.now());
-    let made = store.create(&subscription, &secret(1).into(), &audit).await.expect("a store");
+    let made = store.create(&subscription, &secret(1).into(), &audit, 10).await.expect("a store");
     made.expect("the name is free");
     subscription.id
 }

@@ -95,7 +95,7 @@ impl Driver {
             updated_at: self.start,
         };
         let key = SigningKey::generate(Scheme::V1, &SeededEntropy::new(1));
-        let made = self.store.create(&subscription, &key, &self.deed(SubscriptionAction::Create)).await;
+        let made = self.store.create(&subscription, &key, &self.deed(SubscriptionAction::Create), 10).await;
         made.expect("a store").expect("the name is free");
         self.subscriptions.push(subscription.id);
         self.model.subscribe(vec![60_000, 300_000], 10_000);

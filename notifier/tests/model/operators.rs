@@ -101,7 +101,7 @@ impl Driver {
             created_at: self.now(),
             finished_at: None,
         };
-        self.store.create_bulk(&replay).await.expect("a store");
+        self.store.create_bulk(&replay, 1).await.expect("a store").expect("none else runs");
         let at = self.model.now;
         self.replaying =
             Some(Replaying { replay, at, subscription, filter, cursor: None, matched: 0, resent: 0 });

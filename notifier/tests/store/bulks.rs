@@ -5,7 +5,8 @@ use std::time::Duration;
 use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
-    BulkAction, BulkFilter, FailureClass, NewEvent, NotificationId, Outcome, States, SubscriptionId,
+    Bulk, BulkAction, BulkFilter, FailureClass, LimitReached, NewEvent, NotificationId, Outcome, States,
+    SubscriptionId,
 };
 use notifier::store::{BulksFilter, Recorded};
 use runtime::http::Page;
@@ -173,4 +174,62 @@ pub async fn bulks_of_a_kind_are_listed_newest_first(world: World) {
     assert_eq!(list(BulkAction::Replay, None, page(Some(ids[1]))).await, [ids[0]]);
     assert_eq!(list(BulkAction::Cancellation, None, page(None)).await, [cancellation]);
     assert!(list(BulkAction::Replay, Some("shop"), page(None)).await.is_empty());
+}
+
+/// Laws 7 and 10.
+pub async fn a_merchant_runs_no_more_bulk_actions_than_its_limit_and_a_finished_one_makes_room(world: World) {
+    let subscription = world.subscribe("a", Some("shop")).await;
+    let start = async |merchant: Option<&str>| {
+        let filter = BulkFilter::all(BulkAction::Replay, subscription);
+        let bulk = Bulk { merchant: merchant.map(str::to_owned), ..world.bulk(BulkAction::Replay, filter) };
+        world.store.create_bulk(&bulk, 2).await.expect("a store")
+    };
+    for merchant in [Some("shop"), None] {
+        assert_eq!((start(merchant).await, start(merchant).await), (Ok(()), Ok(())));
+        assert_eq!(start(merchant).await, Err(LimitReached::BulkActions(2)));
+    }
+    while world.step(10).await.more {}
+    assert_eq!(start(Some("shop")).await, Ok(()));
+}
+
+/// Several processes at once.
+pub async fn bulk_actions_created_at_the_same_time_never_pass_the_limit(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let filter = BulkFilter::all(BulkAction::Replay, subscription);
+            let bulk = Bulk { merchant: Some("shop".into()), ..world.bulk(BulkAction::Replay, filter) };
+            let store = world.store.clone();
+            tokio::spawn(async move { store.create_bulk(&bulk, 3).await })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += usize::from(task.await.expect("no panic").expect("a store").is_ok());
+    }
+    assert_eq!(made, 3);
+}
+
+/// Law 7. Also where the busy merchant starts another one whenever one of its is done.
+pub async fn merchants_take_turns_however_many_bulk_actions_one_of_them_runs(world: World) {
+    let [busy, quiet] = [world.subscribe("a", Some("shop")).await, world.subscribe("b", None).await];
+    notify(&world, quiet, 6, "recharge.failed").await;
+    let start = async |merchant: Option<&str>, subscription| {
+        let filter = BulkFilter::all(BulkAction::Replay, subscription);
+        let bulk = Bulk { merchant: merchant.map(str::to_owned), ..world.bulk(BulkAction::Replay, filter) };
+        world.store.create_bulk(&bulk, 100).await.expect("a store").expect("room");
+        bulk.id
+    };
+    for _ in 0..5 {
+        start(Some("shop"), busy).await;
+    }
+    let of_quiet = start(None, quiet).await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        world.step(1).await;
+        start(Some("shop"), busy).await;
+        world.step(1).await;
+        seen.push(world.shown(BulkAction::Replay, of_quiet).await.expect("there").changed);
+    }
+    assert_eq!(seen, [1, 2, 3, 4], "every second step");
 }

@@ -73,6 +73,8 @@ macro_rules! suite {
             lists_page_newest_first
             a_change_reaches_the_directory
             deleting_cancels_what_was_pending
+            a_merchant_has_no_more_subscriptions_than_its_limit_and_others_are_not_concerned
+            subscriptions_created_at_the_same_time_never_pass_the_limit
         );
         store::cases!($world, audits,
             what_is_done_to_a_subscription_is_kept_in_its_order_and_outlives_it
@@ -125,6 +127,9 @@ macro_rules! suite {
             a_cancellation_ends_what_waits_also_under_a_lease_and_nothing_else
             a_bulk_does_it_to_what_every_filter_matches_and_nothing_else
             bulks_take_turns
+            a_merchant_runs_no_more_bulk_actions_than_its_limit_and_a_finished_one_makes_room
+            bulk_actions_created_at_the_same_time_never_pass_the_limit
+            merchants_take_turns_however_many_bulk_actions_one_of_them_runs
             a_step_is_short_where_little_matches
             bulks_of_a_kind_are_listed_newest_first
         );

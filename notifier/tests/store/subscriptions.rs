@@ -6,12 +6,13 @@ use messaging::webhook::Scheme;
 use notifier::domain::notification::{Refused, StateName};
 use notifier::domain::subscription::{Draft, Patch};
 use notifier::domain::{
-    NotificationState, Outcome, States, Subscription, SubscriptionAction, SubscriptionId, SubscriptionState,
+    LimitReached, NotificationState, Outcome, States, Subscription, SubscriptionAction, SubscriptionId,
+    SubscriptionState,
 };
 use notifier::store::{NameTaken, NotificationFilter, PatchRefused, Recorded, SubscriptionFilter};
 use runtime::http::Page;
 
-use super::world::{FIRST_PAGE, World};
+use super::world::{FIRST_PAGE, LIMIT, World};
 
 async fn find(world: &World, id: SubscriptionId, owner: Option<&str>) -> Option<Subscription> {
     world.store.subscription(id, owner).await.expect("a store")
@@ -39,7 +40,7 @@ pub async fn a_subscription_comes_back_as_it_was_made(world: World) {
     let subscription = world.unsaved(draft, Some("shop"));
     let made = world
         .store
-        .create(&subscription, &World::key(1), &world.deed(SubscriptionAction::Create))
+        .create(&subscription, &World::key(1), &world.deed(SubscriptionAction::Create), LIMIT)
         .await
         .expect("a store");
     made.expect("the name is free");
@@ -60,11 +61,11 @@ pub async fn a_name_is_taken_once_per_merchant_and_free_after_deletion(world: Wo
     let create = async || {
         world
             .store
-            .create(&again, &World::key(1), &world.deed(SubscriptionAction::Create))
+            .create(&again, &World::key(1), &world.deed(SubscriptionAction::Create), LIMIT)
             .await
             .expect("a store")
     };
-    assert_eq!(create().await, Err(NameTaken));
+    assert_eq!(create().await, Err(NameTaken.into()));
     let renamed = rename(&world, other, "orders", None).await.expect("it is there");
     assert_eq!(renamed, Err(PatchRefused::NameTaken(NameTaken)));
     assert_eq!(find(&world, other, None).await.expect("it is there").definition.draft().name, "other");
@@ -148,4 +149,41 @@ pub async fn deleting_cancels_what_was_pending(world: World) {
     }
     assert_eq!(world.ingest(&[world.event("tx")]).await.notifications, 0);
     assert!(!world.delete(id, None).await);
+}
+
+/// Laws 7 and 10.
+pub async fn a_merchant_has_no_more_subscriptions_than_its_limit_and_others_are_not_concerned(world: World) {
+    let create = async |name: &str, merchant| {
+        let subscription = world.unsaved(World::draft(name), merchant);
+        let deed = world.deed(SubscriptionAction::Create);
+        let made = world.store.create(&subscription, &World::key(1), &deed, 2).await.expect("a store");
+        made.map(|()| subscription.id)
+    };
+    let reached = Err(LimitReached::Subscriptions(2).into());
+    for merchant in [Some("shop"), None] {
+        let first = create("one", merchant).await.expect("room");
+        create("two", merchant).await.expect("room");
+        assert_eq!(create("three", merchant).await, reached);
+        assert_eq!(create("two", merchant).await, Err(NameTaken.into()), "the name is the better reason");
+        assert!(world.delete(first, None).await);
+        create("three", merchant).await.expect("a deleted one makes room");
+        assert_eq!(create("four", merchant).await, reached);
+    }
+    assert_eq!(world.store.directory().await.expect("a store").active().count(), 4);
+}
+
+/// Several processes at once.
+pub async fn subscriptions_created_at_the_same_time_never_pass_the_limit(world: World) {
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let subscription = world.unsaved(World::draft(&format!("s{number}")), Some("shop"));
+            let (store, deed) = (world.store.clone(), world.deed(SubscriptionAction::Create));
+            tokio::spawn(async move { store.create(&subscription, &World::key(1), &deed, 3).await })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += usize::from(task.await.expect("no panic").expect("a store").is_ok());
+    }
+    assert_eq!(made, 3);
 }

@@ -31,6 +31,9 @@ pub struct World {
     _folder: Option<tempfile::TempDir>,
 }
 
+/// What a merchant may have where a test does not ask for less.
+pub const LIMIT: u32 = 1000;
+
 pub const FIRST_PAGE: Page = Page { limit: 200, after: None };
 
 /// Room for everything.
@@ -102,7 +105,7 @@ impl World {
         let subscription = self.unsaved(Draft { event_types, ..Self::draft(name) }, merchant);
         let made = self
             .store
-            .create(&subscription, &Self::key(1), &self.deed(SubscriptionAction::Create))
+            .create(&subscription, &Self::key(1), &self.deed(SubscriptionAction::Create), LIMIT)
             .await
             .expect("a store");
         made.expect("the name is free");
@@ -247,7 +250,7 @@ impl World {
     /// Asks for it; its id.
     pub async fn start(&self, action: BulkAction, filter: BulkFilter) -> Uuid {
         let bulk = self.bulk(action, filter);
-        self.store.create_bulk(&bulk).await.expect("a store");
+        self.store.create_bulk(&bulk, LIMIT).await.expect("a store").expect("few run");
         bulk.id
     }
 

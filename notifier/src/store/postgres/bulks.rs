@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{PostgresStore, bulk_search};
 use crate::domain::bulk::{Bulk, BulkAction};
-use crate::domain::{EventPattern, States};
+use crate::domain::{EventPattern, LimitReached, States};
 use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
 use crate::store::{BulkStep, BulkStore, BulksFilter};
 
@@ -17,11 +17,15 @@ type Time = DateTime<Utc>;
 
 #[async_trait]
 impl BulkStore for PostgresStore {
-    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()> {
-        sqlx::query(
+    async fn create_bulk(&self, bulk: &Bulk, limit: u32) -> StoreResult<Result<(), LimitReached>> {
+        let mut transaction = self.pool.begin().await?;
+        lock_turn(&mut transaction, bulk.merchant.as_deref()).await?;
+        let inserted = sqlx::query(
             "INSERT INTO bulks (id, action, subscription_id, merchant, states, event_type, failure_classes,
                  created_from, created_to, actor, reason, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
+             WHERE (SELECT count(*) FROM bulks
+                 WHERE coalesce(merchant, '') = coalesce($4, '') AND finished_at IS NULL) < $13",
         )
         .bind(bulk.id)
         .bind(bulk.action.as_str())
@@ -35,9 +39,14 @@ impl BulkStore for PostgresStore {
         .bind(&bulk.actor)
         .bind(&bulk.reason)
         .bind(bulk.created_at)
-        .execute(&self.pool)
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        if inserted.rows_affected() == 0 {
+            return Ok(Err(LimitReached::BulkActions(limit)));
+        }
+        transaction.commit().await?;
+        Ok(Ok(()))
     }
 
     async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>> {
@@ -82,7 +91,9 @@ impl BulkStore for PostgresStore {
         let running: Option<BulkRow<Time>> = sqlx::query_as(concat!(
             "SELECT ",
             bulk_columns!(),
-            " FROM bulks WHERE finished_at IS NULL ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+            " FROM bulks WHERE finished_at IS NULL ORDER BY coalesce((
+                 SELECT t.turn FROM bulk_turns t WHERE t.merchant = coalesce(bulks.merchant, '')), 0), turn, id
+             LIMIT 1 FOR UPDATE SKIP LOCKED"
         ))
         .fetch_optional(&mut *transaction)
         .await?;
@@ -94,9 +105,37 @@ impl BulkStore for PostgresStore {
         insert_audits(&mut transaction, &bulk, &changed, next_id, now).await?;
         let done = Done::of(bulk.action, &found, &changed);
         write(&mut transaction, bulk.id, &done, now).await?;
+        end_turn(&mut transaction, bulk.merchant.as_deref()).await?;
         transaction.commit().await?;
         Ok(BulkStep { changed: changed.len(), more: done.more })
     }
+}
+
+/// Makes those that create a bulk action for `merchant` wait for each other, so that each sees what the others
+/// have created.
+async fn lock_turn(connection: &mut PgConnection, merchant: Option<&str>) -> StoreResult<()> {
+    let merchant = merchant.unwrap_or_default();
+    sqlx::query("INSERT INTO bulk_turns (merchant, turn) VALUES ($1, 0) ON CONFLICT DO NOTHING")
+        .bind(merchant)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("SELECT FROM bulk_turns WHERE merchant = $1 FOR UPDATE")
+        .bind(merchant)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The next turn of `merchant` comes after that of every other one.
+async fn end_turn(connection: &mut PgConnection, merchant: Option<&str>) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO bulk_turns (merchant, turn) SELECT $1, coalesce(max(turn), 0) + 1 FROM bulk_turns
+         ON CONFLICT (merchant) DO UPDATE SET turn = EXCLUDED.turn",
+    )
+    .bind(merchant.unwrap_or_default())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Its next turn comes after that of every other one.

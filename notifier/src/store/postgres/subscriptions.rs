@@ -9,9 +9,9 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{PostgresStore, audits, bump_version, health, operator_events, secrets};
 use crate::domain::subscription::Patch;
-use crate::domain::{OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
+use crate::domain::{LimitReached, OperatorEvent, Subscription, SubscriptionAudit, SubscriptionId};
 use crate::store::rows::{SubscriptionRow, definition_text, narrow, subscription_columns};
-use crate::store::{NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
+use crate::store::{CreateRefused, NameTaken, PatchRefused, SubscriptionFilter, SubscriptionStore};
 
 type Row = SubscriptionRow<DateTime<Utc>>;
 
@@ -22,7 +22,8 @@ impl SubscriptionStore for PostgresStore {
         subscription: &Subscription,
         key: &SigningKey,
         audit: &SubscriptionAudit,
-    ) -> StoreResult<Result<(), NameTaken>> {
+        limit: u32,
+    ) -> StoreResult<Result<(), CreateRefused>> {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
         let inserted = sqlx::query(
@@ -41,7 +42,12 @@ impl SubscriptionStore for PostgresStore {
         .execute(&mut *transaction)
         .await?;
         if inserted.rows_affected() == 0 {
-            return Ok(Err(NameTaken));
+            return Ok(Err(NameTaken.into()));
+        }
+        if count_up_to(&mut transaction, subscription.merchant.as_deref(), i64::from(limit) + 1).await?
+            > i64::from(limit)
+        {
+            return Ok(Err(LimitReached::Subscriptions(limit).into()));
         }
         secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
         audits::insert(&mut transaction, subscription.id, audit).await?;
@@ -140,6 +146,19 @@ impl SubscriptionStore for PostgresStore {
         transaction.commit().await?;
         Ok(true)
     }
+}
+
+/// How many subscriptions `merchant` has, counted up to `most`.
+async fn count_up_to(connection: &mut PgConnection, merchant: Option<&str>, most: i64) -> StoreResult<i64> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT FROM subscriptions
+             WHERE coalesce(merchant, '') = coalesce($1, '') AND deleted_at IS NULL LIMIT $2) own",
+    )
+    .bind(merchant)
+    .bind(most)
+    .fetch_one(connection)
+    .await?)
 }
 
 pub(super) async fn find(

@@ -9,18 +9,21 @@ use uuid::Uuid;
 
 use super::moves::{self, Resend, move_back, start_over};
 use super::{SqliteStore, bulk_search};
-use crate::domain::EventPattern;
 use crate::domain::bulk::{Bulk, BulkAction};
+use crate::domain::{EventPattern, LimitReached};
 use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
 use crate::store::{BulkStep, BulkStore, BulksFilter};
 
 #[async_trait]
 impl BulkStore for SqliteStore {
-    async fn create_bulk(&self, bulk: &Bulk) -> StoreResult<()> {
-        sqlx::query(
+    async fn create_bulk(&self, bulk: &Bulk, limit: u32) -> StoreResult<Result<(), LimitReached>> {
+        // One statement of the one writer: it counts all that were created before.
+        let inserted = sqlx::query(
             "INSERT INTO bulks (id, action, subscription_id, merchant, states, event_type, failure_classes,
                  created_from, created_to, actor, reason, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+             WHERE (SELECT count(*) FROM bulks
+                 WHERE coalesce(merchant, '') = coalesce(?4, '') AND finished_at IS NULL) < ?13",
         )
         .bind(bulk.id)
         .bind(bulk.action.as_str())
@@ -34,9 +37,11 @@ impl BulkStore for SqliteStore {
         .bind(&bulk.actor)
         .bind(&bulk.reason)
         .bind(bulk.created_at.timestamp_micros())
+        .bind(limit)
         .execute(&self.db.writer)
         .await?;
-        Ok(())
+        let is_kept = inserted.rows_affected() > 0;
+        Ok(if is_kept { Ok(()) } else { Err(LimitReached::BulkActions(limit)) })
     }
 
     async fn bulk(&self, action: BulkAction, id: Uuid, owner: Option<&str>) -> StoreResult<Option<Bulk>> {
@@ -80,7 +85,9 @@ impl BulkStore for SqliteStore {
         let running: Option<BulkRow<i64>> = sqlx::query_as(concat!(
             "SELECT ",
             bulk_columns!(),
-            " FROM bulks WHERE finished_at IS NULL ORDER BY turn, id LIMIT 1"
+            " FROM bulks WHERE finished_at IS NULL ORDER BY coalesce((
+                 SELECT t.turn FROM bulk_turns t WHERE t.merchant = coalesce(bulks.merchant, '')), 0), turn, id
+             LIMIT 1"
         ))
         .fetch_optional(&mut *transaction)
         .await?;
@@ -92,9 +99,22 @@ impl BulkStore for SqliteStore {
         insert_audits(&mut transaction, &bulk, &changed, next_id, now).await?;
         let done = Done::of(bulk.action, &found, &changed);
         write(&mut transaction, bulk.id, &done, now).await?;
+        end_turn(&mut transaction, bulk.merchant.as_deref()).await?;
         transaction.commit().await?;
         Ok(BulkStep { changed: changed.len(), more: done.more })
     }
+}
+
+/// The next turn of `merchant` comes after that of every other one.
+async fn end_turn(connection: &mut SqliteConnection, merchant: Option<&str>) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO bulk_turns (merchant, turn) SELECT ?1, coalesce(max(turn), 0) + 1 FROM bulk_turns WHERE TRUE
+         ON CONFLICT (merchant) DO UPDATE SET turn = excluded.turn",
+    )
+    .bind(merchant.unwrap_or_default())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Its next turn comes after that of every other one.
