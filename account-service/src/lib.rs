@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use messaging::broker::RECHARGE_RESULTS;
+use messaging::broker::{RECHARGE_RESULTS, check_queue};
 use messaging::consumer::Intake;
 use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Ladder};
@@ -121,6 +121,9 @@ impl Parts {
     pub fn assemble(self) -> Result<Service, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry)?;
+        if let Some(queue) = &self.queue {
+            queue.broker.register(&registry)?;
+        }
         let post = self.post_results(metrics.clone());
         let (intake, sweep, watch) = (self.intake(&post), self.sweep(&post), self.watch(&metrics));
         let reconciliations = self.reconciliations(&metrics);
@@ -228,6 +231,7 @@ impl Parts {
 /// Serves on `listener`, takes results from the queue and asks for others, until stopped; returns
 /// when all of it has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let broker = parts.queue.as_ref().map(|queue| queue.broker.clone());
     let Service { router, intake, sweep, reconciliations, watch } = parts.assemble()?;
     let work = async |worker, poll| {
         background::run(worker, Arc::new(Notify::new()), poll, shutdown.clone()).await;
@@ -244,6 +248,9 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
         work(reconciliations, RECONCILIATION_POLL),
         work(watch, WATCH_POLL)
     );
+    if let Some(broker) = broker {
+        broker.close().await;
+    }
     Ok(served?)
 }
 
@@ -262,7 +269,6 @@ struct Queue(Arc<dyn Broker>);
 #[async_trait]
 impl Check for Queue {
     async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.0.declare(RECHARGE_RESULTS).await?;
-        Ok(self.0.check().await?)
+        check_queue(&*self.0, RECHARGE_RESULTS).await
     }
 }

@@ -37,6 +37,9 @@ struct RechargeJson {
 /// Reads a recharge.
 pub fn read_recharge(json: &[u8]) -> Result<Recharge, NotARecharge> {
     let told: RechargeJson = serde_json::from_slice(json)?;
+    if told.merchant_order_no.contains('\0') {
+        return Err(Invalid::field("merchant_order_no", "must not contain the NUL character").into());
+    }
     Ok(Recharge {
         tx_no: told.tx_no,
         merchant: told.merchant,

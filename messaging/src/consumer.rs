@@ -10,6 +10,7 @@ use runtime::SharedClock;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::duration::HumanDuration;
 use runtime::trace::{Span, Spans};
+use tokio::time::Instant;
 
 use crate::broker::{Broker, Consumer, Delivery, Queue, Settlement};
 use crate::event::Event;
@@ -27,6 +28,8 @@ const LINGER: Duration = Duration::from_millis(3);
 const FLOOD: usize = 64;
 /// How long a round waits for a message; bounds how long a soft stop takes.
 const WAIT: Duration = Duration::from_millis(250);
+/// How long the queue and its binding are relied on before they are declared again.
+const ASSERT_EVERY: Duration = Duration::from_secs(5);
 
 /// What is to become of one event after the service has handled its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Intake<H> {
     last_batch: usize,
     wait: Duration,
     consumer: Option<Box<dyn Consumer>>,
+    /// When the queue and its binding were declared last.
+    asserted_at: Instant,
     traced: Option<(Spans, SharedClock)>,
 }
 
@@ -91,6 +96,7 @@ impl<H: HandleEvents> Intake<H> {
             last_batch: 0,
             wait: WAIT,
             consumer: None,
+            asserted_at: Instant::now(),
             traced: None,
         }
     }
@@ -167,7 +173,18 @@ impl<H: HandleEvents> Intake<H> {
         if let Some(ladder) = &self.ladder {
             self.broker.declare_steps(self.queue, ladder.steps()).await?;
         }
+        self.asserted_at = Instant::now();
         Ok(self.broker.consume(self.queue, self.prefetch).await?)
+    }
+
+    /// Declares the queue and its binding again from time to time: a binding that is gone stops nothing
+    /// that could be noticed here, and every event published meanwhile would pass this queue by.
+    async fn assert(&mut self) -> Result<(), RoundError> {
+        if self.asserted_at.elapsed() >= ASSERT_EVERY {
+            self.broker.declare(self.queue).await?;
+            self.asserted_at = Instant::now();
+        }
+        Ok(())
     }
 }
 
@@ -214,6 +231,7 @@ impl<H: HandleEvents> Worker for Intake<H> {
             Some(consumer) => consumer,
             None => self.consumer().await?,
         };
+        self.assert().await?;
         self.round(consumer.as_mut()).await?;
         self.consumer = Some(consumer);
         Ok(Progress::More)

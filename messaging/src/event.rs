@@ -99,7 +99,7 @@ impl Event {
         if body.len() > MAX_EVENT_BYTES {
             return Err(NotAnEvent::Invalid("the event is larger than 256 KiB"));
         }
-        let mut event: Self = serde_json::from_slice(body)?;
+        let mut event: Self = serde_json::from_slice(without_mark(body))?;
         event.check()?;
         event.traceparent = event.traceparent.filter(|trace| is_short_text(trace));
         Ok(event)
@@ -211,6 +211,11 @@ fn timed_hash(millis: u64, parts: &[&[u8]]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, bits).into_uuid()
 }
 
+/// The text behind a byte order mark, which a reader may pass over (RFC 8259, section 8.1).
+pub fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)
+}
+
 /// Whether `text` can be an event's type: 1 to 255 letters, digits, `.`, `-` or `_`.
 pub fn is_event_type(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
@@ -261,6 +266,15 @@ mod tests {
         assert!(shop != warehouse && shop != key);
         assert_eq!(shop, key.next("/shop", &key.to_string()));
         assert_eq!(shop.0.as_bytes()[..6], key.0.as_bytes()[..6]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_an_event_is_passed_over() {
+        let marked = [b"\xEF\xBB\xBF", FOREIGN.as_bytes()].concat();
+        let event = Event::parse(&marked).expect("an event");
+        assert_eq!((event.id.as_str(), event.data.get()), ("order-7", r#"{"n":1.50}"#));
+        let twice = [b"\xEF\xBB\xBF", &marked[..]].concat();
+        Event::parse(&twice).expect_err("one mark at most");
     }
 
     #[test]

@@ -12,13 +12,13 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use messaging::broker::{
-    ATTEMPTS_HEADER, Broker, BrokerError, FIRST_PUBLISHED_HEADER, REASON_HEADER, RabbitMq, RabbitMqOptions,
-    Settlement,
+    ATTEMPTS_HEADER, AmqpUrls, Broker, BrokerError, FIRST_PUBLISHED_HEADER, REASON_HEADER, RabbitMq,
+    RabbitMqOptions, Settlement,
 };
+use runtime::Sources;
 use runtime::duration::HumanDuration;
 use runtime::http::Page;
 use runtime::testing::required_variable;
-use runtime::{Secret, Sources};
 use support::broker::{Bench, Capabilities, STEPS, queues};
 use support::proxy::Proxy;
 use support::{GLIMPSE, LINGER, PATIENCE, bodies, event, events, receive};
@@ -84,10 +84,10 @@ async fn fresh() -> Own {
     through.set_port(Some(proxy.address.port())).expect("takes a port");
     let sources = Sources::system();
     let exchange = format!("test.{}", sources.ids.next());
-    let options = RabbitMqOptions { exchange: exchange.clone(), answer_timeout: ANSWER_TIMEOUT };
-    let broker = || {
-        Arc::new(RabbitMq::with_options(&Secret::new(through.as_str()), "test", &sources, options.clone()))
-    };
+    let (answer_timeout, required, optional) = (ANSWER_TIMEOUT, None, None);
+    let options = RabbitMqOptions { exchange: exchange.clone(), answer_timeout, required, optional };
+    let urls: AmqpUrls = through.as_str().parse().expect("a URL");
+    let broker = || Arc::new(RabbitMq::with_options(&urls, "test", &sources, options.clone()));
     let (queue, all) = queues(&sources);
     let bench = Bench {
         broker: broker(),
@@ -197,6 +197,43 @@ async fn the_check_fails_while_the_broker_is_down_and_succeeds_after() {
     tokio::time::timeout(PATIENCE, failing).await.expect("notices in time");
     own.proxy.come_up();
     eventually(async || broker.check().await).await;
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_address_is_tried_when_one_does_not_answer() {
+    let own = fresh().await;
+    own.bench.broker.declare(own.bench.queue).await.expect("declared");
+    let url = required_variable("TEST_AMQP_URL");
+    let server = url.rsplit_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+    let other = Proxy::before(server.to_owned()).await;
+    let at = |proxy: &Proxy| url.replace(server, &proxy.address.to_string());
+    let urls = format!("{},{}", at(&own.proxy), at(&other)).parse().expect("URLs");
+    let (exchange, required) = (own.exchange.clone(), Some(own.bench.queue));
+    let options = RabbitMqOptions { exchange, answer_timeout: ANSWER_TIMEOUT, required, optional: None };
+    let broker = RabbitMq::with_options(&urls, "test", &own.bench.sources, options);
+    let sent = event(&own.bench.sources, "recharge.succeeded", 1);
+    own.proxy.go_down();
+    publish_one(&broker, &sent).await.expect("the second address answers");
+    own.proxy.come_up();
+    other.go_down();
+    eventually(async || publish_one(&broker, &sent).await).await;
+    own.proxy.go_down();
+    let both = eventually(async || match broker.check().await {
+        Err(error) => Ok(runtime::problem::Chain(&error).to_string()),
+        Ok(()) => Err(BrokerError::Refused),
+    })
+    .await;
+    assert!(
+        both.contains(&own.proxy.address.to_string()) && both.contains(&other.address.to_string()),
+        "{both}"
+    );
+    own.proxy.come_up();
+    broker.close().await;
+    let options = ExchangeDeleteOptions::default();
+    let deleted =
+        own.channel().await.exchange_delete(format!("{}.publish", own.exchange).into(), options).await;
+    deleted.expect("deleted");
     own.finish().await;
 }
 

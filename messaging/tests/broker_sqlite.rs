@@ -48,6 +48,24 @@ async fn fresh() -> Own {
 broker_suite!(fresh);
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_past_the_required_queue_whose_binding_is_gone() {
+    let Own { bench, file, folder: _folder, .. } = fresh().await;
+    let broker = SqliteBroker::open(&file, &bench.sources).await.expect("opens").requiring(bench.all);
+    bench.broker.declare(bench.queue).await.expect("another queue takes it");
+    for number in 0..2 {
+        let event = event(&bench.sources, "recharge.succeeded", number);
+        assert!(broker.publish(std::slice::from_ref(&event)).await[0].is_ok());
+        let mut consumer = bench.broker.consume(bench.all, 10).await.expect("a consumer");
+        let received = receive(consumer.as_mut(), 1).await;
+        assert_eq!(bodies(&received), [event.to_json()]);
+        consumer.settle(vec![(received[0].tag, Settlement::Ack)]).await.expect("settled");
+        let db = runtime::database::open_sqlite(&file).await.expect("opens");
+        let removed = sqlx::query("DELETE FROM bindings WHERE queue = ?1").bind(bench.all.name);
+        removed.execute(&db.writer).await.expect("removed by hand");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_died_with_its_process_gives_its_messages_back() {
     let Own { bench, clock, folder: _folder, .. } = fresh().await;
     let mut dying = bench.elsewhere.consume(bench.queue, 10).await.expect("a consumer");

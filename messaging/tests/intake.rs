@@ -3,15 +3,19 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::broker::{Broker, DeadLetter, NOTIFIER_EVENTS, SqliteBroker};
-use messaging::{Event, HandleEvents, Intake, Verdict};
+use messaging::broker::{
+    Broker, BrokerError, DeadLetter, DeadLetters, Delivery, NOTIFIER_EVENTS, Queue, Settlement, SqliteBroker,
+};
+use messaging::{Consumer, Event, HandleEvents, Intake, Verdict};
 use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::open_sqlite;
+use runtime::duration::HumanDuration;
 use runtime::http::Page;
 use runtime::testing::{ManualClock, manual_sources};
 use support::{GLIMPSE, LINGER, PATIENCE, event, events, receive};
@@ -97,6 +101,65 @@ impl HandleEvents for Handler {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(subjects);
         (self.rule)(&events)
     }
+}
+
+/// A broker whose queue is empty, and which counts how often it is declared.
+#[derive(Default)]
+struct EmptyBroker(AtomicU32);
+
+struct EmptyConsumer;
+
+#[async_trait]
+impl Broker for EmptyBroker {
+    async fn declare(&self, _queue: Queue) -> Result<(), BrokerError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn declare_steps(&self, _queue: Queue, _steps: &[HumanDuration]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn publish(&self, _events: &[Event]) -> Vec<Result<(), BrokerError>> {
+        Vec::new()
+    }
+
+    async fn consume(&self, queue: Queue, _prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.declare(queue).await?;
+        Ok(Box::new(EmptyConsumer))
+    }
+
+    async fn dead_letters(&self, _queue: Queue) -> Result<Box<dyn DeadLetters>, BrokerError> {
+        Err(BrokerError::Refused)
+    }
+
+    async fn check(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Consumer for EmptyConsumer {
+    async fn receive(&mut self, _: usize, wait: Duration, _: Duration) -> Result<Vec<Delivery>, BrokerError> {
+        tokio::time::sleep(wait).await;
+        Ok(Vec::new())
+    }
+
+    async fn settle(&mut self, _: Vec<(u64, Settlement)>) -> Result<(), BrokerError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_declared_again_every_five_seconds() {
+    let broker = Arc::new(EmptyBroker::default());
+    let mut intake = Intake::new("test.intake", broker.clone(), NOTIFIER_EVENTS, Handler::content());
+    let end = tokio::time::Instant::now() + Duration::from_mins(1);
+    while tokio::time::Instant::now() < end {
+        intake.run_once().await.expect("a round");
+    }
+    let declared = broker.0.load(Ordering::Relaxed);
+    assert!((10..=13).contains(&declared), "declared {declared} times");
 }
 
 async fn rounds_until(intake: &mut Intake<Handler>, done: impl Fn() -> bool) {

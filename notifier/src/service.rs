@@ -7,7 +7,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use axum::Router;
 use messaging::Broker;
-use messaging::broker::NOTIFIER_EVENTS;
+use messaging::broker::{NOTIFIER_EVENTS, check_queue};
 use messaging::consumer::Intake;
 use prometheus::Registry;
 use runtime::http::{Check, Readiness, Shell, serve};
@@ -98,6 +98,7 @@ impl Service {
         let lookup = Arc::new(SystemLookup::default());
         let sender = Arc::new(WebhookClient::new(egress, lookup, sources.clock.clone()));
         let metrics = Registry::new();
+        broker.register(&metrics).context("the broker's metrics")?;
         let engine_parts = EngineParts {
             store: store.clone(),
             sender: sender.clone(),
@@ -140,6 +141,7 @@ impl Service {
 /// Serves on `listener`, takes events and delivers until `shutdown`; returns when everything has
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let broker = parts.broker.clone();
     let service = Service::new(parts, shutdown.clone())?;
     let Service { router, intake, engine, bulks, bulks_wake, reseal, upkeep, upkeep_wake, operators } =
         service;
@@ -158,6 +160,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     reseal.await?;
     operators.await?;
     engine.await?;
+    broker.close().await;
     Ok(served?)
 }
 
@@ -172,9 +175,10 @@ impl Check for Database {
 
 struct Queue(Arc<dyn Broker>);
 
+/// Ready only once the queue is there: what is published before would pass it by.
 #[async_trait]
 impl Check for Queue {
     async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.check().await?)
+        check_queue(&*self.0, NOTIFIER_EVENTS).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use messaging::broker::NOTIFIER_EVENTS;
+use messaging::broker::{NOTIFIER_EVENTS, check_queue};
 use messaging::outbox::OutboxGauge;
 use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Relay};
@@ -68,6 +68,7 @@ impl Service {
             .with("database", Arc::new(Database(store.clone())))
             .with("broker", Arc::new(Publishing(broker.clone())));
         let registry = metrics.registry();
+        broker.register(&registry).expect("the registry holds other names");
         let tools = Tools { store, sources, relay: handover, metrics };
         let create = CreateRecharges::spawn(tools.clone());
         let (endpoints, openapi) = api::endpoints(Api { create, tools, sandbox_secret });
@@ -79,13 +80,14 @@ impl Service {
 /// Serves on `listener` and publishes results until `shutdown`; returns when everything has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let Service { router, relay, gauge, wake, broker } = Service::new(parts);
-    let publishing = tokio::spawn(publish(relay, wake, broker, shutdown.clone()));
+    let publishing = tokio::spawn(publish(relay, wake, broker.clone(), shutdown.clone()));
     let never = Arc::new(Notify::new());
     let measuring = tokio::spawn(background::run(gauge, never, OutboxGauge::POLL, shutdown.clone()));
     let served = serve(listener, router, shutdown.clone()).await;
     shutdown.stop_softly();
     publishing.await?;
     measuring.await?;
+    broker.close().await;
     Ok(served?)
 }
 
@@ -112,9 +114,10 @@ impl Check for Database {
 
 struct Publishing(Arc<dyn Broker>);
 
+/// Ready only while the queue that must receive every result is there: without it none is published.
 #[async_trait]
 impl Check for Publishing {
     async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.check().await?)
+        check_queue(&*self.0, NOTIFIER_EVENTS).await
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::lifecycle::Shutdown;
 use crate::problem::Chain;
+use crate::recurring::Recurring;
 
 /// What one round found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shu
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
         .without_max_times();
-    let mut delays = backoff.build();
+    let (mut delays, failures) = (backoff.build(), Recurring::default());
     while !shutdown.is_stopping() {
         let Some(round) = shutdown.unless_hard(worker.run_once()).await else { return };
         let pause = match round {
@@ -90,8 +91,10 @@ pub async fn run(mut worker: impl Worker, wake: Arc<Notify>, poll: Duration, shu
                 time.min(poll)
             }
             Err(error) => {
-                let error: &(dyn std::error::Error + 'static) = &*error;
-                tracing::warn!(worker.name = worker.name(), error = %Chain(error), "worker.round_failed");
+                let error = Chain(&*error).to_string();
+                if let Some(times) = failures.note(&error) {
+                    tracing::warn!(worker.name = worker.name(), error, times, "worker.round_failed");
+                }
                 let pause = delays.next().unwrap_or(poll);
                 shutdown.unless_stopping(tokio::time::sleep(pause)).await;
                 continue;
@@ -140,6 +143,36 @@ mod tests {
         async fn run_once(&mut self) -> Result<Progress, RoundError> {
             panic!("a defect")
         }
+    }
+
+    struct Failing(u32);
+
+    #[async_trait]
+    impl Worker for Failing {
+        fn name(&self) -> &'static str {
+            "test.failing"
+        }
+
+        async fn run_once(&mut self) -> Result<Progress, RoundError> {
+            self.0 += 1;
+            Err("the broker does not answer".into())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_an_hour_is_a_line_for_each_cause_and_ten_seconds() {
+        let (log, _guard) = crate::testing::log::Log::start();
+        let (shutdown, mut worker) = (Shutdown::new(), Failing(0));
+        let running = run(&mut worker, Arc::new(Notify::new()), Duration::from_secs(1), shutdown.clone());
+        let hour = async {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            shutdown.stop_softly();
+        };
+        tokio::join!(running, hour);
+        let lines = log.take();
+        assert!(lines.len() <= 361, "{} lines", lines.len());
+        assert!(worker.0 > 700, "it was tried all the time: {}", worker.0);
+        assert!(lines.last().is_some_and(|line| line.contains("times=2")), "{:?}", lines.last());
     }
 
     #[tokio::test]

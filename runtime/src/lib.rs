@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod private_file;
 pub mod problem;
+pub mod recurring;
 pub mod repeated;
 pub mod secret;
 pub mod settings;

@@ -41,6 +41,11 @@ pub fn reason(message: &str) -> String {
     shortened(message, REASON)
 }
 
+/// A text from outside as any database keeps it: Postgres has no NUL in text.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
 fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -57,6 +62,11 @@ mod tests {
         assert_eq!(name("amount"), "amount");
         assert_eq!(name(&"é".repeat(65)), "é".repeat(64) + "…");
         assert_eq!(name("headers.whsec_C2FVsBQIhrscChlQIMV"), "headers.whsec_…");
+    }
+
+    #[test]
+    fn a_text_that_no_database_would_hold_is_made_storable() {
+        assert_eq!(storable("a\0b"), "a\u{FFFD}b");
     }
 
     #[test]

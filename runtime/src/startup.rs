@@ -7,6 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::lifecycle::Shutdown;
 use crate::problem::Chain;
+use crate::recurring::Recurring;
 
 /// Calls `open` until it succeeds, waiting 100 ms to 5 s in between, with a log line for each
 /// failure; `None` when the process is stopped meanwhile. `what` is how the log calls it.
@@ -24,13 +25,16 @@ where
         .with_max_delay(Duration::from_secs(5))
         .without_max_times()
         .build();
+    let failures = Recurring::default();
     loop {
         let error = match shutdown.unless_stopping(open()).await? {
             Ok(opened) => return Some(opened),
             Err(error) => error.into(),
         };
-        let error: &(dyn Error + 'static) = &*error;
-        tracing::warn!(startup.waits_for = what, error = %Chain(error), "startup.waiting");
+        let error = Chain(&*error).to_string();
+        if let Some(times) = failures.note(&error) {
+            tracing::warn!(startup.waits_for = what, error, times, "startup.waiting");
+        }
         shutdown.unless_stopping(tokio::time::sleep(delays.next().unwrap_or_default())).await?;
     }
 }

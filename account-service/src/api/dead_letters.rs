@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use messaging::event::without_mark;
 use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, OperatorOnly, OptionalJson, Path, Query};
 use runtime::keys::Caller;
@@ -204,7 +205,7 @@ impl Detail {
         let ReadLetter { letter, event } = read;
         let excerpt = &letter.body[..letter.body.len().min(EXCERPT)];
         let body = event.is_none().then(|| String::from_utf8_lossy(excerpt).into_owned());
-        let published = event.and_then(|_| String::from_utf8(letter.body.into()).ok());
+        let published = event.and_then(|_| String::from_utf8(without_mark(&letter.body).to_vec()).ok());
         let event = published.and_then(|text| RawValue::from_string(text).ok());
         Self { summary, event, body, requeues: requeues.into_iter().map(RequeueView::from).collect() }
     }

@@ -8,6 +8,7 @@ use runtime::Sources;
 use runtime::database::StoreError;
 use runtime::http::Page;
 use runtime::problem::Chain;
+use runtime::repeated::storable;
 use uuid::Uuid;
 
 use crate::domain::Requeue;
@@ -96,7 +97,7 @@ impl DeadLetterQueue {
             event_id: event.as_ref().map(|event| event.id.clone()),
             event_type: event.as_ref().map(|event| event.kind.clone()),
             subject: event.and_then(|event| event.subject),
-            given_up_for: letter.history.reason,
+            given_up_for: letter.history.reason.as_deref().map(storable),
             attempts: letter.history.attempts,
             asked_by: wish.by,
             reason: wish.reason,

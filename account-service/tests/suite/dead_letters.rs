@@ -75,6 +75,46 @@ pub async fn a_dead_letter_is_listed_and_shown_with_all_that_is_known_of_it(data
     assert_eq!(queue.listed().await, listed, "looking changes nothing");
 }
 
+pub async fn a_dead_letter_whose_reason_no_database_would_hold_is_requeued(database: Database) {
+    let queue = WithQueue::with_a_dead_letter(database).await;
+    queue.give_reason("a\0b").await;
+    let letter = queue.listed().await.remove(0);
+    assert_eq!(letter["reason"], "a\u{FFFD}b");
+    let (status, answer) = queue.requeue(&letter, "{}").await;
+    assert_eq!((status, &answer["given_up_for"]), (200, &json!("a\u{FFFD}b")), "{answer}");
+}
+
+pub async fn a_result_that_no_database_would_hold_stops_no_other(database: Database) {
+    let mut queue = WithQueue::new(database).await;
+    let mut bad = paid(tx(1), "A", 7);
+    bad.merchant_order_no = "a\0b".to_owned();
+    queue.publish(&[bad, paid(tx(2), "A", 8)]).await;
+    queue.rounds_until_credits(1).await;
+    let dead = queue.rounds_until_dead(1).await;
+    let reason = dead[0].history.reason.clone().expect("a reason");
+    assert!(reason.contains("merchant_order_no"), "{reason}");
+}
+
+pub async fn a_dead_letter_with_a_byte_order_mark_is_shown_and_credited_when_it_is_requeued(
+    database: Database,
+) {
+    let mut queue = WithQueue::new(database).await;
+    let marked = [b"\xEF\xBB\xBF", &event(&paid(tx(1), "late", 7), 1).to_json()[..]].concat();
+    queue.post(&marked).await;
+    queue.climb_to_the_end().await;
+    let letter = queue.listed().await.remove(0);
+    assert_eq!(letter["size"], marked.len());
+    let shown = queue.world.get(&format!("{LETTERS}/{}", letter["id"].as_str().expect("an id"))).await;
+    assert_eq!(
+        (shown.status, &shown.body["event"]["type"]),
+        (200, &json!("recharge.succeeded")),
+        "{shown:?}"
+    );
+    open_account(&*queue.world.store, "late").await;
+    assert_eq!(queue.requeue(&letter, "{}").await.0, 200);
+    queue.rounds_until_credits(1).await;
+}
+
 pub async fn a_requeued_dead_letter_is_a_fresh_result_and_it_is_kept_who_asked(database: Database) {
     let mut queue = WithQueue::with_a_dead_letter(database).await;
     let letter = queue.listed().await.remove(0);

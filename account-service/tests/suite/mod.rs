@@ -55,6 +55,9 @@ macro_rules! run_suite {
                         exceptions_are_listed_newest_first_by_state_kind_and_tx_no;
             dead_letters: a_dead_letter_is_listed_and_shown_with_all_that_is_known_of_it,
                           a_requeued_dead_letter_is_a_fresh_result_and_it_is_kept_who_asked,
+                          a_dead_letter_whose_reason_no_database_would_hold_is_requeued,
+                          a_result_that_no_database_would_hold_stops_no_other,
+                          a_dead_letter_with_a_byte_order_mark_is_shown_and_credited_when_it_is_requeued,
                           a_letter_requeued_in_vain_tells_of_it, what_is_no_event_is_shown_as_text,
                           only_the_operator_sees_and_requeues_dead_letters,
                           a_service_without_a_queue_has_no_dead_letters,

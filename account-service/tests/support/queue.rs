@@ -56,6 +56,14 @@ impl WithQueue {
             .expect("posted");
     }
 
+    /// Gives every dead letter this reason, as any program could that may publish.
+    pub async fn give_reason(&self, reason: &str) {
+        let file = open_sqlite(&self.folder.path().join("broker.db")).await.expect("opens");
+        let change = sqlx::query("UPDATE messages SET reason = ?1 WHERE dead_letter_id IS NOT NULL");
+        let changed = change.bind(reason).execute(&file.writer).await.expect("changed");
+        assert_eq!(changed.rows_affected(), 1);
+    }
+
     pub async fn publish(&self, recharges: &[Recharge]) {
         let events: Vec<Event> =
             recharges.iter().zip(1..).map(|(recharge, number)| event(recharge, number)).collect();

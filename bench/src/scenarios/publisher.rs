@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use messaging::Event;
-use messaging::broker::{self, Broker, BrokerUrl, Queue};
+use messaging::broker::{Broker, BrokerUrl, Queue, RabbitMq, RabbitMqOptions, SqliteBroker};
 use runtime::Sources;
 
 use crate::run::Bench;
@@ -19,7 +19,15 @@ impl Publisher {
     /// Connects to the broker at `url`.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
         let url: BrokerUrl = url.parse().context("the broker's address")?;
-        Ok(Self(broker::open(&url, "bench", &Sources::system()).await?))
+        let sources = Sources::system();
+        // What it publishes is for one service at a time, so no queue is required.
+        Ok(Self(match &url {
+            BrokerUrl::RabbitMq(urls) => {
+                let options = RabbitMqOptions { required: None, ..RabbitMqOptions::default() };
+                Arc::new(RabbitMq::with_options(urls, "bench", &sources, options))
+            }
+            BrokerUrl::Sqlite(file) => Arc::new(SqliteBroker::open(file, &sources).await?),
+        }))
     }
 
     /// Makes the queue, so that what is published waits there.

@@ -44,7 +44,7 @@ impl Publisher {
     /// Puts a message that need be no event where the notifier takes its messages from.
     pub async fn publish_raw(&self, body: &[u8]) {
         match &self.url {
-            BrokerUrl::RabbitMq(url) => publish_to_rabbitmq(url.expose(), body).await,
+            BrokerUrl::RabbitMq(urls) => publish_to_rabbitmq(urls.expose_first(), body).await,
             BrokerUrl::Sqlite(file) => {
                 let broker = open_sqlite(file).await.expect("the broker's file opens");
                 let insert = "INSERT INTO messages (queue, body, published_at) VALUES (?, ?, 0)";

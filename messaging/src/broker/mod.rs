@@ -12,15 +12,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use prometheus::{IntCounter, Registry};
 use runtime::Sources;
 use runtime::duration::HumanDuration;
+use runtime::http::NotReady;
 
 use crate::event::Event;
 
 pub use dead_letter::{DeadLetter, DeadLetters};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use sqlite::SqliteBroker;
-pub use url::{BrokerUrl, UnknownScheme};
+pub use url::{AmqpUrls, BadBrokerUrl, BrokerUrl};
 
 /// The exchange all events go through: topic, durable.
 pub const EXCHANGE: &str = "ringback.events";
@@ -83,6 +85,14 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// The error as `/readyz` shows it: a conflict is for an operator to solve.
+    pub fn for_readiness(self) -> Box<dyn std::error::Error + Send + Sync> {
+        match self {
+            error @ Self::Conflict(_) => NotReady(error.to_string()).into(),
+            error => error.into(),
+        }
+    }
+
     /// The broker gave no usable answer.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
@@ -97,8 +107,10 @@ pub async fn open(
     sources: &Sources,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(match url {
-        BrokerUrl::RabbitMq(url) => Arc::new(RabbitMq::new(url, application, sources)),
-        BrokerUrl::Sqlite(file) => Arc::new(SqliteBroker::open(file, sources).await?),
+        BrokerUrl::RabbitMq(urls) => Arc::new(RabbitMq::new(urls, application, sources)),
+        BrokerUrl::Sqlite(file) => {
+            Arc::new(SqliteBroker::open(file, sources).await?.requiring(NOTIFIER_EVENTS))
+        }
     })
 }
 
@@ -169,6 +181,33 @@ pub trait Broker: Send + Sync + 'static {
 
     /// A sign of life, for readiness.
     async fn check(&self) -> Result<(), BrokerError>;
+
+    /// Shows in `registry` what this broker counts.
+    fn register(&self, _registry: &Registry) -> prometheus::Result<()> {
+        Ok(())
+    }
+
+    /// Ends its connections in order, within a few seconds. For the end of the process.
+    async fn close(&self) {}
+}
+
+/// Whether `broker` would take messages and `queue` is there as it must be. Declares it, so that what is
+/// missing is made again.
+pub async fn check_queue(
+    broker: &dyn Broker,
+    queue: Queue,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    broker.declare(queue).await.map_err(BrokerError::for_readiness)?;
+    broker.check().await.map_err(BrokerError::for_readiness)
+}
+
+/// Counts what was deleted of the topology.
+fn losses_counter() -> IntCounter {
+    IntCounter::new(
+        "ringback_broker_topology_losses_total",
+        "Exchanges, queues and bindings that this process had declared and found deleted",
+    )
+    .expect("the name is a valid one")
 }
 
 /// Takes messages from one queue. What is not settled when it is dropped is handed out again.

@@ -10,6 +10,7 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::database::bounded;
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 use runtime::trace::Spans;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use uuid::Uuid;
@@ -45,6 +46,7 @@ pub struct Relay {
     inbox: Option<Inbox>,
     /// When it looked into the table last.
     looked_at: Option<DateTime<Utc>>,
+    refusals: Recurring,
 }
 
 /// What one round publishes, all of it under one lease.
@@ -60,7 +62,15 @@ struct Batch {
 impl Relay {
     /// A relay from `store` to `broker`.
     pub fn new(store: Arc<dyn OutboxStore>, broker: Arc<dyn Broker>, sources: Sources) -> Self {
-        Self { store, broker, sources, spans: Spans::off(), inbox: None, looked_at: None }
+        Self {
+            store,
+            broker,
+            sources,
+            spans: Spans::off(),
+            inbox: None,
+            looked_at: None,
+            refusals: Recurring::default(),
+        }
     }
 
     /// The same relay, which tells `spans` of what it has published.
@@ -170,7 +180,7 @@ impl Worker for Relay {
         for (event, _) in events.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
             spans::published(&self.spans, event, token, took);
         }
-        let sorted = Sorted::new(rows, answers);
+        let sorted = Sorted::new(rows, answers, &self.refusals);
         if !sorted.confirmed.is_empty() {
             bounded(self.store.finish(token, &sorted.confirmed)).await?;
         }
@@ -209,7 +219,7 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn new(rows: Vec<(Uuid, u32)>, answers: Vec<Result<(), BrokerError>>) -> Self {
+    fn new(rows: Vec<(Uuid, u32)>, answers: Vec<Result<(), BrokerError>>, refusals: &Recurring) -> Self {
         let mut sorted = Self::default();
         let mut answers = answers.into_iter();
         for (id, failures) in rows {
@@ -220,7 +230,10 @@ impl Sorted {
                     sorted.outage = Some(error);
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(event.id = %id, failures = failures + 1, error = %Chain(&error), "outbox.refused");
+                    let error = Chain(&error).to_string();
+                    if let Some(times) = refusals.note(&error) {
+                        tracing::warn!(event.id = %id, failures = failures + 1, error, times, "outbox.refused");
+                    }
                     sorted.refused.push((id, failures));
                 }
                 // A broker that answers fewer than it was asked has confirmed nothing of the rest.

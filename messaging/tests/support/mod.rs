@@ -7,6 +7,7 @@ pub mod fake;
 pub mod moves;
 pub mod outbox;
 pub mod proxy;
+pub mod server;
 
 use std::time::Duration;
 

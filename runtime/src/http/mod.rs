@@ -14,7 +14,7 @@ pub mod timestamp;
 pub use auth::OperatorOnly;
 pub use extract::{Json, OptionalJson, Path, Query};
 pub use page::{List, Page};
-pub use readiness::{Check, Readiness};
+pub use readiness::{Check, NotReady, Readiness};
 pub use server::serve;
 pub use shell::Shell;
 pub use timestamp::Timestamp;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Json;
 use crate::problem::{Chain, Problem};
+use crate::recurring::Recurring;
 use crate::validation::FieldError;
 
 /// How long a dependency may take to answer before it counts as down.
@@ -21,9 +22,17 @@ pub trait Check: Send + Sync + 'static {
     async fn check(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
+/// An error of a check whose text says what an operator has to do, and so is shown to callers.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotReady(pub String);
+
 /// A service's dependencies by name, such as `database` and `broker`.
 #[derive(Clone, Default)]
-pub struct Readiness(Vec<(&'static str, Arc<dyn Check>)>);
+pub struct Readiness {
+    checks: Vec<(&'static str, Arc<dyn Check>)>,
+    failures: Arc<Recurring>,
+}
 
 impl Readiness {
     /// Depends on nothing.
@@ -34,7 +43,7 @@ impl Readiness {
     /// Depends on `check` under `name` as well.
     #[must_use]
     pub fn with(mut self, name: &'static str, check: Arc<dyn Check>) -> Self {
-        self.0.push((name, check));
+        self.checks.push((name, check));
         self
     }
 
@@ -42,8 +51,8 @@ impl Readiness {
     pub async fn answer(&self) -> Response {
         let mut failures = Vec::new();
         let mut parts = Map::new();
-        for (name, check) in &self.0 {
-            match probe(check.as_ref()).await {
+        for (name, check) in &self.checks {
+            match self.probe(name, check.as_ref()).await {
                 Ok(()) => {
                     parts.insert((*name).to_owned(), Value::from("ok"));
                 }
@@ -56,16 +65,25 @@ impl Readiness {
         let names: Vec<&str> = failures.iter().map(|failure| failure.field.as_str()).collect();
         Problem::unavailable(&names.join(", "), Duration::from_secs(1)).with_errors(failures).into_response()
     }
-}
 
-async fn probe(check: &dyn Check) -> Result<(), String> {
-    match tokio::time::timeout(CHECK_TIMEOUT, check.check()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            let error: &(dyn std::error::Error + 'static) = &*error;
-            tracing::warn!(error = %Chain(error), "readiness.failed");
-            Err("does not answer".to_owned())
+    async fn probe(&self, name: &str, check: &dyn Check) -> Result<(), String> {
+        match tokio::time::timeout(CHECK_TIMEOUT, check.check()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let error: &(dyn std::error::Error + 'static) = &*error;
+                self.log(name, &Chain(error).to_string());
+                Err(match error.downcast_ref::<NotReady>() {
+                    Some(NotReady(text)) => text.clone(),
+                    None => "does not answer".to_owned(),
+                })
+            }
+            Err(_) => Err(format!("did not answer within {} s", CHECK_TIMEOUT.as_secs())),
         }
-        Err(_) => Err(format!("did not answer within {} s", CHECK_TIMEOUT.as_secs())),
+    }
+
+    fn log(&self, name: &str, error: &str) {
+        if let Some(times) = self.failures.note(&format!("{name}: {error}")) {
+            tracing::warn!(part = name, error, times, "readiness.failed");
+        }
     }
 }

@@ -11,7 +11,6 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     QueueDeclareOptions,
 };
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, message};
 use runtime::http::Page;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::link::Link;
+use super::outlet::is_locked;
 use super::publisher::Publisher;
 use super::{moving, trace};
 use crate::broker::dead_letter::Newest;
@@ -242,9 +242,4 @@ async fn try_turn(link: &Link, name: ShortString) -> Result<(Channel, lapin::Con
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let lock = channel.basic_consume(name, ShortString::default(), options, FieldTable::default()).await?;
     Ok((channel, lock))
-}
-
-fn is_locked(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(error)
-        if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED))
 }

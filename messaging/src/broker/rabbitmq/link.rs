@@ -8,25 +8,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::tcp::{AsyncTcpStream, TLSConfig};
-use lapin::types::LongString;
+use lapin::types::{LongString, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties};
-use runtime::Secret;
+use runtime::problem::Chain;
 use tokio::time::{Instant, timeout};
 
-use crate::broker::BrokerError;
+use crate::broker::{AmqpUrls, BrokerError};
 
-/// How long connecting may take: TCP, TLS and the AMQP handshake together.
+/// How long connecting to one address may take: TCP, TLS and the AMQP handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Both sides notice a dead peer after two of these at the latest.
-const HEARTBEAT_SECONDS: u16 = 10;
+/// How long one call looks for an address that answers; the next call goes on with the next address.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// The client notices a dead peer after two of these, `RabbitMQ` after two to three.
+const HEARTBEAT_SECONDS: u16 = 5;
+/// How long an orderly end may take; then the connection is cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a link leads, and the present one.
 pub(super) struct Line {
-    url: Secret,
+    addresses: Vec<AMQPUri>,
     name: String,
     answer_timeout: Duration,
-    present: tokio::sync::Mutex<Option<Arc<Link>>>,
+    present: tokio::sync::Mutex<Present>,
+}
+
+/// What a line has, and which of its addresses is tried first.
+#[derive(Default)]
+struct Present {
+    link: Option<Arc<Link>>,
+    next: usize,
 }
 
 /// One connection.
@@ -37,36 +48,76 @@ pub(super) struct Link {
 }
 
 impl Line {
-    pub(super) fn new(url: Secret, name: String, answer_timeout: Duration) -> Self {
-        Self { url, name, answer_timeout, present: tokio::sync::Mutex::default() }
+    pub(super) fn new(urls: &AmqpUrls, name: String, answer_timeout: Duration) -> Self {
+        let addresses = urls.addresses().cloned().map(with_heartbeat).collect();
+        Self { addresses, name, answer_timeout, present: tokio::sync::Mutex::default() }
     }
 
     /// The present link, or a new one when it is lost. Callers wait for the same attempt.
     pub(super) async fn link(&self) -> Result<Arc<Link>, BrokerError> {
         let mut present = self.present.lock().await;
-        if let Some(link) = present.as_ref().filter(|link| link.is_up()) {
-            return Ok(link.clone());
+        match present.link.take() {
+            Some(link) if link.is_up() => {
+                present.link = Some(link.clone());
+                return Ok(link);
+            }
+            // A node that was lost may answer and still be of no use.
+            Some(_) => present.next += 1,
+            None => {}
         }
-        *present = None;
-        let link = Arc::new(self.open().await?);
-        *present = Some(link.clone());
+        let link = Arc::new(self.search(&mut present.next).await?);
+        present.link = Some(link.clone());
         Ok(link)
     }
 
-    async fn open(&self) -> Result<Link, BrokerError> {
-        let mut uri: AMQPUri =
-            self.url.expose().parse().map_err(|error: String| BrokerError::unavailable(error))?;
-        uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT_SECONDS));
+    /// Tries the addresses in turn, from `next` on, which then is the one that answered.
+    async fn search(&self, next: &mut usize) -> Result<Link, BrokerError> {
+        let deadline = Instant::now() + SEARCH_TIMEOUT;
+        let mut failures = Vec::new();
+        for _ in 0..self.addresses.len() {
+            let uri = &self.addresses[*next % self.addresses.len()];
+            match self.open(uri.clone()).await {
+                Ok(link) => return Ok(link),
+                Err(error) => failures.push(failure(uri, &error)),
+            }
+            *next += 1;
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Err(BrokerError::unavailable(failures.join("; ")))
+    }
+
+    async fn open(&self, uri: AMQPUri) -> Result<Link, BrokerError> {
         let name = LongString::from(self.name.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name);
         let mut attempt = Attempt { socket: Socket::default(), succeeded: false };
-        let connection = timeout(CONNECT_TIMEOUT, connect(uri, properties, attempt.socket.clone()))
-            .await
-            .map_err(BrokerError::unavailable)??;
+        let connecting = connect(uri, properties, attempt.socket.clone());
+        let connection = timeout(CONNECT_TIMEOUT, connecting).await.map_err(BrokerError::unavailable)??;
         attempt.succeeded = true;
         let (socket, answer_timeout) = (attempt.socket.clone(), self.answer_timeout);
         Ok(Link { connection, socket, answer_timeout })
     }
+
+    /// Ends the present link in order, so that the broker does not take it for a crash.
+    pub(super) async fn close(&self) {
+        let Ok(mut present) = timeout(CLOSE_TIMEOUT, self.present.lock()).await else { return };
+        if let Some(link) = present.link.take().filter(|link| link.is_up()) {
+            link.close().await;
+        }
+    }
+}
+
+/// Which address failed, and why.
+fn failure(uri: &AMQPUri, error: &BrokerError) -> String {
+    let (host, port) = (&uri.authority.host, uri.authority.port);
+    let cause = std::error::Error::source(error).map_or(error as &dyn std::error::Error, |cause| cause);
+    format!("{host}:{port}: {}", Chain(cause))
+}
+
+fn with_heartbeat(mut uri: AMQPUri) -> AMQPUri {
+    uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT_SECONDS));
+    uri
 }
 
 impl Link {
@@ -110,6 +161,13 @@ impl Link {
     pub(super) fn cut(&self) {
         self.socket.shut();
     }
+
+    async fn close(&self) {
+        let closing = self.connection.close(200, ShortString::from("the program ends"));
+        // A broker that does not answer, or is gone, needs no farewell.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
+        self.cut();
+    }
 }
 
 impl From<lapin::Error> for BrokerError {
@@ -148,22 +206,35 @@ async fn connect(
 /// asking the broker; with this, one to a broker that hangs can be ended as well, and its thread
 /// with it.
 #[derive(Clone, Default)]
-struct Socket(Arc<Mutex<Option<TcpStream>>>);
+struct Socket(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    stream: Option<TcpStream>,
+    /// The attempt that it belongs to was given up, also if it connects later.
+    is_over: bool,
+}
 
 impl Socket {
     fn hold(&self, stream: &impl AsFd) -> std::io::Result<()> {
         let stream = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
         stream.set_nodelay(true)?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_over {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        state.stream = Some(stream);
         Ok(())
     }
 
     fn is_held(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).stream.is_some()
     }
 
     fn shut(&self) {
-        if let Some(stream) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_over = true;
+        if let Some(stream) = state.stream.take() {
             // Fails only on a socket that is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }

@@ -9,7 +9,9 @@
 mod consumer;
 mod dead_letters;
 mod link;
+mod marks;
 mod moving;
+mod outlet;
 mod publisher;
 mod topology;
 mod trace;
@@ -20,8 +22,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
+use prometheus::Registry;
+use runtime::Sources;
 use runtime::duration::HumanDuration;
-use runtime::{Secret, Sources};
 use tokio::sync::Mutex;
 
 use self::consumer::RabbitConsumer;
@@ -29,7 +32,9 @@ use self::dead_letters::RabbitDeadLetters;
 use self::link::Line;
 use self::publisher::{Letter, Publisher};
 use self::topology::Topology;
-use super::{Broker, BrokerError, Consumer, DeadLetters, EXCHANGE, Queue};
+use super::{
+    AmqpUrls, Broker, BrokerError, Consumer, DeadLetters, EXCHANGE, NOTIFIER_EVENTS, Queue, RECHARGE_RESULTS,
+};
 use crate::event::Event;
 
 /// What tests set in their own way; production has the default.
@@ -39,11 +44,21 @@ pub struct RabbitMqOptions {
     pub exchange: String,
     /// How long the broker may take to confirm a batch, or to answer any other request.
     pub answer_timeout: Duration,
+    /// The queue that must receive every event that is published; without one, any queue will do.
+    pub required: Option<Queue>,
+    /// A queue of another program that is bound again together with the required one, where it has a
+    /// consumer.
+    pub optional: Option<Queue>,
 }
 
 impl Default for RabbitMqOptions {
     fn default() -> Self {
-        Self { exchange: EXCHANGE.to_owned(), answer_timeout: Duration::from_secs(10) }
+        Self {
+            exchange: EXCHANGE.to_owned(),
+            answer_timeout: Duration::from_secs(10),
+            required: Some(NOTIFIER_EVENTS),
+            optional: Some(RECHARGE_RESULTS),
+        }
     }
 }
 
@@ -58,24 +73,23 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// The broker at `url` (`amqp://…` or `amqps://…`); `application` names its connections.
-    pub fn new(url: &Secret, application: &str, sources: &Sources) -> Self {
-        Self::with_options(url, application, sources, RabbitMqOptions::default())
+    /// The broker at `urls`; `application` names its connections.
+    pub fn new(urls: &AmqpUrls, application: &str, sources: &Sources) -> Self {
+        Self::with_options(urls, application, sources, RabbitMqOptions::default())
     }
 
     /// The same with options of its own.
     pub fn with_options(
-        url: &Secret,
+        urls: &AmqpUrls,
         application: &str,
         sources: &Sources,
         options: RabbitMqOptions,
     ) -> Self {
-        let topology = Arc::new(Topology::new(options.exchange));
-        let line = |purpose: &str| {
-            Line::new(url.clone(), format!("{application}: {purpose}"), options.answer_timeout)
-        };
+        let topology = Arc::new(Topology::new(options.exchange, options.optional));
+        let line =
+            |purpose: &str| Line::new(urls, format!("{application}: {purpose}"), options.answer_timeout);
         let (consuming, publishing) = (line("consuming"), line("publishing"));
-        let publisher = Arc::new(Publisher::new(publishing, topology.clone()));
+        let publisher = Arc::new(Publisher::new(publishing, topology.clone(), options.required));
         Self { consuming, publisher, topology, sources: sources.clone(), turn: Arc::default() }
     }
 }
@@ -96,9 +110,9 @@ impl Broker for RabbitMq {
     }
 
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
-        let (exchange, headers) = (self.topology.exchange(), trace::first(self.sources.clock.now()));
+        let (exchange, headers) = (self.publisher.exchange(), trace::first(self.sources.clock.now()));
         let letters = events.iter().map(|event| Letter::event(event, exchange, headers.clone()));
-        self.publisher.publish(letters.collect()).await
+        self.publisher.publish_events(letters.collect()).await
     }
 
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
@@ -126,5 +140,13 @@ impl Broker for RabbitMq {
 
     async fn check(&self) -> Result<(), BrokerError> {
         self.publisher.check().await
+    }
+
+    fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.topology.losses().clone()))
+    }
+
+    async fn close(&self) {
+        tokio::join!(self.publisher.close(), self.consuming.close());
     }
 }

@@ -13,8 +13,10 @@ use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout_at};
 
 use super::link::{Line, Link};
-use super::topology::Topology;
-use crate::broker::BrokerError;
+use super::marks::is_not_found;
+use super::outlet::Outlet;
+use super::topology::{Part, Topology};
+use crate::broker::{BrokerError, Queue};
 use crate::event::{CONTENT_TYPE, Event, MAX_EVENT_BYTES};
 
 /// Kept on the broker's disk (AMQP 0-9-1, basic properties).
@@ -25,7 +27,26 @@ pub(super) const PERSISTENT: u8 = 2;
 pub(super) struct Publisher {
     line: Line,
     topology: Arc<Topology>,
-    channel: tokio::sync::Mutex<Option<(Arc<Link>, Channel)>>,
+    /// The queue without which nothing counts as published.
+    required: Option<Queue>,
+    open: tokio::sync::Mutex<Option<Open>>,
+}
+
+/// A channel in confirm mode.
+struct Open {
+    link: Arc<Link>,
+    channel: Channel,
+    /// Declared when the first event is published.
+    outlet: Option<Outlet>,
+}
+
+/// What a batch is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Events for everybody who is bound.
+    Events,
+    /// Messages that move to a queue by its name.
+    Moves,
 }
 
 /// A message on its way.
@@ -77,8 +98,13 @@ impl Letter {
 type Mark = (Option<ShortString>, ShortString);
 
 impl Publisher {
-    pub(super) fn new(line: Line, topology: Arc<Topology>) -> Self {
-        Self { line, topology, channel: tokio::sync::Mutex::default() }
+    pub(super) fn new(line: Line, topology: Arc<Topology>, required: Option<Queue>) -> Self {
+        Self { line, topology, required, open: tokio::sync::Mutex::default() }
+    }
+
+    /// The exchange that events are published to.
+    pub(super) fn exchange(&self) -> &str {
+        if self.required.is_some() { self.topology.publish_exchange() } else { self.topology.exchange() }
     }
 
     /// Whether the broker would take messages now.
@@ -92,54 +118,109 @@ impl Publisher {
         Ok(self.line.link().await?.frame_max())
     }
 
-    /// Publishes a batch; letters that were refused beforehand keep that answer.
+    /// Publishes events. None counts as published unless the required queue has all that were confirmed.
+    pub(super) async fn publish_events(&self, letters: Vec<Result<Letter, BrokerError>>) -> Vec<Answer> {
+        self.publish_batch(letters, Kind::Events).await
+    }
+
+    /// Publishes letters to queues by their names.
     pub(super) async fn publish(&self, letters: Vec<Result<Letter, BrokerError>>) -> Vec<Answer> {
+        self.publish_batch(letters, Kind::Moves).await
+    }
+
+    /// Publishes a batch; letters that were refused beforehand keep that answer.
+    async fn publish_batch(&self, letters: Vec<Result<Letter, BrokerError>>, kind: Kind) -> Vec<Answer> {
         if letters.is_empty() {
             return Vec::new();
         }
-        let mut slot = self.channel.lock().await;
+        let mut slot = self.open.lock().await;
         // Taken out: a batch that fails or is dropped half-way takes its channel along, so that no
         // late confirm or return can be mistaken for one of the next batch.
-        let (link, channel) = match self.channel(slot.take()).await {
-            Ok(pair) => pair,
+        let open = match self.open(slot.take(), kind).await {
+            Ok(open) => open,
             Err(error) => return all_failed(letters, &error),
         };
-        let deadline = link.deadline();
-        let answers = publish_on(&channel, letters, deadline).await;
+        let deadline = open.link.deadline();
+        let mut answers = publish_on(&open.channel, letters, deadline).await;
+        if kind == Kind::Events {
+            self.prove(&open, &mut answers, deadline).await;
+        }
         let lost = answers.iter().any(|answer| matches!(answer, Err(BrokerError::Unavailable(_))));
         if !lost {
-            *slot = Some((link, channel));
-        } else if Instant::now() >= deadline && !link.is_blocked() {
-            link.cut();
+            *slot = Some(open.without_useless_outlet(&answers));
+        } else if Instant::now() >= deadline && !open.link.is_blocked() {
+            open.link.cut();
         }
         answers
     }
 
-    /// The channel at hand if it is in order, else a new one in confirm mode.
-    async fn channel(
-        &self,
-        present: Option<(Arc<Link>, Channel)>,
-    ) -> Result<(Arc<Link>, Channel), BrokerError> {
+    /// Takes the confirms back unless the outlet shows that they cover the required queue.
+    async fn prove(&self, open: &Open, answers: &mut [Answer], deadline: Instant) {
+        if answers.iter().any(names_a_missing_exchange) {
+            self.topology.lost(Part::Exchange, self.exchange());
+        }
+        let Some(outlet) = open.outlet.as_ref().filter(|_| answers.iter().any(Result::is_ok)) else { return };
+        let proof = timeout_at(deadline, outlet.prove(&open.channel)).await;
+        if let Err(error) = proof.unwrap_or_else(|elapsed| Err(BrokerError::unavailable(elapsed))) {
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(again(&error));
+            }
+        }
+    }
+
+    /// The channel at hand if it is in order, else a new one; for events with what they need declared.
+    async fn open(&self, present: Option<Open>, kind: Kind) -> Result<Open, BrokerError> {
         let link = self.line.link().await?;
         if link.is_blocked() {
             return Err(blocked());
         }
-        match present {
-            Some((of, channel)) if Arc::ptr_eq(&of, &link) && channel.status().connected() => {
-                Ok((link, channel))
-            }
-            _ => {
-                let opening = async {
-                    self.topology.declare_exchange(&link).await?;
+        let usable = |open: &Open| Arc::ptr_eq(&open.link, &link) && open.channel.status().connected();
+        let opening = async {
+            let mut open = match present.filter(usable) {
+                Some(open) => open,
+                None => {
                     let channel = link.channel().await?;
                     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                    Ok(channel)
-                };
-                let channel = link.bounded(opening).await?;
-                Ok((link, channel))
+                    if kind == Kind::Events && self.required.is_none() {
+                        self.topology.declare_exchange(&link).await?;
+                    }
+                    Open { link: link.clone(), channel, outlet: None }
+                }
+            };
+            if let (Kind::Events, Some(required)) = (kind, self.required) {
+                match &mut open.outlet {
+                    Some(outlet) => outlet.assert(&link).await?,
+                    None => open.outlet = Some(Outlet::open(&link, self.topology.clone(), required).await?),
+                }
             }
-        }
+            Ok(open)
+        };
+        link.bounded(opening).await
     }
+
+    /// Ends the connection in order.
+    pub(super) async fn close(&self) {
+        // Nobody publishes any more; a batch under way would only be in the way.
+        if let Ok(mut open) = self.open.try_lock() {
+            drop(open.take());
+        }
+        self.line.close().await;
+    }
+}
+
+impl Open {
+    /// An event that comes back as unroutable shows that the outlet's bindings are gone.
+    fn without_useless_outlet(mut self, answers: &[Answer]) -> Self {
+        if answers.iter().any(|answer| matches!(answer, Err(BrokerError::Unroutable))) {
+            self.outlet = None;
+        }
+        self
+    }
+}
+
+fn names_a_missing_exchange(answer: &Answer) -> bool {
+    let Err(BrokerError::Unavailable(source)) = answer else { return false };
+    source.downcast_ref::<lapin::Error>().is_some_and(is_not_found)
 }
 
 fn blocked() -> BrokerError {
@@ -147,11 +228,18 @@ fn blocked() -> BrokerError {
 }
 
 fn all_failed(letters: Vec<Result<Letter, BrokerError>>, error: &BrokerError) -> Vec<Answer> {
-    let again = || match error {
+    letters.into_iter().map(|letter| Err(letter.err().unwrap_or_else(|| again(error)))).collect()
+}
+
+/// The same error for another letter of the batch.
+fn again(error: &BrokerError) -> BrokerError {
+    match error {
         BrokerError::Conflict(text) => BrokerError::Conflict(text.clone()),
+        BrokerError::Unavailable(source) => {
+            BrokerError::unavailable(runtime::problem::Chain(&**source).to_string())
+        }
         error => BrokerError::unavailable(runtime::problem::Chain(error).to_string()),
-    };
-    letters.into_iter().map(|letter| Err(letter.err().unwrap_or_else(again))).collect()
+    }
 }
 
 async fn publish_on(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use runtime::repeated::storable;
 use uuid::Uuid;
 
 use crate::broker::{
@@ -40,7 +41,7 @@ pub(super) fn history(properties: &BasicProperties) -> History {
     History {
         first_published_at: published.or_else(|| timestamp(properties)),
         attempts: headers.and_then(|headers| number(headers, ATTEMPTS_HEADER)).unwrap_or(0),
-        reason: headers.and_then(|headers| text(headers, REASON_HEADER)),
+        reason: headers.and_then(|headers| text(headers, REASON_HEADER)).as_deref().map(storable),
     }
 }
 
@@ -165,6 +166,14 @@ mod tests {
         let written = headers(Some(&original), &History { reason, ..failed() }, FRAME_RESERVE);
         assert!(!written.contains_key("tenant"));
         assert_eq!(text(&written, REASON_HEADER).map(|reason| reason.len()), Some(MAX_REASON));
+    }
+
+    #[test]
+    fn a_reason_that_no_database_would_hold_is_made_storable() {
+        let mut headers = FieldTable::default();
+        headers.insert(REASON_HEADER.into(), AMQPValue::LongString("a\0b".into()));
+        let history = history(&BasicProperties::default().with_headers(headers));
+        assert_eq!(history.reason.as_deref(), Some("a\u{FFFD}b"));
     }
 
     #[test]

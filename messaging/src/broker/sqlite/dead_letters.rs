@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::DateTime;
 use runtime::http::Page;
+use runtime::repeated::storable;
 use uuid::Uuid;
 
 use super::Shared;
@@ -62,7 +63,7 @@ impl Row {
             history: History {
                 first_published_at: DateTime::from_timestamp_micros(self.published_at),
                 attempts: self.attempts,
-                reason: self.reason,
+                reason: self.reason.as_deref().map(storable),
             },
             dead_lettered_at: DateTime::from_timestamp_micros(self.dead_lettered_at),
         }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus::{IntCounter, Registry};
 use runtime::database::open_sqlite;
 use runtime::duration::HumanDuration;
 use runtime::{Ids, Sources};
@@ -25,8 +26,8 @@ use tokio::sync::Notify;
 use self::consumer::SqliteConsumer;
 use self::dead_letters::SqliteDeadLetters;
 use self::presence::Presence;
-use self::store::Store;
-use super::{Broker, BrokerError, Consumer, DeadLetters, Queue, topic};
+use self::store::{Made, Store};
+use super::{Broker, BrokerError, Consumer, DeadLetters, Queue, losses_counter, topic};
 use crate::event::{Event, MAX_EVENT_BYTES};
 
 /// How long a consumer that holds messages may go unseen before it counts as dead.
@@ -38,6 +39,9 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct SqliteBroker {
     shared: Arc<Shared>,
     presence: Presence,
+    /// The queue that must receive every event.
+    required: Option<Queue>,
+    losses: IntCounter,
 }
 
 /// What the broker shares with its consumers.
@@ -62,12 +66,33 @@ impl SqliteBroker {
         let store = Store::migrated(db, sources.clock.clone()).await?;
         let presence = Presence::spawn(store.clone());
         let shared = Arc::new(Shared { store, ids: sources.ids.clone(), wakes: Mutex::default() });
-        Ok(Self { shared, presence })
+        Ok(Self { shared, presence, required: None, losses: losses_counter() })
+    }
+
+    /// The same broker, which publishes nothing past `queue`.
+    #[must_use]
+    pub fn requiring(mut self, queue: Queue) -> Self {
+        self.required = Some(queue);
+        self
+    }
+
+    /// The bindings, with that of the required queue among them.
+    async fn bindings(&self) -> Result<Vec<(String, String)>, BrokerError> {
+        let bindings = self.shared.store.bindings().await?;
+        let is_bound = |queue: &Queue| {
+            bindings.iter().any(|(name, pattern)| name == queue.name && pattern == queue.binding)
+        };
+        let Some(queue) = self.required.filter(|queue| !is_bound(queue)) else { return Ok(bindings) };
+        if self.shared.store.declare(queue).await? == Made::Binding {
+            self.losses.inc();
+            tracing::warn!(part = "binding", name = queue.name, "broker.topology_lost");
+        }
+        self.shared.store.bindings().await
     }
 
     /// Which queues each event goes to, by position.
     async fn route(&self, events: &[Event]) -> Result<Vec<Vec<String>>, BrokerError> {
-        let bindings = self.shared.store.bindings().await?;
+        let bindings = self.bindings().await?;
         Ok(events.iter().map(|event| targets(&bindings, &event.kind)).collect())
     }
 
@@ -106,7 +131,7 @@ fn targets(bindings: &[(String, String)], kind: &str) -> Vec<String> {
 #[async_trait]
 impl Broker for SqliteBroker {
     async fn declare(&self, queue: Queue) -> Result<(), BrokerError> {
-        self.shared.store.declare(queue).await
+        self.shared.store.declare(queue).await.map(drop)
     }
 
     async fn declare_steps(&self, queue: Queue, steps: &[HumanDuration]) -> Result<(), BrokerError> {
@@ -134,5 +159,9 @@ impl Broker for SqliteBroker {
     async fn check(&self) -> Result<(), BrokerError> {
         self.shared.store.bindings().await?;
         self.shared.store.takes_writes().await
+    }
+
+    fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.losses.clone()))
     }
 }

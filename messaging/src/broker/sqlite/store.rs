@@ -27,6 +27,17 @@ pub(super) struct Store {
     clock: SharedClock,
 }
 
+/// What a declaration found missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// All was there.
+    Nothing,
+    /// The binding of a queue that was there.
+    Binding,
+    /// The queue.
+    Queue,
+}
+
 /// What a consumer finds when it looks.
 #[derive(sqlx::FromRow)]
 pub(super) struct Sight {
@@ -78,13 +89,13 @@ impl Store {
     }
 
     /// Makes the queue, its dead-letter queue and its binding, as far as they are missing.
-    pub(super) async fn declare(&self, queue: Queue) -> Result<(), BrokerError> {
+    pub(super) async fn declare(&self, queue: Queue) -> Result<Made, BrokerError> {
         if self.bindings().await?.iter().any(|(name, pattern)| name == queue.name && pattern == queue.binding)
         {
-            return Ok(());
+            return Ok(Made::Nothing);
         }
         let mut transaction = self.begin().await?;
-        sqlx::query("INSERT INTO queues (name) VALUES (?1), (?2) ON CONFLICT DO NOTHING")
+        let queues = sqlx::query("INSERT INTO queues (name) VALUES (?1), (?2) ON CONFLICT DO NOTHING")
             .bind(queue.name)
             .bind(queue.dead())
             .execute(&mut *transaction)
@@ -94,7 +105,8 @@ impl Store {
             .bind(queue.binding)
             .execute(&mut *transaction)
             .await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(if queues.rows_affected() == 0 { Made::Binding } else { Made::Queue })
     }
 
     /// Makes the queues in which messages of `queue` wait for `steps`, as far as they are missing.
