@@ -87,7 +87,7 @@ pub async fn a_dead_letter_whose_reason_no_database_would_hold_is_requeued(datab
 pub async fn a_result_that_no_database_would_hold_stops_no_other(database: Database) {
     let mut queue = WithQueue::new(database).await;
     let mut bad = paid(tx(1), "A", 7);
-    bad.merchant_order_no = "a\0b".to_owned();
+    "a\0b".clone_into(&mut bad.merchant_order_no);
     queue.publish(&[bad, paid(tx(2), "A", 8)]).await;
     queue.rounds_until_credits(1).await;
     let dead = queue.rounds_until_dead(1).await;

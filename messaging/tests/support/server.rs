@@ -29,7 +29,7 @@ impl Server {
         let started =
             Command::new(script()).arg("start").arg(&state).output().await.expect("the script runs");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        server.url = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        String::from_utf8_lossy(&started.stdout).trim().clone_into(&mut server.url);
         server
     }
 

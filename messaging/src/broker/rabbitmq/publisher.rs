@@ -176,17 +176,9 @@ impl Publisher {
         }
         let usable = |open: &Open| Arc::ptr_eq(&open.link, &link) && open.channel.status().connected();
         let opening = async {
-            let mut open = match present.filter(usable) {
-                Some(open) => open,
-                None => {
-                    let channel = link.channel().await?;
-                    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                    if kind == Kind::Events && self.required.is_none() {
-                        self.topology.declare_exchange(&link).await?;
-                    }
-                    Open { link: link.clone(), channel, outlet: None }
-                }
-            };
+            let present = present.filter(usable);
+            let mut open =
+                if let Some(open) = present { open } else { self.new_channel(&link, kind).await? };
             if let (Kind::Events, Some(required)) = (kind, self.required) {
                 match &mut open.outlet {
                     Some(outlet) => outlet.assert(&link).await?,
@@ -196,6 +188,15 @@ impl Publisher {
             Ok(open)
         };
         link.bounded(opening).await
+    }
+
+    async fn new_channel(&self, link: &Arc<Link>, kind: Kind) -> Result<Open, BrokerError> {
+        if kind == Kind::Events && self.required.is_none() {
+            self.topology.declare_exchange(link).await?;
+        }
+        let channel = link.channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Open { link: link.clone(), channel, outlet: None })
     }
 
     /// Ends the connection in order.
