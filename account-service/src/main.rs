@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let queue = match broker_url {
         None => None,
         Some(url) => {
-            let open = || messaging::broker::open(url, "account-service", &sources);
+            let open = || messaging::broker::open(&url, "account-service", &sources);
             let Some(broker) = until_open("broker", &shutdown, open).await else { return Ok(()) };
             Some(ResultQueue { broker, ladder: settings.queue_ladder.clone() })
         }

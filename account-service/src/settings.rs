@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
 use messaging::Ladder;
-use messaging::broker::BrokerUrl;
+use messaging::broker::{BadBrokerUrl, BrokerUrl};
 use messaging::webhook::{NotASecret, WebhookSecret};
 use runtime::database::{BadDatabaseUrl, DatabaseUrl};
 use runtime::duration::HumanDuration;
@@ -50,9 +50,12 @@ pub struct Settings {
     /// The secrets of this service's subscription, separated by commas while they rotate; for INTAKE webhook or both
     #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true, value_delimiter = ',')]
     pub webhook_secret: Vec<Secret>,
-    /// `amqp://…`, `amqps://…` or `sqlite://FILE`; for INTAKE queue or both
+    /// `amqp://…` or `amqps://…` (several, separated by commas, are tried in turn), or `sqlite://FILE`; for INTAKE queue or both
     #[arg(long, env = "BROKER_URL", hide_env_values = true)]
     pub broker_url: Option<BrokerUrl>,
+    /// A PEM file with the authorities that may have signed the certificate of an `amqps://` broker; no others count for it then
+    #[arg(long, env = "BROKER_CA_FILE", value_name = "FILE")]
+    pub broker_ca_file: Option<Authorities>,
     /// How long to wait before each further try at a result of the queue that can't be credited yet: `standard`, `wechatpay`, `alipay`, or 1 to 20 steps of 1s to 24h such as `1m,5m,10m`
     #[arg(long, env = "QUEUE_LADDER", default_value = "standard")]
     pub queue_ladder: Ladder,
@@ -105,6 +108,9 @@ pub enum BadSettings {
         /// What it is needed for.
         why: &'static str,
     },
+    /// The broker's authorities do not fit its address.
+    #[error(transparent)]
+    Broker(#[from] BadBrokerUrl),
     /// Never shows the secret.
     #[error("WEBHOOK_SECRET: {0}")]
     Secret(#[from] NotASecret),
@@ -144,12 +150,13 @@ impl Settings {
     }
 
     /// The broker, where results come from the queue.
-    pub fn queue_broker(&self) -> Result<Option<&BrokerUrl>, BadSettings> {
+    pub fn queue_broker(&self) -> Result<Option<BrokerUrl>, BadSettings> {
         if !self.intake.queue() {
             return Ok(None);
         }
         let why = "results come from its queue (INTAKE queue or both)";
-        self.broker_url.as_ref().map(Some).ok_or(BadSettings::Missing { setting: "BROKER_URL", why })
+        let url = self.broker_url.clone().ok_or(BadSettings::Missing { setting: "BROKER_URL", why })?;
+        Ok(Some(url.trusting(self.broker_ca_file.clone())?))
     }
 }
 

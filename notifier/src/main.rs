@@ -41,13 +41,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let sources = Sources::system();
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
+    let broker = settings.broker()?;
     let (database, connections) = (settings.database()?, settings.database_max_connections);
     let open = || store::open(&database, connections, vault.clone(), sources.clock.now());
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     let missing_keys = || store.missing_keys();
     let Some(missing) = until_open("database", shutdown, missing_keys).await else { return Ok(None) };
     secrets::require_none_of(&missing)?;
-    let open = || messaging::broker::open(&settings.broker_url, "notifier", &sources);
+    let open = || messaging::broker::open(&broker, "notifier", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
     Ok(Some(Parts {
         keyring: settings.common.keyring(),

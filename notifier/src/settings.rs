@@ -6,6 +6,7 @@ mod targets;
 
 use clap::Parser;
 use messaging::BrokerUrl;
+use messaging::broker::BadBrokerUrl;
 use runtime::database::{BadDatabaseUrl, DatabaseUrl};
 use runtime::settings::{Action, CommonSettings, ListenSettings};
 use runtime::{Authorities, SecretKeys};
@@ -39,9 +40,12 @@ pub struct Settings {
     /// The keys that signing secrets are encrypted under: `2026a:BASE64OF32BYTES,2025z:…`; the first encrypts, all decrypt
     #[arg(long, env = "SECRET_KEYS", hide_env_values = true, default_value = "", value_name = "KEYS")]
     pub secret_keys: SecretKeys,
-    /// `amqp://…`, `amqps://…` or `sqlite://FILE`
+    /// `amqp://…` or `amqps://…` (several, separated by commas, are tried in turn), or `sqlite://FILE`
     #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
     pub broker_url: BrokerUrl,
+    /// A PEM file with the authorities that may have signed the certificate of an `amqps://` broker; no others count for it then
+    #[arg(long, env = "BROKER_CA_FILE", value_name = "FILE")]
+    pub broker_ca_file: Option<Authorities>,
     /// Where webhooks may go, and on which way.
     #[command(flatten)]
     pub targets: TargetSettings,
@@ -67,6 +71,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The broker, with the authorities of its server.
+    pub fn broker(&self) -> Result<BrokerUrl, BadBrokerUrl> {
+        self.broker_url.clone().trusting(self.broker_ca_file.clone())
+    }
+
     /// The database, with the authorities of its server.
     pub fn database(&self) -> Result<DatabaseUrl, BadDatabaseUrl> {
         self.database_url.clone().trusting(self.database_ca_file.clone())

@@ -37,9 +37,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let (sources, database) = (Sources::system(), settings.database()?);
+    let broker = settings.broker()?;
     let open = || store::open(&database, settings.database_max_connections);
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
-    let open = || messaging::broker::open(&settings.broker_url, "pay-service", &sources);
+    let open = || messaging::broker::open(&broker, "pay-service", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
     let keyring = settings.common.keyring();
     let sandbox_secret = settings.sandbox_channel_secret.clone();

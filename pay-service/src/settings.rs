@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use messaging::BrokerUrl;
+use messaging::broker::BadBrokerUrl;
 use messaging::webhook::WebhookSecret;
 use runtime::Authorities;
 use runtime::database::{BadDatabaseUrl, DatabaseUrl};
@@ -27,9 +28,12 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
-    /// `amqp://…`, `amqps://…` or `sqlite://FILE`
+    /// `amqp://…` or `amqps://…` (several, separated by commas, are tried in turn), or `sqlite://FILE`
     #[arg(long, env = "BROKER_URL", hide_env_values = true, value_name = "URL")]
     pub broker_url: BrokerUrl,
+    /// A PEM file with the authorities that may have signed the certificate of an `amqps://` broker; no others count for it then
+    #[arg(long, env = "BROKER_CA_FILE", value_name = "FILE")]
+    pub broker_ca_file: Option<Authorities>,
     /// What the sandbox channel signs its callbacks with; without it they are not taken
     #[arg(long, env = "SANDBOX_CHANNEL_SECRET", hide_env_values = true, value_name = "whsec_…")]
     pub sandbox_channel_secret: Option<WebhookSecret>,
@@ -39,6 +43,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The broker, with the authorities of its server.
+    pub fn broker(&self) -> Result<BrokerUrl, BadBrokerUrl> {
+        self.broker_url.clone().trusting(self.broker_ca_file.clone())
+    }
+
     /// The database, with the authorities of its server.
     pub fn database(&self) -> Result<DatabaseUrl, BadDatabaseUrl> {
         self.database_url.clone().trusting(self.database_ca_file.clone())

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lapin::uri::AMQPUri;
-use runtime::Secret;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use runtime::{Authorities, Secret};
 use url::{Host, Url};
 
 /// The parameters that an AMQP URL may have.
@@ -25,7 +25,10 @@ pub enum BrokerUrl {
 /// One or more addresses of the same `RabbitMQ`, tried in turn. The path of each names the virtual
 /// host, percent-encoded (`/%2f` is `/`).
 #[derive(Clone, PartialEq, Eq)]
-pub struct AmqpUrls(Vec<AmqpUrl>);
+pub struct AmqpUrls {
+    urls: Vec<AmqpUrl>,
+    authorities: Option<Authorities>,
+}
 
 /// One address. Its text holds the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub enum BadBrokerUrl {
         /// What would be right.
         rule: &'static str,
     },
+    /// Authorities where no certificate is checked.
+    #[error("BROKER_CA_FILE is for an amqps:// BROKER_URL")]
+    NoCertificate,
 }
 
 impl FromStr for BrokerUrl {
@@ -80,24 +86,48 @@ impl FromStr for BrokerUrl {
     }
 }
 
+impl BrokerUrl {
+    /// The same broker, whose certificate must be signed by one of `authorities`. A file that would not
+    /// count is refused.
+    pub fn trusting(self, authorities: Option<Authorities>) -> Result<Self, BadBrokerUrl> {
+        match (self, authorities) {
+            (url, None) => Ok(url),
+            (Self::RabbitMq(urls), authorities) if urls.is_encrypted() => {
+                Ok(Self::RabbitMq(AmqpUrls { authorities, ..urls }))
+            }
+            (_, Some(_)) => Err(BadBrokerUrl::NoCertificate),
+        }
+    }
+}
+
 impl FromStr for AmqpUrls {
     type Err = BadBrokerUrl;
 
     fn from_str(text: &str) -> Result<Self, BadBrokerUrl> {
         let urls = text.split(',').enumerate();
-        urls.map(|(place, url)| AmqpUrl::parse(url.trim(), place + 1)).collect::<Result<_, _>>().map(Self)
+        let urls: Result<_, _> = urls.map(|(place, url)| AmqpUrl::parse(url.trim(), place + 1)).collect();
+        Ok(Self { urls: urls?, authorities: None })
     }
 }
 
 impl AmqpUrls {
     /// Each address, in the order in which they were given.
     pub(super) fn addresses(&self) -> impl ExactSizeIterator<Item = &AMQPUri> {
-        self.0.iter().map(|url| &url.uri)
+        self.urls.iter().map(|url| &url.uri)
+    }
+
+    /// The authorities that count for these addresses, where they are not those of the system.
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.addresses().any(|uri| uri.scheme == AMQPScheme::AMQPS)
     }
 
     /// The text of the first address, with its password.
     pub fn expose_first(&self) -> &str {
-        self.0.first().map(|url| url.text.expose()).expect("there is at least one")
+        self.urls.first().map(|url| url.text.expose()).expect("there is at least one")
     }
 }
 
@@ -156,7 +186,7 @@ impl fmt::Display for AmqpUrl {
 
 impl fmt::Display for AmqpUrls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, url) in self.0.iter().enumerate() {
+        for (place, url) in self.urls.iter().enumerate() {
             write!(f, "{}{url}", if place == 0 { "" } else { "," })?;
         }
         Ok(())

@@ -7,12 +7,15 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lapin::tcp::{AsyncTcpStream, TLSConfig};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig, TLSConfig};
 use lapin::types::{LongString, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties};
+use runtime::Authorities;
 use runtime::problem::Chain;
-use tokio::time::{Instant, timeout};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::{AmqpUrls, BrokerError};
 
@@ -24,10 +27,14 @@ const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
 const HEARTBEAT_SECONDS: u16 = 5;
 /// How long an orderly end may take; then the connection is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is looked whether the broker has answered.
+const CLOSE_POLL: Duration = Duration::from_millis(5);
 
 /// Where a link leads, and the present one.
 pub(super) struct Line {
     addresses: Vec<AMQPUri>,
+    /// The authorities that count, where they are not those of the system.
+    authorities: Option<Authorities>,
     name: String,
     answer_timeout: Duration,
     present: tokio::sync::Mutex<Present>,
@@ -50,7 +57,8 @@ pub(super) struct Link {
 impl Line {
     pub(super) fn new(urls: &AmqpUrls, name: String, answer_timeout: Duration) -> Self {
         let addresses = urls.addresses().cloned().map(with_heartbeat).collect();
-        Self { addresses, name, answer_timeout, present: tokio::sync::Mutex::default() }
+        let authorities = urls.authorities().cloned();
+        Self { addresses, authorities, name, answer_timeout, present: tokio::sync::Mutex::default() }
     }
 
     /// The present link, or a new one when it is lost. Callers wait for the same attempt.
@@ -92,7 +100,9 @@ impl Line {
         let name = LongString::from(self.name.as_str());
         let properties = ConnectionProperties::default().with_connection_name(name);
         let mut attempt = Attempt { socket: Socket::default(), succeeded: false };
-        let connecting = connect(uri, properties, attempt.socket.clone());
+        let connector =
+            self.authorities.as_ref().map(connector).transpose().map_err(BrokerError::unavailable)?;
+        let connecting = connect(uri, properties, attempt.socket.clone(), connector);
         let connection = timeout(CONNECT_TIMEOUT, connecting).await.map_err(BrokerError::unavailable)??;
         attempt.succeeded = true;
         let (socket, answer_timeout) = (attempt.socket.clone(), self.answer_timeout);
@@ -163,7 +173,18 @@ impl Link {
     }
 
     async fn close(&self) {
-        let closing = self.connection.close(200, ShortString::from("the program ends"));
+        let closing = async {
+            // Channels that were dropped a moment ago are still being closed, and the library counts that as
+            // an error once the connection closes. A round trip lets them finish.
+            let last = self.connection.create_channel().await?;
+            last.close(200, ShortString::default()).await?;
+            // Answered when it is sent; the socket must stay until the broker has answered.
+            self.connection.close(200, ShortString::from("the program ends")).await?;
+            while self.connection.status().closing() {
+                sleep(CLOSE_POLL).await;
+            }
+            Ok::<_, lapin::Error>(())
+        };
         // A broker that does not answer, or is gone, needs no farewell.
         let _ = timeout(CLOSE_TIMEOUT, closing).await;
         self.cut();
@@ -180,6 +201,7 @@ async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
     socket: Socket,
+    connector: Option<RustlsConnector>,
 ) -> Result<Connection, lapin::Error> {
     let runtime = lapin::runtime::default_runtime()?;
     Connection::connector(
@@ -192,14 +214,23 @@ async fn connect(
             if let AsyncTcpStream::Plain(plain) = &stream {
                 socket.hold(plain.get_ref())?;
             }
-            Ok(match uri.scheme {
-                AMQPScheme::AMQP => stream,
-                AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, TLSConfig::default()).await?,
+            let host = &uri.authority.host;
+            Ok(match (uri.scheme, &connector) {
+                (AMQPScheme::AMQP, _) => stream,
+                (AMQPScheme::AMQPS, Some(connector)) => stream.into_rustls(connector, host).await?,
+                (AMQPScheme::AMQPS, None) => stream.into_tls(host, TLSConfig::default()).await?,
             })
         },
         properties,
     )
     .await
+}
+
+/// What verifies a certificate by `authorities` alone.
+fn connector(authorities: &Authorities) -> std::io::Result<RustlsConnector> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(authorities.pem()).collect();
+    let certificates = certificates.map_err(std::io::Error::other)?;
+    RustlsConnectorConfig::default().with_parsable_certificates(certificates).connector_with_no_client_auth()
 }
 
 /// A second handle of a connection's socket. The client library closes a connection only by

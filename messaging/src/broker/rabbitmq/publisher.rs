@@ -202,10 +202,9 @@ impl Publisher {
     /// Ends the connection in order.
     pub(super) async fn close(&self) {
         // Nobody publishes any more; a batch under way would only be in the way.
-        if let Ok(mut open) = self.open.try_lock() {
-            drop(open.take());
-        }
+        let open = self.open.try_lock().ok().and_then(|mut open| open.take());
         self.line.close().await;
+        drop(open);
     }
 }
 
