@@ -15,14 +15,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use chrono::TimeDelta;
 use messaging::broker::{RECHARGE_RESULTS, check_queue};
 use messaging::consumer::Intake;
 use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Ladder};
 use prometheus::Registry;
 use runtime::background::{self, Worker};
+use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
+use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources};
 use tokio::net::TcpListener;
@@ -35,8 +38,8 @@ use crate::queue::CreditFromQueue;
 pub use crate::settings::Settings;
 use crate::store::Store;
 use crate::use_cases::{
-    DeadLetterQueue, PostResults, Posting, ReadResults, Reconcile, ReconciliationPlan, Reconciliations,
-    RequestRecharge, StartReconciliation, Sweep, Watch,
+    DeadLetterQueue, FollowClock, PostResults, Posting, ReadResults, Reconcile, ReconciliationPlan,
+    Reconciliations, RequestRecharge, StartReconciliation, Sweep, Watch,
 };
 pub use crate::use_cases::{PeriodPlan, SweepPlan};
 
@@ -48,6 +51,10 @@ const SWEEP_POLL: Duration = Duration::from_secs(1);
 const RECONCILIATION_POLL: Duration = Duration::from_secs(1);
 /// How often what is left open is measured.
 const WATCH_POLL: Duration = Duration::from_secs(15);
+/// How often it is asked whether the clock has stepped.
+const CLOCK_POLL: Duration = Duration::from_millis(500);
+/// A process that starts later than this after the last time that is known is in doubt at first.
+const LONGEST_STOP: TimeDelta = TimeDelta::hours(1);
 
 /// Everything the service needs, made by its `main` or by the all-in-one process.
 pub struct Parts {
@@ -93,6 +100,8 @@ pub struct Service {
     pub reconciliations: Box<dyn Worker>,
     /// Measures what is left open.
     pub watch: Box<dyn Worker>,
+    /// Follows the clock.
+    pub follow_clock: Box<dyn Worker>,
 }
 
 /// Workers without a service around them.
@@ -127,11 +136,13 @@ impl Parts {
         let post = self.post_results(metrics.clone());
         let (intake, sweep, watch) = (self.intake(&post), self.sweep(&post), self.watch(&metrics));
         let reconciliations = self.reconciliations(&metrics);
+        let follow_clock = self.follow_clock();
+        register_clock_metrics(&registry, self.sources.clock.clone())?;
         let readiness = self.readiness();
         let (keyring, app) = self.into_app(Posting::spawn(post), metrics);
         let (endpoints, openapi) = api::endpoints(app);
         let router = Shell { keyring, readiness, metrics: registry, openapi }.into_router(endpoints);
-        Ok(Service { router, intake, sweep, reconciliations, watch })
+        Ok(Service { router, intake, sweep, reconciliations, watch, follow_clock })
     }
 
     fn post_results(&self, metrics: Metrics) -> PostResults {
@@ -179,6 +190,11 @@ impl Parts {
         Box::new(Watch { store, clock, nightly, metrics: metrics.clone() })
     }
 
+    fn follow_clock(&self) -> Box<dyn Worker> {
+        let (store, clock) = (self.store.clone(), self.sources.clock.clone());
+        Box::new(FollowClock::new(store, clock, Sweep::furthest(&self.sweep)))
+    }
+
     fn into_app(self, posting: Posting, metrics: Metrics) -> (Keyring, App) {
         let clock = self.sources.clock.clone();
         let app = App {
@@ -220,7 +236,9 @@ impl Parts {
     }
 
     fn readiness(&self) -> Readiness {
-        let readiness = Readiness::new().with("database", Arc::new(Database(self.store.clone())));
+        let readiness = Readiness::new()
+            .with("database", Arc::new(Database(self.store.clone())))
+            .with_optional("clock", Arc::new(ClockCheck(self.sources.clock.clone())));
         match &self.queue {
             Some(queue) => readiness.with("broker", Arc::new(Queue(queue.broker.clone()))),
             None => readiness,
@@ -232,7 +250,12 @@ impl Parts {
 /// when all of it has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let broker = parts.queue.as_ref().map(|queue| queue.broker.clone());
-    let Service { router, intake, sweep, reconciliations, watch } = parts.assemble()?;
+    let (store, clock) = (parts.store.clone(), parts.sources.clock.clone());
+    let seen = until_open("database", &shutdown, || store.last_seen()).await;
+    if let Some(seen) = seen.flatten() {
+        clock.expect_since(seen, LONGEST_STOP);
+    }
+    let Service { router, intake, sweep, reconciliations, watch, follow_clock } = parts.assemble()?;
     let work = async |worker, poll| {
         background::run(worker, Arc::new(Notify::new()), poll, shutdown.clone()).await;
     };
@@ -241,12 +264,13 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
             work(worker, INTAKE_POLL).await;
         }
     };
-    let (served, (), (), (), ()) = tokio::join!(
+    let (served, (), (), (), (), ()) = tokio::join!(
         serve(listener, router, shutdown.clone()),
         intake,
         work(sweep, SWEEP_POLL),
         work(reconciliations, RECONCILIATION_POLL),
-        work(watch, WATCH_POLL)
+        work(watch, WATCH_POLL),
+        work(follow_clock, CLOCK_POLL)
     );
     if let Some(broker) = broker {
         broker.close().await;

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let key = settings.pay_service_key()?;
     let pay_service =
         HttpPayService::new(settings.pay_service_url.clone(), key, settings.pay_service_timeout.0)?;
-    let sources = Sources::system();
+    let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("LISTEN: can't listen on {}", settings.listen))?;

@@ -1,5 +1,6 @@
 //! The books, behind a narrow trait whose methods are whole atomic use cases.
 
+mod clock_store;
 mod exception_store;
 mod named;
 mod postgres;
@@ -18,6 +19,7 @@ use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_postgres, ope
 use runtime::http::Page;
 use uuid::Uuid;
 
+pub use self::clock_store::{ClockStore, Furthest};
 pub use self::exception_store::ExceptionStore;
 use self::named::Named;
 pub use self::postgres::PostgresStore;
@@ -32,7 +34,7 @@ use crate::domain::{
 
 /// Where accounts, credits and requests are kept.
 #[async_trait]
-pub trait Store: ExceptionStore + ReconciliationStore + RequeueStore + SweepStore {
+pub trait Store: ClockStore + ExceptionStore + ReconciliationStore + RequeueStore + SweepStore {
     /// Opens an account, unless its number is taken.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened>;
 

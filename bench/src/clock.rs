@@ -8,7 +8,7 @@ pub type Micros = i64;
 
 /// Now.
 pub fn now() -> Micros {
-    SystemClock.now().timestamp_micros()
+    SystemClock::default().wall().timestamp_micros()
 }
 
 /// Seconds between two moments, never zero.

@@ -23,7 +23,7 @@ impl Maker {
     /// Draws everything from `seed`.
     pub fn new(seed: u64) -> Self {
         let entropy = Arc::new(SeededEntropy::new(seed));
-        Self { sources: Sources::new(Arc::new(SystemClock), entropy.clone()), entropy }
+        Self { sources: Sources::new(Arc::new(SystemClock::default()), entropy.clone()), entropy }
     }
 
     /// A number below `limit`.

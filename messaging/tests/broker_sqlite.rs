@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use messaging::broker::{Broker, Settlement, SqliteBroker};
+use runtime::duration::HumanDuration;
 use runtime::testing::{ManualClock, manual_sources};
 use support::broker::{Bench, Capabilities, queues};
 use support::{GLIMPSE, LINGER, bodies, event, receive};
@@ -123,4 +125,21 @@ async fn processes_that_start_together_make_one_file() {
     for start in starts.collect::<Vec<_>>() {
         start.await.expect("no panic").expect("each opens it");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_from_a_clock_that_was_ahead_comes_after_its_step() {
+    let Own { bench, clock, folder: _folder, .. } = fresh().await;
+    let step = HumanDuration(Duration::from_secs(10));
+    bench.broker.declare_steps(bench.queue, &[step]).await.expect("declared");
+    let mut consumer = bench.broker.consume(bench.queue, 10).await.expect("a consumer");
+    assert!(bench.broker.publish(&[event(&bench.sources, "recharge.succeeded", 1)]).await[0].is_ok());
+    let held = receive(consumer.as_mut(), 1).await;
+    clock.advance(Duration::from_hours(1));
+    let retry = Settlement::Retry { step, reason: "not yet".into() };
+    consumer.settle(vec![(held[0].tag, retry)]).await.expect("settled");
+    clock.step(TimeDelta::hours(-1));
+    assert!(consumer.receive(1, GLIMPSE, LINGER).await.expect("answers").is_empty());
+    clock.advance(step.0);
+    receive(consumer.as_mut(), 1).await;
 }

@@ -19,7 +19,9 @@ async fn main() -> anyhow::Result<()> {
         Action::Serve => serve(settings).await,
         Action::Migrate => {
             let (connections, now) = (settings.database_max_connections, Sources::system().clock.now());
-            store::open(&settings.database()?, connections, Arc::default(), now).await.map(drop)
+            store::open(&settings.database()?, connections, Arc::default(), settings.retention, now)
+                .await
+                .map(drop)
         }
         Action::Healthcheck => Ok(http::healthcheck::ask_readyz(listen).await?),
     }
@@ -39,11 +41,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
-    let sources = Sources::system();
+    let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
     let broker = settings.broker()?;
     let (database, connections) = (settings.database()?, settings.database_max_connections);
-    let open = || store::open(&database, connections, vault.clone(), sources.clock.now());
+    let retention = settings.retention;
+    let open = || store::open(&database, connections, vault.clone(), retention, sources.clock.now());
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     let missing_keys = || store.missing_keys();
     let Some(missing) = until_open("database", shutdown, missing_keys).await else { return Ok(None) };

@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use axum::Router;
+use chrono::TimeDelta;
 use messaging::Broker;
 use messaging::broker::{NOTIFIER_EVENTS, check_queue};
 use messaging::consumer::Intake;
 use prometheus::Registry;
+use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
+use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
 use tokio::net::TcpListener;
@@ -24,11 +27,14 @@ use crate::engine::{Engine, EngineParts, Ingest};
 use crate::store::Store;
 use crate::usecases::Tools;
 use crate::usecases::bulk::{self, RunBulks};
+use crate::usecases::clamp_times::{self, ClampTimes};
 use crate::usecases::operators::Operators;
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, Upkeep};
 use crate::webhook::{Egress, SystemLookup, WebhookClient};
 
+/// A process that starts later than this after the last time that is known is in doubt at first.
+const LONGEST_STOP: TimeDelta = TimeDelta::hours(1);
 /// How long the intake rests when it has nothing to do; it waits for messages by itself.
 const INTAKE_POLL: Duration = Duration::from_millis(10);
 
@@ -74,6 +80,8 @@ pub struct Service {
     /// Keeps the tables in order.
     pub upkeep: Upkeep,
     upkeep_wake: Arc<Notify>,
+    /// Brings times back that were written with a clock that was ahead.
+    pub clamp_times: ClampTimes,
     /// Tells operators what they should know.
     pub operators: Operators,
 }
@@ -116,7 +124,9 @@ impl Service {
             .context("the backlog's metrics")?;
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
-            .with("broker", Arc::new(Queue(broker)));
+            .with("broker", Arc::new(Queue(broker)))
+            .with_optional("clock", Arc::new(ClockCheck(sources.clock.clone())));
+        register_clock_metrics(&metrics, sources.clock.clone()).context("the clock's metrics")?;
         let bulks_wake = Arc::new(Notify::new());
         let upkeep_wake = Arc::new(Notify::new());
         let (schedule, bulks, upkeep) = (engine.schedule(), bulks_wake.clone(), upkeep_wake.clone());
@@ -128,6 +138,7 @@ impl Service {
             router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
             intake,
             engine,
+            clamp_times: ClampTimes::new(tools.clone()),
             bulks: RunBulks(tools),
             reseal,
             bulks_wake,
@@ -142,10 +153,27 @@ impl Service {
 /// ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
     let broker = parts.broker.clone();
+    let (store, clock) = (parts.store.clone(), parts.sources.clock.clone());
+    let seen = until_open("database", &shutdown, || store.last_seen()).await;
+    if let Some(seen) = seen.flatten() {
+        clock.expect_since(seen, LONGEST_STOP);
+    }
     let service = Service::new(parts, shutdown.clone())?;
-    let Service { router, intake, engine, bulks, bulks_wake, reseal, upkeep, upkeep_wake, operators } =
-        service;
+    let Service {
+        router,
+        intake,
+        engine,
+        bulks,
+        bulks_wake,
+        reseal,
+        upkeep,
+        upkeep_wake,
+        clamp_times,
+        operators,
+    } = service;
     let never = Arc::new(Notify::new());
+    let clamping = background::run(clamp_times, never.clone(), clamp_times::POLL, shutdown.clone());
+    let clamping = tokio::spawn(clamping);
     let intake = tokio::spawn(background::run(intake, never.clone(), INTAKE_POLL, shutdown.clone()));
     let reseal = tokio::spawn(background::run(reseal, never, reseal_secrets::POLL, shutdown.clone()));
     let engine = tokio::spawn(engine.run());
@@ -158,6 +186,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     bulks.await?;
     upkeep.await?;
     reseal.await?;
+    clamping.await?;
     operators.await?;
     engine.await?;
     broker.close().await;

@@ -7,6 +7,7 @@ mod audits;
 mod backlog;
 mod bulk;
 mod cache;
+mod clock;
 mod counts;
 mod health;
 mod log;
@@ -35,6 +36,7 @@ use uuid::Uuid;
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
 pub use bulk::{BulkStep, BulkStore, BulksFilter};
+pub use clock::{Clamped, ClockStore};
 pub use counts::{CountStore, CountsFilter};
 pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
@@ -45,8 +47,8 @@ use crate::domain::notification::Refused;
 use crate::domain::subscription::Patch;
 use crate::domain::{
     Attempt, Audit, Day, Delivery, Directory, DisableAfter, Endpoint, EventPattern, EventRefusal,
-    FailureClass, Lease, LimitReached, NewEvent, Notification, NotificationId, States, Subscription,
-    SubscriptionAudit, SubscriptionId,
+    FailureClass, Lease, LimitReached, NewEvent, Notification, NotificationId, Retention, States,
+    Subscription, SubscriptionAudit, SubscriptionId,
 };
 
 /// Says which fresh notifications may be delivered at once, without a detour through the database.
@@ -154,11 +156,17 @@ pub trait DeliveryStore: Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> StoreResult<Ingested>;
 
-    /// Hands out what is due at `now` and under no live lease to each wanted subscription that is
+    /// Hands out what is due at `now` and under no lease that lasts beyond `ended` to each wanted subscription that is
     /// active, under the lease `token` (law 5): first attempts and retries by halves, or what there is
     /// of the one when the other has less than that; oldest due first of each. A lease that ended
     /// without a result is handed out again with the same attempt number.
-    async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>>;
+    async fn claim_due(
+        &self,
+        wants: &[Want],
+        token: Uuid,
+        now: DateTime<Utc>,
+        ended: DateTime<Utc>,
+    ) -> StoreResult<Vec<Delivery>>;
 
     /// For each of `subscriptions` for which something waits, when the first of it becomes due or
     /// loses its lease; in the past when it is due already.
@@ -351,6 +359,7 @@ pub trait Store:
     + SecretStore
     + UpkeepStore
     + BacklogStore
+    + ClockStore
 {
 }
 
@@ -365,25 +374,29 @@ impl<T> Store for T where
         + SecretStore
         + UpkeepStore
         + BacklogStore
+        + ClockStore
 {
 }
 
-/// Opens the store at `url`, which keeps its secrets in `vault`, and brings its schema up to date.
+/// Opens the store at `url`, which keeps its secrets in `vault` and its log for `retention`, and brings its
+/// schema up to date.
 pub async fn open(
     url: &DatabaseUrl,
     max_connections: u32,
     vault: Arc<Vault>,
+    retention: Retention,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match url {
         DatabaseUrl::Postgres(url) => {
             let connections = open_postgres(url, "notifier", max_connections)?;
             let opened = postgres::PostgresStore::migrate(connections.clone()).await;
-            Arc::new(connections.kept_by(opened).await?.with_vault(vault))
+            Arc::new(connections.kept_by(opened).await?.with_vault(vault).with_retention(retention))
         }
         DatabaseUrl::Sqlite(file) => {
             let database = open_sqlite(file).await?;
-            Arc::new(sqlite::SqliteStore::migrate(database).await?.with_vault(vault))
+            let store = sqlite::SqliteStore::migrate(database).await?;
+            Arc::new(store.with_vault(vault).with_retention(retention))
         }
     };
     let today = Day::of(now);

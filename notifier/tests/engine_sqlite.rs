@@ -42,3 +42,17 @@ async fn what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription() {
     let store = SqliteStore::migrate(database).await.expect("a schema");
     engine_store::what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription(Arc::new(store)).await;
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_stops_nothing() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    engine_store::a_clock_that_is_set_back_stops_nothing(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn while_the_clock_is_in_doubt_nothing_is_given_up() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    engine_store::while_the_clock_is_in_doubt_nothing_is_given_up(Arc::new(store)).await;
+}

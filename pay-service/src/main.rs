@@ -36,7 +36,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
-    let (sources, database) = (Sources::system(), settings.database()?);
+    let (sources, database) =
+        (Sources::trusting_after(settings.common.clock_trust_after.0), settings.database()?);
     let broker = settings.broker()?;
     let open = || store::open(&database, settings.database_max_connections);
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };

@@ -9,6 +9,7 @@ use messaging::broker::{NOTIFIER_EVENTS, check_queue};
 use messaging::outbox::OutboxGauge;
 use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Relay};
+use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
 use runtime::keys::Keyring;
 use runtime::problem::Chain;
@@ -66,7 +67,10 @@ impl Service {
             .expect("the registry is new and holds other names");
         let readiness = Readiness::new()
             .with("database", Arc::new(Database(store.clone())))
-            .with("broker", Arc::new(Publishing(broker.clone())));
+            .with("broker", Arc::new(Publishing(broker.clone())))
+            .with_optional("clock", Arc::new(ClockCheck(sources.clock.clone())));
+        register_clock_metrics(&metrics.registry(), sources.clock.clone())
+            .expect("the registry is new and holds other names");
         let registry = metrics.registry();
         broker.register(&registry).expect("the registry holds other names");
         let tools = Tools { store, sources, relay: handover, metrics };

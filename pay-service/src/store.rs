@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::{OutboxStore, RowLease};
 use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
@@ -42,12 +43,17 @@ pub enum Stored {
 pub trait Store: Send + Sync + 'static {
     /// Stores recharges together with their events, all in one transaction (law 1), except those
     /// whose merchant and order number are taken, in the store or earlier in the batch. One answer
-    /// per recharge, in their order. The events are written under `lease` if there is one.
-    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>>;
+    /// per recharge, in their order. The events are due at `now`, and written under `lease` if there is one.
+    async fn create(
+        &self,
+        batch: &[NewRecharge],
+        lease: Option<RowLease>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Stored>>;
 
     /// Gives a pending recharge its final status together with the event of it, in one transaction
-    /// (law 1). `false` when it was not pending: nothing changed.
-    async fn settle(&self, settled: &Recharge, event: &Event) -> StoreResult<bool>;
+    /// (law 1); it is due at `now`. `false` when it was not pending: nothing changed.
+    async fn settle(&self, settled: &Recharge, event: &Event, now: DateTime<Utc>) -> StoreResult<bool>;
 
     /// The recharge of this number.
     async fn recharge(&self, tx_no: Uuid) -> StoreResult<Option<Recharge>>;

@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     if settings.action == Action::Serve || std::env::var_os("RUST_LOG").is_some() {
         telemetry::init(settings.common.log_format);
     }
-    let sources = Sources::system();
+    let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
     match settings.action {
         Action::Serve => serve(settings, sources).await,
         Action::Demo => demo::run(settings, sources).await,

@@ -139,7 +139,8 @@ impl Ground<'_> {
         let database = self.database("notifier.db");
         let entropy = self.sources.entropy.clone();
         let vault = notifier::secrets::vault(&settings.secret_keys, &database, entropy)?;
-        let store = notifier::store::open(&database, 1, vault, self.sources.clock.now()).await?;
+        let store =
+            notifier::store::open(&database, 1, vault, settings.retention, self.sources.clock.now()).await?;
         notifier::secrets::require_keys(&*store).await?;
         Ok(notifier::Parts {
             keyring: keyring(keys),

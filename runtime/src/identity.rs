@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock, TRUST_AFTER};
 
 /// A source of unpredictable bytes.
 pub trait Entropy: Send + Sync + 'static {
@@ -31,8 +32,13 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// How far ids may run ahead of the wall clock to stay in order, in milliseconds. Beyond it the clock
+/// was set back, and ids follow it: an id says when something was made.
+const MAX_LEAD: u64 = 2_000;
+
 /// Makes `UUIDv7` ids that increase within this process, also inside one millisecond
-/// (RFC 9562, section 6.2, method 1: a 12-bit counter in `rand_a`).
+/// (RFC 9562, section 6.2, method 1: a 12-bit counter in `rand_a`), unless the wall clock is set back by
+/// more than two seconds.
 pub struct Ids {
     clock: SharedClock,
     entropy: Arc<dyn Entropy>,
@@ -48,9 +54,9 @@ impl Ids {
 
     /// The next id.
     pub fn next(&self) -> Uuid {
-        let millis = u64::try_from(self.clock.now().timestamp_millis()).unwrap_or(0);
-        let floor = millis << 12;
-        let advance = |last: u64| floor.max(last + 1);
+        let millis = u64::try_from(self.clock.wall().timestamp_millis()).unwrap_or(0);
+        let (floor, ceiling) = (millis << 12, (millis + MAX_LEAD) << 12);
+        let advance = |last: u64| if last < ceiling { floor.max(last + 1) } else { floor };
         let previous =
             match self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| Some(advance(l))) {
                 Ok(previous) | Err(previous) => previous,
@@ -81,15 +87,23 @@ impl Sources {
         Self { clock, entropy, ids }
     }
 
-    /// The wall clock and the operating system's generator; for `main` only.
+    /// The machine's clocks and the operating system's generator; for `main` only.
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+        Self::trusting_after(TRUST_AFTER)
+    }
+
+    /// The same, with a clock whose jumps ahead are trusted after they have lasted for `time`.
+    pub fn trusting_after(time: Duration) -> Self {
+        Self::new(Arc::new(SystemClock::new(time)), Arc::new(SystemEntropy))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::clock::Clock;
     use crate::testing::{ManualClock, SeededEntropy};
 
     #[test]
@@ -98,5 +112,19 @@ mod tests {
         let made: Vec<Uuid> = (0..10_000).map(|_| ids.next()).collect();
         assert!(made.is_sorted_by(|a, b| a < b));
         assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn ids_keep_their_order_over_a_small_step_back_and_follow_a_large_one() {
+        let clock = ManualClock::default();
+        let ids = Ids::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(1)));
+        let first = ids.next();
+        clock.step(TimeDelta::seconds(-1));
+        assert!(ids.next() > first);
+        clock.step(TimeDelta::hours(-1));
+        let (made, now) = (ids.next(), clock.wall());
+        let (seconds, _) = made.get_timestamp().expect("a UUIDv7").to_unix();
+        assert_eq!(i64::try_from(seconds), Ok(now.timestamp()));
+        assert!(ids.next() > made);
     }
 }

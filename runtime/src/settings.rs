@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::OsStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -41,6 +42,9 @@ pub struct CommonSettings {
     /// How long work in flight may take to finish after SIGTERM
     #[arg(long, env = "GRACE_PERIOD", default_value = "40s")]
     pub grace_period: HumanDuration,
+    /// How long a jump of the clock ahead must last before anything that can't be undone rests on it: 1s to 168h
+    #[arg(long, env = "CLOCK_TRUST_AFTER", value_name = "TIME", default_value = "1h", value_parser = clock_trust_after)]
+    pub clock_trust_after: HumanDuration,
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -62,6 +66,12 @@ pub struct ListenSettings {
     /// The address to listen on
     #[arg(long, env = "LISTEN")]
     pub listen: SocketAddr,
+}
+
+fn clock_trust_after(text: &str) -> Result<HumanDuration, &'static str> {
+    let allowed = Duration::from_secs(1)..=Duration::from_hours(168);
+    let time = text.parse().ok().filter(|time: &HumanDuration| allowed.contains(&time.0));
+    time.ok_or("must be 1s to 168h, such as `1h`")
 }
 
 fn key(text: &str) -> Result<Secret, &'static str> {

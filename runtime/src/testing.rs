@@ -8,20 +8,27 @@ pub mod property;
 pub mod servers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, TRUST_AFTER, Timeline};
 use crate::database::{Proven, Sqlite, open_sqlite};
 use crate::identity::{Entropy, Sources};
 
 /// A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z.
 #[derive(Debug, Clone)]
-pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
+pub struct ManualClock(Arc<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    /// The wall clock and the monotonic clock.
+    read: Mutex<(DateTime<Utc>, Duration)>,
+    timeline: Timeline,
+}
 
 impl Default for ManualClock {
     fn default() -> Self {
@@ -32,19 +39,39 @@ impl Default for ManualClock {
 impl ManualClock {
     /// A clock that stands at this RFC 3339 time.
     pub fn at(time: &str) -> Self {
-        Self(Arc::new(Mutex::new(time.parse().expect("an RFC 3339 time"))))
+        let wall = time.parse().expect("an RFC 3339 time");
+        let timeline = Timeline::starting(wall, Duration::ZERO, TRUST_AFTER);
+        Self(Arc::new(Hands { read: Mutex::new((wall, Duration::ZERO)), timeline }))
     }
 
-    /// Moves the clock forward.
+    /// Time passes.
     pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) +=
-            TimeDelta::from_std(by).expect("a sane duration");
+        let mut read = self.lock();
+        read.0 += TimeDelta::from_std(by).expect("a sane duration");
+        read.1 += by;
+    }
+
+    /// The wall clock steps, back where `by` is negative, while no time passes.
+    pub fn step(&self, by: TimeDelta) {
+        self.lock().0 += by;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (DateTime<Utc>, Duration)> {
+        self.0.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wall(&self) -> DateTime<Utc> {
+        self.lock().0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.lock().1
+    }
+
+    fn timeline(&self) -> &Timeline {
+        &self.0.timeline
     }
 }
 

@@ -88,7 +88,7 @@ fn authenticate(app: &Arc<App>, headers: &HeaderMap, body: &[u8]) -> Result<(), 
         timestamp: header(headers, TIMESTAMP_HEADER),
         signature: header(headers, SIGNATURE_HEADER),
     };
-    verify(secrets, claims, body, app.clock.now()).map_err(|why| Problem::unauthorized(why.to_string()))
+    verify(secrets, claims, body, app.clock.wall()).map_err(|why| Problem::unauthorized(why.to_string()))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -46,6 +46,6 @@ pub use requeue::Requeue;
 pub use resolve::{Action, CantResolve, Resolve};
 pub use standing::Standing;
 pub use stretch::{Findings, Side, Stretch};
-pub use sweep::{DueRequest, Heard, NextAsk, first_ask};
+pub use sweep::{DueRequest, Heard, MAX_PAUSE, NextAsk, first_ask};
 pub use totals::{Sides, Sum, Totals};
 pub use verdict::{Refusal, Verdict};

@@ -11,7 +11,7 @@ use super::request::Request;
 /// The wait after a question that was not answered; doubles with each further one in a row.
 const MIN_PAUSE: Duration = Duration::from_secs(30);
 /// The longest such wait.
-const MAX_PAUSE: Duration = Duration::from_mins(10);
+pub const MAX_PAUSE: Duration = Duration::from_mins(10);
 
 /// A request that pay-service is to be asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]

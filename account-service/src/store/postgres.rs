@@ -1,6 +1,7 @@
 //! The books in Postgres.
 
 mod audit;
+mod clock;
 mod exceptions;
 mod posting;
 mod reconciliations;

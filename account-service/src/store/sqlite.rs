@@ -1,6 +1,7 @@
 //! The books in one `SQLite` file.
 
 mod audit;
+mod clock;
 mod exceptions;
 mod posting;
 mod reconciliations;

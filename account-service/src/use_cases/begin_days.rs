@@ -40,8 +40,11 @@ impl BeginDays {
         self.looked = None;
     }
 
-    /// Begins the next day, if one is due.
+    /// Begins the next day, if one is due; none by a clock that is in doubt, since it might not be over.
     pub async fn look(&mut self, now: DateTime<Utc>) -> StoreResult<()> {
+        if !self.sources.clock.is_trusted() {
+            return Ok(());
+        }
         let Some(last) = self.nightly.due(now) else { return Ok(()) };
         if self.looked.is_some_and(|(due, at)| due == last && at <= now && now < at + LOOK) {
             return Ok(());

@@ -2,6 +2,7 @@
 
 mod begin_days;
 mod dead_letters;
+mod follow_clock;
 mod pace;
 mod post_results;
 mod receive_result;
@@ -13,6 +14,7 @@ mod watch;
 mod wrong_answers;
 
 pub use dead_letters::{DeadLetterQueue, NoLetters, ReadLetter, Wish as RequeueWish};
+pub use follow_clock::FollowClock;
 pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How many requests one round takes at most.
-const MAX_BATCH: u32 = 64;
+pub(super) const MAX_BATCH: u32 = 64;
 /// The rest after the first outage; doubles with each further one in a row.
 const MIN_REST: Duration = Duration::from_secs(1);
 /// The longest such rest.

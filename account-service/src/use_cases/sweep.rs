@@ -15,12 +15,14 @@ use runtime::problem::Chain;
 use uuid::Uuid;
 
 use super::PostResults;
-use super::pace::Pace;
+use super::pace::{MAX_BATCH, Pace};
 use super::wrong_answers::Asked;
-use crate::domain::{Arrival, CreditSource, DueRequest, ExceptionKind, Heard, Incident, Status, Verdict};
+use crate::domain::{
+    Arrival, CreditSource, DueRequest, ExceptionKind, Heard, Incident, MAX_PAUSE, Status, Verdict,
+};
 use crate::metrics::Call;
 use crate::pay_service::{Answer, PayService, Unanswered};
-use crate::store::Store;
+use crate::store::{Furthest, Store};
 
 /// How many questions are out at once.
 const AT_ONCE: u32 = 8;
@@ -92,6 +94,17 @@ impl Sweep {
         let SweepPlan { ladder, rate, timeout } = plan;
         let pace = Pace::new(rate);
         Self { store, pay_service, post, sources, merchant, ladder, timeout, pace }
+    }
+
+    /// How far ahead of the clock a sweep by this plan stores times.
+    pub fn furthest(plan: &SweepPlan) -> Furthest {
+        let delta = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::days(1));
+        let SweepPlan { ladder, timeout, .. } = plan;
+        Furthest {
+            steps: ladder.steps().iter().map(|step| delta(step.0)).collect(),
+            pause: delta(MAX_PAUSE),
+            lease: delta(timeout.saturating_mul(MAX_BATCH.div_ceil(AT_ONCE)) + MARGIN),
+        }
     }
 
     /// Longer than a round of unanswered questions takes.
@@ -202,12 +215,12 @@ impl Sweep {
 
     /// Whether pay-service was out for the whole round.
     fn set_pace(&mut self, asked: u32, outage: Option<String>) {
-        let now = self.sources.clock.now();
+        let steady = self.sources.clock.steady();
         match outage {
-            None => self.pace.answered(asked, now),
+            None => self.pace.answered(asked, steady),
             Some(error) => {
                 tracing::warn!(error, "sweep.pay_service_unanswered");
-                self.pace.outage(now, self.sources.entropy.lot());
+                self.pace.outage(steady, self.sources.entropy.lot());
             }
         }
     }
@@ -239,10 +252,10 @@ impl Worker for Sweep {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        let now = self.sources.clock.now();
-        if let Some(rest) = self.pace.rest(now) {
+        if let Some(rest) = self.pace.rest(self.sources.clock.steady()) {
             return Ok(Progress::IdleFor(rest));
         }
+        let now = self.sources.clock.now();
         let token = self.sources.ids.next();
         let claimed = self.store.claim_requests(token, now, self.lease(now), self.pace.batch());
         let due = bounded(claimed).await?;
@@ -254,6 +267,6 @@ impl Worker for Sweep {
         let outage = outage(&questions);
         self.keep(token, questions).await?;
         self.set_pace(u32::try_from(asked).unwrap_or(u32::MAX), outage);
-        Ok(Progress::IdleFor(self.pace.rest(self.sources.clock.now()).unwrap_or_default()))
+        Ok(Progress::IdleFor(self.pace.rest(self.sources.clock.steady()).unwrap_or_default()))
     }
 }

@@ -8,7 +8,7 @@ use account_service::domain::{
     ExceptionFilter, Incident, NewAccount, NextAsk, Opened, Recharge, Request, Requeue, Resolve, Standing,
     Verdict,
 };
-use account_service::store::{ExceptionStore, RequeueStore, Store, SweepStore};
+use account_service::store::{ClockStore, ExceptionStore, Furthest, RequeueStore, Store, SweepStore};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -194,6 +194,21 @@ impl RequeueStore for Mortal {
 
     async fn requeues_about(&self, letter: Uuid, event_id: Option<&str>) -> StoreResult<Vec<Requeue>> {
         self.call(self.store.requeues_about(letter, event_id), nothing).await
+    }
+}
+
+#[async_trait]
+impl ClockStore for Mortal {
+    async fn last_seen(&self) -> StoreResult<Option<DateTime<Utc>>> {
+        self.call(self.store.last_seen(), nothing).await
+    }
+
+    async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
+        self.call(self.store.note_time(now), nothing).await
+    }
+
+    async fn clamp_times(&self, now: DateTime<Utc>, furthest: &Furthest) -> StoreResult<u64> {
+        self.call(self.store.clamp_times(now, furthest), nothing).await
     }
 }
 

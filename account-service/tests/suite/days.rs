@@ -1,12 +1,13 @@
 //! Days that no process was there for, and days that pay-service does not answer for: reconciled later, oldest
 //! first, and named until then.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use account_service::domain::Recharge;
 use chrono::{DateTime, Utc};
 use runtime::background::{Progress, Worker};
+use runtime::testing::ManualClock;
 use runtime::testing::log::Log;
 use runtime::{Clock, SharedClock};
 use serde_json::{Value, json};
@@ -18,27 +19,26 @@ use crate::support::paid;
 use crate::support::scripted::Scripted;
 use crate::support::service::World;
 
-/// A clock that a test sets, back as well.
+/// A clock that a test sets: time passes until then, or it steps back.
 #[derive(Clone)]
-struct SetClock(Arc<Mutex<DateTime<Utc>>>);
+struct SetClock(ManualClock);
 
 impl SetClock {
     fn at(time: &str) -> Self {
-        Self(Arc::new(Mutex::new(time.parse().expect("a time"))))
+        Self(ManualClock::at(time))
     }
 
     fn set(&self, time: &str) {
-        *self.0.lock().expect("no panic") = time.parse().expect("a time");
+        let time: DateTime<Utc> = time.parse().expect("a time");
+        let by = time - self.0.wall();
+        match by.to_std() {
+            Ok(passes) => self.0.advance(passes),
+            Err(_back) => self.0.step(by),
+        }
     }
 
     fn shared(&self) -> SharedClock {
-        Arc::new(self.clone())
-    }
-}
-
-impl Clock for SetClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().expect("no panic")
+        Arc::new(self.0.clone())
     }
 }
 

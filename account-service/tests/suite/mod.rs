@@ -118,11 +118,14 @@ macro_rules! run_suite {
                        what_is_credited_while_the_statement_is_read_is_no_difference,
                        its_progress_can_be_watched_and_reports_are_kept_newest_first,
                        only_so_many_are_under_way, a_request_is_settled_by_the_statement,
-                       each_day_is_reconciled_once_by_itself_whoever_begins_it;
+                       each_day_is_reconciled_once_by_itself_whoever_begins_it,
+                       no_day_is_begun_by_a_clock_that_is_in_doubt;
             statement_answers: a_failing_pay_service_is_told_as_unknown,
                                a_wrong_page_is_reported_and_becomes_no_difference,
                                the_statement_is_asked_for_page_by_page_over_http;
-            sweep: a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
+            sweep: a_request_from_a_clock_that_was_ahead_is_asked_about_after_its_step,
+                   the_last_time_that_was_noted_is_kept,
+                   a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
                    a_success_that_no_notification_tells_is_credited_by_the_sweep,
                    a_late_pending_does_not_hide_a_success_that_is_not_credited,
                    a_request_whose_answer_was_lost_is_asked_about_by_its_own_number,

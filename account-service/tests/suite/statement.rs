@@ -9,6 +9,7 @@ use account_service::pay_service::{
 };
 use account_service::store::Store;
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use runtime::Clock;
 use runtime::background::Progress;
 use serde_json::{Value, json};
@@ -445,4 +446,17 @@ pub async fn each_day_is_reconciled_once_by_itself_whoever_begins_it(database: D
     assert_eq!((&all[4]["from"], &all[4]["to"]), (&json!("2025-12-31T00:00:00Z"), &midnight(0)));
     assert_eq!((&all[3]["from"], &all[3]["to"]), (&midnight(0), &midnight(1)));
     assert_eq!(world.database.number("SELECT count(*) FROM reconciliation_differences").await, 0);
+}
+
+/// Each day is begun once, so not by a clock that may be ahead.
+pub async fn no_day_is_begun_by_a_clock_that_is_in_doubt(database: Database) {
+    let pay = Scripted::default();
+    let world = world(database, pay.clone()).await;
+    world.clock.expect_since(world.clock.now() - TimeDelta::days(100), TimeDelta::hours(1));
+    let mut process = world.nightly(10, Arc::new(pay.clone()));
+    while process.run_once().await.expect("the round succeeds") == Progress::More {}
+    assert_eq!(items(&world, "/v1/reconciliations").await.len(), 0);
+    world.clock.advance(Duration::from_hours(1));
+    while process.run_once().await.expect("the round succeeds") == Progress::More {}
+    assert_eq!(items(&world, "/v1/reconciliations").await.len(), 1);
 }

@@ -7,7 +7,9 @@ use account_service::domain::{CreditSource, NextAsk, Recharge, Request, RequestS
 use account_service::pay_service::{
     Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
 };
+use account_service::store::Furthest;
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use runtime::Clock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -339,4 +341,35 @@ pub async fn no_connection_is_held_while_pay_service_is_asked(database: Database
     assert_eq!(world.post("/v1/reconciliations", &day).await.status, 202);
     world.reconcile().await;
     assert_eq!(pay.books().asked.len(), 5);
+}
+
+pub async fn a_request_from_a_clock_that_was_ahead_is_asked_about_after_its_step(database: Database) {
+    let pay = Scripted::knowing(&[taken(1, Status::Succeeded)]);
+    let world = World::asking(database, Arc::new(pay.clone())).await;
+    open_account(&*world.store, "A").await;
+    world.clock.advance(Duration::from_hours(3));
+    recorded(&*world.store, tx(1), 100, world.clock.now() + Duration::from_secs(30)).await;
+    world.clock.step(TimeDelta::hours(-3));
+    world.sweep_after(30).await;
+    assert!(pay.books().asked.is_empty(), "it waits for the clock");
+    let step = TimeDelta::seconds(30);
+    let furthest = Furthest { steps: vec![step, step * 2], pause: step * 20, lease: step };
+    let clamped = world.store.clamp_times(world.clock.now(), &furthest).await.expect("the store answers");
+    assert_eq!(clamped, 1);
+    world.sweep_after(29).await;
+    assert!(pay.books().asked.is_empty(), "not before its step");
+    world.sweep_after(1).await;
+    assert_eq!(pay.books().asked.len(), 1);
+    let clamped = world.store.clamp_times(world.clock.now(), &furthest).await.expect("the store answers");
+    assert_eq!(clamped, 0, "what can be stays as it is");
+}
+
+pub async fn the_last_time_that_was_noted_is_kept(database: Database) {
+    let world = world(database, Scripted::default(), &[]).await;
+    assert_eq!(world.store.last_seen().await.expect("the store answers"), None);
+    for _ in 0..2 {
+        world.store.note_time(world.clock.now()).await.expect("the store answers");
+        assert_eq!(world.store.last_seen().await.expect("the store answers"), Some(world.clock.now()));
+        world.clock.step(TimeDelta::hours(-1));
+    }
 }

@@ -13,7 +13,7 @@ pub mod sqlite;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use runtime::database::{StoreError, StoreResult};
 use uuid::Uuid;
 
@@ -39,18 +39,43 @@ pub struct Claimed {
     pub event: Event,
 }
 
+/// How far ahead of the clock the times of a row can be.
+#[derive(Debug, Clone, Copy)]
+pub struct Furthest {
+    /// When a row that was refused is due again. Any other is due when it is written.
+    pub wait: Duration,
+    /// When a lease ends.
+    pub lease: Duration,
+}
+
+/// How far two processes' clocks may differ without anything being clamped for it.
+const SLACK: TimeDelta = TimeDelta::seconds(1);
+
+impl Furthest {
+    /// The latest times at `now`: of a wait's end and of a lease's.
+    fn at(self, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+        let after = |time| now + TimeDelta::from_std(time).unwrap_or(TimeDelta::days(1));
+        (after(self.wait), after(self.lease))
+    }
+}
+
 /// Where relays find what is to be published.
 #[async_trait]
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Takes up to `limit` rows that are due and under no live lease, oldest first, under the lease
-    /// `token` until `now + lease`.
+    /// Takes up to `limit` rows that are due and under no lease that lasts beyond `ended`, oldest
+    /// first, under the lease `token` until `now + lease`.
     async fn claim(
         &self,
         token: Uuid,
         now: DateTime<Utc>,
+        ended: DateTime<Utc>,
         lease: Duration,
         limit: u32,
     ) -> StoreResult<Vec<Claimed>>;
+
+    /// Brings the times of up to `limit` rows that are further ahead of `now` than they can be back to
+    /// the furthest that they can be: they were written with a clock that was ahead. How many.
+    async fn clamp(&self, now: DateTime<Utc>, furthest: Furthest, limit: u32) -> StoreResult<u64>;
 
     /// Forgets rows whose message is confirmed, as far as `token` still holds them.
     async fn finish(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()>;

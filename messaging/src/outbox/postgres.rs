@@ -12,7 +12,7 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Claimed, OutboxStore, RowLease, stored_event};
+use super::{Claimed, Furthest, OutboxStore, RowLease, SLACK, stored_event};
 use crate::event::Event;
 
 /// The table `outbox` behind a pool.
@@ -57,6 +57,7 @@ impl OutboxStore for PostgresOutbox {
         &self,
         token: Uuid,
         now: DateTime<Utc>,
+        ended: DateTime<Utc>,
         lease: Duration,
         limit: u32,
     ) -> StoreResult<Vec<Claimed>> {
@@ -64,7 +65,7 @@ impl OutboxStore for PostgresOutbox {
         let rows: Vec<(Uuid, i32, String)> = sqlx::query_as(
             "WITH due AS (
                  SELECT ctid AS place FROM outbox
-                 WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+                 WHERE due_at <= $2 AND (lease_until IS NULL OR lease_until <= $5)
                  ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
              ), claimed AS (
                  UPDATE outbox SET lease_token = $1, lease_until = $3
@@ -77,9 +78,30 @@ impl OutboxStore for PostgresOutbox {
         .bind(now)
         .bind(until)
         .bind(i64::from(limit))
+        .bind(ended)
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(|(id, failures, text)| stored_event(id, i64::from(failures), &text)).collect()
+    }
+
+    async fn clamp(&self, now: DateTime<Utc>, furthest: Furthest, limit: u32) -> StoreResult<u64> {
+        let (wait, lease) = furthest.at(now);
+        let clamped = sqlx::query(
+            "UPDATE outbox SET due_at = LEAST(due_at, CASE WHEN failures = 0 THEN $1 ELSE $2 END),
+                 lease_until = LEAST(lease_until, $3), created_at = LEAST(created_at, $1)
+             WHERE id = ANY (ARRAY(
+                 SELECT id FROM outbox
+                 WHERE (due_at > $1 + $4 AND failures = 0) OR due_at > $2 + $4 OR lease_until > $3 + $4
+                 LIMIT $5 FOR UPDATE SKIP LOCKED))",
+        )
+        .bind(now)
+        .bind(wait)
+        .bind(lease)
+        .bind(SLACK)
+        .bind(i64::from(limit))
+        .execute(&self.pool)
+        .await?;
+        Ok(clamped.rows_affected())
     }
 
     async fn finish(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()> {

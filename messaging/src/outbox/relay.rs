@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::clock::StepWatch;
 use runtime::database::bounded;
 use runtime::problem::Chain;
 use runtime::recurring::Recurring;
@@ -16,7 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use uuid::Uuid;
 
 use super::handover::{self, Handover, Inbox};
-use super::{Claimed, OutboxStore};
+use super::{Claimed, Furthest, OutboxStore};
 use crate::broker::{Broker, BrokerError};
 use crate::event::Event;
 use crate::spans::{self, Took};
@@ -33,6 +34,10 @@ const _: () = assert!(PUBLISH_TIMEOUT.as_secs() < LEASE.as_secs(), "a lease outl
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
 const MAX_WAIT: Duration = Duration::from_mins(1);
+/// How far ahead the times of a row can be.
+const FURTHEST: Furthest = Furthest { wait: MAX_WAIT, lease: LEASE };
+/// How many rows are clamped at once.
+const CLAMP: u32 = 10_000;
 /// How often a relay that is handed rows looks into the table, where others may have left some.
 const LOOK: TimeDelta = TimeDelta::seconds(1);
 
@@ -44,9 +49,10 @@ pub struct Relay {
     sources: Sources,
     spans: Spans,
     inbox: Option<Inbox>,
-    /// When it looked into the table last.
+    /// When it looked into the table last, by the steady clock.
     looked_at: Option<DateTime<Utc>>,
     refusals: Recurring,
+    steps: StepWatch,
 }
 
 /// What one round publishes, all of it under one lease.
@@ -62,6 +68,7 @@ struct Batch {
 impl Relay {
     /// A relay from `store` to `broker`.
     pub fn new(store: Arc<dyn OutboxStore>, broker: Arc<dyn Broker>, sources: Sources) -> Self {
+        let steps = StepWatch::new(sources.clock.clone());
         Self {
             store,
             broker,
@@ -70,6 +77,7 @@ impl Relay {
             inbox: None,
             looked_at: None,
             refusals: Recurring::default(),
+            steps,
         }
     }
 
@@ -102,8 +110,9 @@ impl Relay {
 
     /// What to publish now: rows of the table when it is time to look there, else what was handed over.
     async fn next_batch(&mut self) -> Result<Batch, RoundError> {
+        self.clamp().await?;
         let now = self.sources.clock.now();
-        if self.is_time_to_look(now) {
+        if self.is_time_to_look() {
             let claimed = self.claim(now).await?;
             if !claimed.rows.is_empty() {
                 return Ok(claimed);
@@ -112,15 +121,30 @@ impl Relay {
         Ok(self.inbox.as_mut().map(|inbox| handed(inbox, now)).unwrap_or_default())
     }
 
-    fn is_time_to_look(&self, now: DateTime<Utc>) -> bool {
+    /// Rows whose times are further ahead than they can be would wait until the clock is there.
+    async fn clamp(&mut self) -> Result<(), RoundError> {
+        let Some(steps) = self.steps.due() else { return Ok(()) };
+        let clamped = bounded(self.store.clamp(self.sources.clock.now(), FURTHEST, CLAMP)).await?;
+        if clamped > 0 {
+            tracing::warn!(rows = clamped, "outbox.times_clamped");
+        }
+        if clamped < u64::from(CLAMP) {
+            self.steps.checked(steps);
+        }
+        Ok(())
+    }
+
+    fn is_time_to_look(&self) -> bool {
         let Some(inbox) = &self.inbox else { return true };
-        inbox.rows_wait() || self.looked_at.is_none_or(|looked| now - looked >= LOOK)
+        let steady = self.sources.clock.steady();
+        inbox.rows_wait() || self.looked_at.is_none_or(|looked| steady - looked >= LOOK)
     }
 
     async fn claim(&mut self, now: DateTime<Utc>) -> Result<Batch, RoundError> {
         let token = self.sources.ids.next();
-        let claimed = bounded(self.store.claim(token, now, LEASE, MAX_BATCH)).await?;
-        self.looked_at = Some(now);
+        let ended = self.sources.clock.lease_time();
+        let claimed = bounded(self.store.claim(token, now, ended, LEASE, MAX_BATCH)).await?;
+        self.looked_at = Some(self.sources.clock.steady());
         if let Some(inbox) = self.inbox.as_ref().filter(|_| claimed.len() == MAX_BATCH as usize) {
             inbox.expect_rows();
         }

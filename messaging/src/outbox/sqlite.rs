@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Claimed, OutboxStore, RowLease, stored_event};
+use super::{Claimed, Furthest, OutboxStore, RowLease, SLACK, stored_event};
 use crate::event::Event;
 
 /// The table `outbox` in a database file.
@@ -52,10 +52,11 @@ impl OutboxStore for SqliteOutbox {
         &self,
         token: Uuid,
         now: DateTime<Utc>,
+        ended: DateTime<Utc>,
         lease: Duration,
         limit: u32,
     ) -> StoreResult<Vec<Claimed>> {
-        if !self.has_due(now).await? {
+        if !self.has_due(now, ended).await? {
             return Ok(Vec::new());
         }
         let until = now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
@@ -63,7 +64,7 @@ impl OutboxStore for SqliteOutbox {
             "UPDATE outbox SET lease_token = ?1, lease_until = ?3
              WHERE id IN (
                  SELECT id FROM outbox
-                 WHERE due_at <= ?2 AND (lease_until IS NULL OR lease_until <= ?2)
+                 WHERE due_at <= ?2 AND (lease_until IS NULL OR lease_until <= ?5)
                  ORDER BY due_at, id LIMIT ?4
              )
              RETURNING due_at, id, failures, event",
@@ -72,10 +73,31 @@ impl OutboxStore for SqliteOutbox {
         .bind(now.timestamp_micros())
         .bind(until.timestamp_micros())
         .bind(limit)
+        .bind(ended.timestamp_micros())
         .fetch_all(&self.db.writer)
         .await?;
         rows.sort_unstable_by_key(|(due_at, id, ..)| (*due_at, *id));
         rows.into_iter().map(|(_, id, failures, text)| stored_event(id, failures, &text)).collect()
+    }
+
+    async fn clamp(&self, now: DateTime<Utc>, furthest: Furthest, limit: u32) -> StoreResult<u64> {
+        let (wait, lease) = furthest.at(now);
+        let clamped = sqlx::query(
+            "UPDATE outbox SET due_at = min(due_at, iif(failures = 0, ?1, ?2)),
+                 lease_until = min(lease_until, ?3), created_at = min(created_at, ?1)
+             WHERE id IN (
+                 SELECT id FROM outbox
+                 WHERE (due_at > ?1 + ?4 AND failures = 0) OR due_at > ?2 + ?4 OR lease_until > ?3 + ?4
+                 LIMIT ?5)",
+        )
+        .bind(now.timestamp_micros())
+        .bind(wait.timestamp_micros())
+        .bind(lease.timestamp_micros())
+        .bind(SLACK.num_microseconds())
+        .bind(limit)
+        .execute(&self.db.writer)
+        .await?;
+        Ok(clamped.rows_affected())
     }
 
     async fn finish(&self, token: Uuid, ids: &[Uuid]) -> StoreResult<()> {
@@ -126,12 +148,13 @@ impl OutboxStore for SqliteOutbox {
 
 impl SqliteOutbox {
     /// A poll that finds nothing must not cost a write.
-    async fn has_due(&self, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn has_due(&self, now: DateTime<Utc>, ended: DateTime<Utc>) -> StoreResult<bool> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM outbox
-             WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1))",
+             WHERE due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?2))",
         )
         .bind(now.timestamp_micros())
+        .bind(ended.timestamp_micros())
         .fetch_one(&self.db.reader)
         .await?)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use messaging::broker::BrokerError;
 use messaging::outbox::{Claimed, Handover, OutboxGauge, OutboxStore, Relay, RowLease};
 use messaging::{Broker, Event};
@@ -69,7 +70,20 @@ impl Bench {
 
     async fn claim(&self, limit: u32) -> (Uuid, Vec<Claimed>) {
         let token = self.sources.ids.next();
-        (token, self.store.claim(token, self.clock.now(), LEASE, limit).await.expect("claims"))
+        (
+            token,
+            self.store
+                .claim(token, self.clock.now(), self.clock.lease_time(), LEASE, limit)
+                .await
+                .expect("claims"),
+        )
+    }
+
+    /// Writes `count` rows and claims one of them: the lease and the row.
+    async fn claim_written(&self, count: usize) -> (Uuid, Uuid) {
+        self.written(count).await;
+        let (token, rows) = self.claim(1).await;
+        (token, rows[0].id)
     }
 
     async fn waiting(&self) -> u64 {
@@ -340,6 +354,36 @@ pub async fn a_relay_that_stops_gives_back_what_it_was_handed(bench: &Bench) {
     assert_eq!(bench.claim(10).await.1.len(), 2);
 }
 
+pub async fn rows_from_a_clock_that_was_ahead_are_published_though_it_is_set_back(bench: &Bench) {
+    bench.clock.advance(Duration::from_hours(1));
+    let (token, refused) = bench.claim_written(1).await;
+    let due = bench.clock.now() + Duration::from_secs(2);
+    bench.store.postpone(token, &[(refused, due)]).await.expect("postponed");
+    bench.claim_written(1).await;
+    bench.written(2).await;
+    bench.clock.step(TimeDelta::hours(-1));
+    let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
+    let mut relay = bench.relay(&broker);
+    relay.run_once().await.expect("a round");
+    assert_eq!(broker.bodies().len(), 2, "what was due then is due now");
+    bench.clock.advance(LEASE);
+    relay.run_once().await.expect("a round");
+    assert_eq!(broker.bodies().len(), 3, "a lease ends within its length");
+    bench.clock.advance(Duration::from_mins(1));
+    relay.run_once().await.expect("a round");
+    assert_eq!((broker.bodies().len(), bench.waiting().await), (4, 0), "a refused row within a minute");
+}
+
+pub async fn a_lease_that_is_held_outlasts_a_jump_of_the_clock(bench: &Bench) {
+    bench.clock.step(TimeDelta::hours(-1));
+    bench.clock.now();
+    bench.claim_written(1).await;
+    bench.clock.step(TimeDelta::hours(1));
+    assert_eq!(bench.claim(10).await.1.len(), 0);
+    bench.clock.advance(LEASE);
+    assert_eq!(bench.claim(10).await.1.len(), 1);
+}
+
 pub async fn a_full_claim_says_that_there_may_be_more(bench: &Bench) {
     bench.written(501).await;
     let broker = Arc::new(FakeBroker::answering(|_| Ok(())));
@@ -381,6 +425,8 @@ macro_rules! outbox_suite {
             a_relay_that_is_behind_is_handed_no_more_until_it_has_caught_up
             a_relay_that_stops_gives_back_what_it_was_handed
             a_full_claim_says_that_there_may_be_more
+            rows_from_a_clock_that_was_ahead_are_published_though_it_is_set_back
+            a_lease_that_is_held_outlasts_a_jump_of_the_clock
         }
     };
 }

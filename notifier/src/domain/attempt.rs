@@ -233,6 +233,18 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// What follows instead of [`Verdict::Exhausted`] when a failed attempt ended at `now` by a clock
+    /// that is not trusted: the last step once again.
+    pub fn last_step_again(ladder: &Ladder, now: DateTime<Utc>) -> Self {
+        let steps = ladder.steps().len();
+        match ladder.next(u32::try_from(steps).unwrap_or(u32::MAX), now, None) {
+            Next::RetryAt(at) => Self::RetryAt(at),
+            Next::Exhausted => Self::Exhausted,
+        }
+    }
+}
+
 /// A finished attempt on its way into the log. Counts only while `lease.token` is still the
 /// notification's (law 5).
 #[derive(Debug, Clone, PartialEq, Eq)]

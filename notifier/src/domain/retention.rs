@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::duration::HumanDuration;
+use uuid::Uuid;
+
+use super::day::first_id_at;
 
 const MIN: Duration = Duration::from_hours(24);
 const MAX: Duration = Duration::from_hours(24 * 3650);
@@ -22,6 +25,13 @@ impl Retention {
     /// What is older than this at `now` is not kept. A time before all others where there is none.
     pub fn end(self, now: DateTime<Utc>) -> DateTime<Utc> {
         now.checked_sub_signed(self.0).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+}
+
+impl Retention {
+    /// The lowest key of an event that is not older than this at `now`.
+    pub fn first_kept_id(self, now: DateTime<Utc>) -> Uuid {
+        first_id_at(self.end(now).timestamp_millis())
     }
 }
 

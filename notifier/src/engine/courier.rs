@@ -10,7 +10,7 @@ use runtime::{SharedClock, Shutdown};
 use tokio_util::task::TaskTracker;
 
 use crate::domain::attempt::AttemptResult;
-use crate::domain::{Delivery, NotificationId, Verdict};
+use crate::domain::{Delivery, Exchange, NotificationId, Verdict};
 use crate::store::{Recorded, Unused};
 use crate::webhook::SendWebhook;
 
@@ -58,7 +58,7 @@ impl Courier {
             self.lose(delivery.notification, "too little of the lease is left to begin");
             return;
         }
-        slot.start(now);
+        slot.start(self.clock.steady());
         if delivery.number == 1 {
             self.metrics
                 .first_attempt((now - made_at(delivery.notification, now)).to_std().unwrap_or_default());
@@ -68,10 +68,20 @@ impl Courier {
         let in_flight = self.metrics.in_flight();
         let exchange = self.sender.send(&delivery.endpoint, &delivery.message).await;
         drop(in_flight);
-        slot.end(&exchange, self.clock.now());
+        slot.end(&exchange, self.clock.steady());
         self.metrics.attempted(&exchange);
         span.finish(&delivery, &exchange, &self.spans);
-        self.record(delivery.conclude(exchange)).await;
+        self.record(self.conclude(&delivery, exchange)).await;
+    }
+
+    /// The result of an attempt that has ended. While the clock is not trusted nothing is given up: the
+    /// last step of the ladder may have come early.
+    fn conclude(&self, delivery: &Delivery, exchange: Exchange) -> AttemptResult {
+        let mut result = delivery.conclude(exchange);
+        if result.verdict == Verdict::Exhausted && !self.clock.is_trusted() {
+            result.verdict = Verdict::last_step_again(delivery.endpoint.ladder(), self.clock.now());
+        }
+        result
     }
 
     async fn record(&self, result: AttemptResult) {
@@ -81,7 +91,7 @@ impl Courier {
             Ok(Fate::Stored(Recorded::Counted)) => {
                 self.metrics.counted(verdict);
                 match verdict {
-                    Verdict::RetryAt(at) => self.schedule.look_at(subscription, at),
+                    Verdict::RetryAt(at) => self.schedule.look_at(subscription, self.clock.steady_at(at)),
                     Verdict::Exhausted => {
                         tracing::warn!(%subscription, %notification, "notification.exhausted");
                     }

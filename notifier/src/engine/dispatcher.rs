@@ -35,24 +35,28 @@ pub struct Dispatcher {
     pub(super) slots: Slots,
     pub(super) courier: Arc<Courier>,
     pub(super) sources: Sources,
-    /// When the queues of lanes are looked through again.
+    /// When the queues of lanes are looked through again, by the steady clock.
     pub(super) settle_at: DateTime<Utc>,
 }
 
 impl Dispatcher {
     /// Claims into `reserved` and starts what was claimed. Whether another round should follow at once:
     /// slots that were kept for work that was not there may be what other lanes' work waits for.
-    async fn claim(&self, reserved: Vec<Reservation>, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn claim(&self, reserved: Vec<Reservation>) -> StoreResult<bool> {
         if reserved.is_empty() {
             return Ok(false);
         }
+        let clock = &self.sources.clock;
+        let (now, ended) = (clock.now(), clock.lease_time());
         let want = |reservation: &Reservation| Want {
             subscription: reservation.subscription,
             quota: u32::try_from(reservation.slots.len()).unwrap_or(u32::MAX),
             retries_first: reservation.retries_first,
         };
         let wants: Vec<Want> = reserved.iter().map(want).collect();
-        let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now)).await?;
+        let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now, ended)).await?;
+        // Leases that seem to have ended since the clock moved are left alone until they have.
+        let again = !deliveries.is_empty() || ended == now;
         let mut reserved: BTreeMap<SubscriptionId, Reservation> =
             reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();
         for delivery in deliveries {
@@ -68,46 +72,47 @@ impl Dispatcher {
                 self.slots.clear(reservation.subscription, reservation.mark);
             }
         }
-        Ok(true)
+        Ok(again)
     }
 
     /// Looks for due work of those whose is to be looked for now. Whether some was due.
-    async fn sweep(&self, now: DateTime<Utc>) -> StoreResult<bool> {
-        let latest = now + TimeDelta::from_std(POLL).expect("half a second");
-        let Some(look) = self.courier.schedule.begin(now, latest) else { return Ok(false) };
-        let swept = self.sweep_for(look, now).await;
+    async fn sweep(&self, steady: DateTime<Utc>) -> StoreResult<bool> {
+        let latest = steady + TimeDelta::from_std(POLL).expect("half a second");
+        let Some(look) = self.courier.schedule.begin(steady, latest) else { return Ok(false) };
+        let swept = self.sweep_for(look, steady).await;
         if swept.is_err() {
             self.courier.schedule.look_now();
         }
         swept
     }
 
-    async fn sweep_for(&self, look: Look, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn sweep_for(&self, look: Look, steady: DateTime<Utc>) -> StoreResult<bool> {
         let directory = self.store.directory().await?;
         self.slots.follow(&directory);
         let active: Vec<&Arc<Endpoint>> = match look {
             Look::These(ids) => ids.into_iter().filter_map(|id| directory.active_one(id)).collect(),
             Look::Everybody => directory.active().collect(),
         };
-        let asked_for = active.into_iter().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, now));
+        let asked_for = active.into_iter().filter(|endpoint| self.slots.is_to_be_asked_for(endpoint, steady));
         let ids: Vec<SubscriptionId> = asked_for.map(|endpoint| endpoint.subscription).collect();
         if ids.is_empty() {
             return Ok(false);
         }
+        let now = self.sources.clock.now();
         let (due, later): (Vec<_>, Vec<_>) =
             self.store.next_due(&ids).await?.into_iter().partition(|(_, due_at)| *due_at <= now);
         for (subscription, due_at) in later {
-            self.courier.schedule.look_at(subscription, due_at);
+            self.courier.schedule.look_at(subscription, self.sources.clock.steady_at(due_at));
         }
         // For these alone: room that is held for the others would be kept from their fresh events.
         let due = due.iter().filter_map(|(id, _)| Some(&directory.get(*id)?.endpoint));
-        self.claim(self.slots.reserve(due, now, PROBE), now).await
+        self.claim(self.slots.reserve(due, steady, PROBE)).await
     }
 
     /// How long there is nothing to do unless somebody rings.
-    fn idle(&self, now: DateTime<Utc>) -> Progress {
-        let next = self.slots.next_token_at(now).into_iter().chain([self.courier.schedule.next()]).min();
-        let pause = next.and_then(|next| (next - now).to_std().ok()).unwrap_or_default();
+    fn idle(&self, steady: DateTime<Utc>) -> Progress {
+        let next = self.slots.next_token_at(steady).into_iter().chain([self.courier.schedule.next()]).min();
+        let pause = next.and_then(|next| (next - steady).to_std().ok()).unwrap_or_default();
         Progress::IdleFor(pause.max(Duration::from_millis(1)))
     }
 }
@@ -119,13 +124,13 @@ impl Worker for Dispatcher {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        let now = self.sources.clock.now();
-        if now >= self.settle_at {
-            self.slots.settle(now);
-            self.settle_at = now + SETTLE;
+        let steady = self.sources.clock.steady();
+        if steady >= self.settle_at {
+            self.slots.settle(steady);
+            self.settle_at = steady + SETTLE;
         }
-        let known = self.claim(self.slots.reserve_for_backlog(now, CLAIM), now).await?;
-        let found = self.sweep(now).await?;
-        Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.now()) })
+        let known = self.claim(self.slots.reserve_for_backlog(steady, CLAIM)).await?;
+        let found = self.sweep(steady).await?;
+        Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.steady()) })
     }
 }

@@ -48,7 +48,7 @@ impl Ingest {
         // Keeps the engine from ending between the commit and the start of what it handed out.
         let _ending_waits = self.courier.tasks.token();
         let now = self.sources.clock.now();
-        let mut admission = Admission::new(&self.slots, now);
+        let mut admission = Admission::new(&self.slots, self.sources.clock.steady());
         let token = self.sources.ids.next();
         let ingested = bounded(self.store.ingest(events, &mut admission, token, now)).await;
         // After the commit, so that whoever looks finds the work; also after an error, which

@@ -39,10 +39,21 @@ impl Recorder {
         Self { store, clock, disable_after }
     }
 
+    /// While the clock is not trusted nobody is disabled by it.
+    fn disable_after(&self) -> DisableAfter {
+        if self.clock.is_trusted() { self.disable_after } else { DisableAfter::NEVER }
+    }
+
+    /// When the last of the leases ends that could let a result count, by the steady clock.
+    fn end_of(&self, group: &[AttemptResult]) -> DateTime<Utc> {
+        let last = group.iter().map(|result| result.lease.until()).max();
+        last.map_or(DateTime::UNIX_EPOCH, |until| self.clock.steady_at(until))
+    }
+
     /// Writes a group; on an error that is the store's own and not an outage, each result by
     /// itself, so that one that can't be written holds none of the others back.
     async fn write(&self, group: &[AttemptResult]) -> StoreResult<Vec<Fate>> {
-        match bounded(self.store.record(group, self.disable_after, self.clock.now())).await {
+        match bounded(self.store.record(group, self.disable_after(), self.clock.now())).await {
             Ok(recorded) => Ok(recorded.into_iter().map(Fate::Stored).collect()),
             Err(StoreError::Unavailable(error)) => Err(StoreError::Unavailable(error)),
             Err(error) if group.len() == 1 => {
@@ -60,25 +71,20 @@ impl Recorder {
     }
 }
 
-/// Whether any of the leases could still let a result count.
-fn any_alive(group: &[AttemptResult], now: DateTime<Utc>) -> bool {
-    group.iter().any(|result| now < result.lease.until())
-}
-
 #[async_trait]
 impl HandleBatch for Recorder {
     type Item = AttemptResult;
     type Answer = Fate;
 
     async fn handle(&mut self, group: Vec<AttemptResult>) -> Vec<Fate> {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, end) = (FIRST_PAUSE, self.end_of(&group));
         loop {
             let error = match self.write(&group).await {
                 Ok(fates) => return fates,
                 Err(error) => error,
             };
             tracing::warn!(results = group.len(), error = %Chain(&error), "attempts.not_recorded_yet");
-            if !any_alive(&group, self.clock.now()) {
+            if self.clock.steady() >= end {
                 return vec![Fate::Unwritten; group.len()];
             }
             tokio::time::sleep(pause).await;

@@ -1,6 +1,7 @@
 //! What the notifier's operators and their programs ask for, one file each.
 
 pub mod bulk;
+pub mod clamp_times;
 pub mod operators;
 pub mod reseal_secrets;
 pub mod subscribe;

@@ -28,7 +28,7 @@ pub struct Upkeep {
     tools: Tools,
     retention: Retention,
     metrics: Metrics,
-    /// When the days are to be looked after again.
+    /// When the days are to be looked after again, by the steady clock.
     next: DateTime<Utc>,
 }
 
@@ -43,7 +43,9 @@ impl Upkeep {
     /// being done.
     async fn look_after_days(&self, now: DateTime<Utc>) -> StoreResult<bool> {
         let prepared = self.prepare(now).await;
-        let removed = self.remove(now).await;
+        // What is removed is gone, so a clock that is in doubt removes nothing.
+        let trusted = self.tools.sources.clock.is_trusted();
+        let removed = if trusted { self.remove(now).await } else { Ok(false) };
         for _ in [prepared.is_err(), removed.is_err()].into_iter().filter(|failed| *failed) {
             self.metrics.failures.inc();
         }
@@ -84,14 +86,19 @@ impl Worker for Upkeep {
         if self.tools.store.move_cancelled(STEP).await? > 0 {
             return Ok(Progress::More);
         }
-        let now = self.tools.sources.clock.now();
-        if now < self.next {
+        let clock = &self.tools.sources.clock;
+        let (now, steady) = (clock.now(), clock.steady());
+        let trusted = clock.is_trusted();
+        if trusted {
+            self.tools.store.note_time(now).await?;
+        }
+        if steady < self.next {
             return Ok(Progress::Idle);
         }
         if self.look_after_days(now).await? {
             return Ok(Progress::More);
         }
-        self.next = now + EVERY;
+        self.next = steady + if trusted { EVERY } else { TimeDelta::zero() };
         Ok(Progress::Idle)
     }
 }

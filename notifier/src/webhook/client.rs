@@ -102,7 +102,7 @@ impl WebhookClient {
             status: Some(status.as_u16()),
             error,
             excerpt: excerpt(body.bytes(), MAX_EXCERPT_BYTES),
-            retry_after: retry_after(status, &headers, self.clock.now()),
+            retry_after: retry_after(status, &headers, self.clock.wall()),
         }
     }
 }
@@ -110,12 +110,15 @@ impl WebhookClient {
 #[async_trait]
 impl SendWebhook for WebhookClient {
     async fn send(&self, endpoint: &Endpoint, message: &Message) -> Exchange {
-        let started_at = self.clock.now();
+        let (started_at, steps) = (self.clock.now(), self.clock.timeline().steps());
         let began = Instant::now();
-        let answer = self.exchange(endpoint, message, started_at).await;
+        let answer = self.exchange(endpoint, message, self.clock.wall()).await;
+        let (ended_at, duration) = (self.clock.now(), began.elapsed());
+        let stepped = self.clock.timeline().steps() != steps;
         Exchange {
-            started_at,
-            duration: began.elapsed(),
+            // By the clock of its end, as everything that is written with it.
+            started_at: if stepped { ended_at - duration } else { started_at },
+            duration,
             outcome: answer.outcome,
             http_status: answer.status,
             error: answer.error,

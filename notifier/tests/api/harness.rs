@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use messaging::broker::{BrokerError, DeadLetters, Queue};
 use messaging::consumer::{HandleEvents, Verdict};
 use messaging::{Broker, Consumer, Event};
@@ -178,7 +178,8 @@ impl Harness {
     pub async fn claim(&self, subscription: &Value) -> Delivery {
         let wants = [Want { subscription: id_of(subscription), quota: 1, retries_first: false }];
         let token = self.sources.ids.next();
-        let claimed = self.store.claim_due(&wants, token, self.clock.now()).await.expect("a store");
+        let claimed =
+            self.store.claim_due(&wants, token, self.clock.now(), self.clock.now()).await.expect("a store");
         claimed.into_iter().next().expect("something is due")
     }
 
@@ -216,6 +217,12 @@ impl Harness {
     }
 
     /// Rounds of the upkeep until there is nothing to do.
+    /// As if a process had taken it in then; nothing is handed out.
+    pub async fn take_in_at(&mut self, event: Event, then: DateTime<Utc>) {
+        let (events, token) = ([NewEvent::from(&event)], self.id());
+        self.store.ingest(&events, &mut AdmitNone, token, then).await.expect("a store");
+    }
+
     pub async fn run_upkeep(&mut self) {
         while self.upkeep.run_once().await.expect("a store") == Progress::More {}
     }

@@ -3,6 +3,7 @@
 mod audits;
 mod bad_input;
 mod bulks;
+mod clock;
 mod counts;
 mod harness;
 mod health;

@@ -1,5 +1,6 @@
 //! The engine on real stores, as several processes run it.
 
+mod clock;
 mod fairness;
 mod held;
 
@@ -32,6 +33,7 @@ use crate::support::receiver::{Act, Receiver, answer};
 use crate::support::rig::{climbing, id};
 use crate::support::{client, secret};
 
+pub use clock::{a_clock_that_is_set_back_stops_nothing, while_the_clock_is_in_doubt_nothing_is_given_up};
 pub use fairness::fresh_results_pass_a_backlog_of_retries_by_turns;
 pub use held::what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription;
 

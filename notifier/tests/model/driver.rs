@@ -220,7 +220,7 @@ impl Driver {
     async fn claim(&mut self, subscription: usize, quota: u32, retries_first: bool) {
         let (token, model_token) = self.token();
         let wants = [Want { subscription: self.subscriptions[subscription], quota, retries_first }];
-        let claimed = self.store.claim_due(&wants, token, self.now()).await.expect("a store");
+        let claimed = self.store.claim_due(&wants, token, self.now(), self.now()).await.expect("a store");
         let names: Vec<Name> = claimed.iter().map(|delivery| self.names[&delivery.notification]).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "none twice");
         let due = [false, true].map(|again| self.model.due(subscription, again));

@@ -2,6 +2,7 @@
 
 pub mod audits;
 pub mod bulks;
+pub mod clock;
 pub mod counts;
 pub mod deliveries;
 pub mod fairness;
@@ -147,6 +148,16 @@ macro_rules! suite {
             finished_replays_go_after_the_retention_and_running_ones_stay
             a_replay_of_what_is_gone_resends_what_is_left_of_it
             a_list_by_arrival_finds_what_came_in_late_or_early
+        );
+        store::cases!($world, clock,
+            a_retry_from_a_clock_that_was_ahead_is_due_after_its_step
+            what_is_fresh_from_a_clock_that_was_ahead_is_due_at_once
+            a_lease_from_a_clock_that_was_ahead_ends_within_its_length
+            a_lease_that_has_not_ended_is_not_taken_over_by_a_clock_that_has_jumped
+            times_that_can_be_stay_as_they_are
+            an_endpoint_that_was_found_unreachable_by_a_clock_that_was_ahead_is_probed
+            the_last_time_that_was_noted_is_kept
+            an_event_below_a_floor_that_was_raised_too_far_is_taken
         );
     };
 }

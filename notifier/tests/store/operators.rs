@@ -19,7 +19,8 @@ const A_WHILE: Duration = Duration::from_secs(15);
 /// What operators have been told since the last time this was asked.
 pub async fn told(world: &World) -> Vec<Event> {
     let (outbox, token) = (world.store.outbox(), world.sources.ids.next());
-    let claimed = outbox.claim(token, world.now(), Duration::from_mins(1), 100).await.expect("a store");
+    let claimed =
+        outbox.claim(token, world.now(), world.now(), Duration::from_mins(1), 100).await.expect("a store");
     let ids: Vec<_> = claimed.iter().map(|row| row.id).collect();
     outbox.finish(token, &ids).await.expect("a store");
     claimed.into_iter().map(|row| row.event).collect()

@@ -159,7 +159,7 @@ impl World {
     ) -> Vec<Delivery> {
         let token = self.sources.ids.next();
         let wants = [Want { subscription, quota, retries_first }];
-        self.store.claim_due(&wants, token, self.now()).await.expect("a store")
+        self.store.claim_due(&wants, token, self.now(), self.now()).await.expect("a store")
     }
 
     pub async fn claim_one(&self, subscription: SubscriptionId) -> Delivery {

@@ -226,7 +226,13 @@ impl DeliveryStore for MemoryStore {
         Ok(ingested)
     }
 
-    async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
+    async fn claim_due(
+        &self,
+        wants: &[Want],
+        token: Uuid,
+        now: DateTime<Utc>,
+        _: DateTime<Utc>,
+    ) -> StoreResult<Vec<Delivery>> {
         let _call = self.call()?;
         self.claims.fetch_add(1, Ordering::SeqCst);
         let mut state = self.state.lock().expect("unpoisoned");

@@ -83,7 +83,7 @@ pub async fn take(
         return Err(Problem::unsupported_media_type());
     }
     let body = runtime::http::extract::body(Request::new(body), &()).await?;
-    let now = state.tools.sources.clock.now();
+    let now = state.tools.sources.clock.wall();
     webhook::verify(std::slice::from_ref(secret), claims(&parts.headers), &body, now)
         .map_err(|error| Problem::unauthorized(error.to_string()))?;
     let report = parse::<SandboxCallback>(&body)?.report(channel)?;

@@ -89,15 +89,16 @@ pub struct Refused {
 impl Recharge {
     /// Takes `order` at `now`. A channel that settles at once makes it succeed here.
     ///
-    /// `created_at` is moved to the millisecond of `tx_no` when ids ran ahead of the clock, so that
-    /// a period of time is always a range of numbers.
+    /// `created_at` is moved to the millisecond of `tx_no` when ids ran ahead of the clock, by two
+    /// seconds at most, so that a period of time is always a range of numbers. `settled_at` is the
+    /// clock's.
     pub fn take(tx_no: Uuid, order: Order, now: DateTime<Utc>) -> Self {
         let created_at = match stamp(tx_no) {
             Some(stamp) if stamp.timestamp_millis() != now.timestamp_millis() => stamp,
             _ => now,
         };
         let at_once = order.channel.settles_at_once();
-        let status = if at_once { Status::Succeeded { settled_at: created_at } } else { Status::Pending };
+        let status = if at_once { Status::Succeeded { settled_at: now } } else { Status::Pending };
         Self { tx_no, order, created_at, status }
     }
 
@@ -247,7 +248,8 @@ mod tests {
         let millis = u64::try_from(now.timestamp_millis()).expect("after 1970");
         let order = taken("instant").order;
         assert_eq!(Recharge::take(number(millis), order.clone(), now).created_at, now);
-        let ahead = Recharge::take(number(millis + 7), order, now).created_at;
-        assert_eq!(ahead, at("2026-01-01T00:00:00.130Z"));
+        let ahead = Recharge::take(number(millis + 7), order, now);
+        assert_eq!(ahead.created_at, at("2026-01-01T00:00:00.130Z"));
+        assert_eq!(ahead.status.settled_at(), Some(now), "that is the clock's time");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::postgres::{self as outbox, PostgresOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
@@ -16,7 +17,7 @@ use super::row::{columns, narrow};
 use super::{NewRecharge, Store, Stored, row};
 use crate::domain::{OrderNo, Recharge, Statement, StatusName};
 
-type Row = row::Row<chrono::DateTime<chrono::Utc>>;
+type Row = row::Row<DateTime<Utc>>;
 
 /// The store behind a pool.
 #[derive(Debug, Clone)]
@@ -37,13 +38,20 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>> {
-        let Some(last) = batch.last() else { return Ok(Vec::new()) };
+    async fn create(
+        &self,
+        batch: &[NewRecharge],
+        lease: Option<RowLease>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Stored>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut transaction = self.steady.begin().await?;
         let inserted = insert(&mut transaction, batch).await?;
         let is_new = |new: &&NewRecharge| inserted.contains(&new.recharge.tx_no);
         let events: Vec<Event> = batch.iter().filter(is_new).filter_map(|new| new.event.clone()).collect();
-        outbox::insert(&mut transaction, &events, lease, last.recharge.created_at).await?;
+        outbox::insert(&mut transaction, &events, lease, now).await?;
         transaction.commit().await?;
         let taken: Vec<&Recharge> =
             batch.iter().filter(|new| !is_new(new)).map(|new| &new.recharge).collect();
@@ -51,7 +59,7 @@ impl Store for PostgresStore {
         batch.iter().map(|new| answer(&new.recharge, &inserted, &before)).collect()
     }
 
-    async fn settle(&self, settled: &Recharge, event: &Event) -> StoreResult<bool> {
+    async fn settle(&self, settled: &Recharge, event: &Event, now: DateTime<Utc>) -> StoreResult<bool> {
         let mut transaction = self.steady.begin().await?;
         let updated = sqlx::query(
             "UPDATE recharges SET status = $2, settled_at = $3, failure = $4
@@ -66,7 +74,7 @@ impl Store for PostgresStore {
         if updated.rows_affected() == 0 {
             return Ok(false);
         }
-        outbox::insert(&mut transaction, std::slice::from_ref(event), None, event.time).await?;
+        outbox::insert(&mut transaction, std::slice::from_ref(event), None, now).await?;
         transaction.commit().await?;
         Ok(true)
     }

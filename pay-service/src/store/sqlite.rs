@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::sqlite::{self as outbox, SqliteOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
@@ -37,7 +38,12 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn create(&self, batch: &[NewRecharge], lease: Option<RowLease>) -> StoreResult<Vec<Stored>> {
+    async fn create(
+        &self,
+        batch: &[NewRecharge],
+        lease: Option<RowLease>,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Vec<Stored>> {
         let mut transaction = self.db.writer.begin_with("BEGIN IMMEDIATE").await?;
         let inserted = insert(&mut transaction, batch).await?;
         let mut answers = Vec::with_capacity(batch.len());
@@ -51,14 +57,12 @@ impl Store for SqliteStore {
                 answers.push(Stored::Before(Box::new(before.ok_or(sqlx::Error::RowNotFound)?)));
             }
         }
-        if let Some(last) = batch.last() {
-            outbox::insert(&mut transaction, &events, lease, last.recharge.created_at).await?;
-        }
+        outbox::insert(&mut transaction, &events, lease, now).await?;
         transaction.commit().await?;
         Ok(answers)
     }
 
-    async fn settle(&self, settled: &Recharge, event: &Event) -> StoreResult<bool> {
+    async fn settle(&self, settled: &Recharge, event: &Event, now: DateTime<Utc>) -> StoreResult<bool> {
         let mut transaction = self.db.writer.begin_with("BEGIN IMMEDIATE").await?;
         let updated = sqlx::query(
             "UPDATE recharges SET status = ?2, settled_at = ?3, failure = ?4
@@ -73,7 +77,7 @@ impl Store for SqliteStore {
         if updated.rows_affected() == 0 {
             return Ok(false);
         }
-        outbox::insert(&mut transaction, std::slice::from_ref(event), None, event.time).await?;
+        outbox::insert(&mut transaction, std::slice::from_ref(event), None, now).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -47,9 +47,10 @@ impl CreateRecharges {
         let Self(Tools { store, sources, relay, metrics }) = self;
         let mut batch: Vec<NewRecharge> = orders.into_iter().map(|order| self.take(order)).collect();
         let results = batch.iter().filter(|new| new.event.is_some()).count();
-        let reserved = relay.reserve(results, sources.clock.now());
+        let now = sources.clock.now();
+        let reserved = relay.reserve(results, now);
         let lease = reserved.as_ref().map(|reserved| reserved.lease);
-        let stored = bounded(store.create(&batch, lease)).await?;
+        let stored = bounded(store.create(&batch, lease, now)).await?;
         let is_new =
             |(new, stored): (&mut NewRecharge, &Stored)| new.event.take().filter(|_| *stored == Stored::New);
         let events: Vec<Event> = batch.iter_mut().zip(&stored).filter_map(is_new).collect();
@@ -68,7 +69,7 @@ impl CreateRecharges {
     }
 
     fn take(&self, order: Order) -> NewRecharge {
-        let (ids, now) = (&self.0.sources.ids, self.0.sources.clock.now());
+        let (ids, now) = (&self.0.sources.ids, self.0.sources.clock.wall());
         let recharge = Recharge::take(ids.next(), order, now);
         let event = result_event(ids.next(), &recharge);
         NewRecharge { recharge, event }

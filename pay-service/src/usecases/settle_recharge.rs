@@ -47,7 +47,7 @@ pub async fn settle(tools: &Tools, report: Report) -> Result<Recharge, NotSettle
         let recharge = recharge.filter(|found| found.order.channel == report.channel);
         let recharge = recharge.ok_or(NotSettled::Unknown)?;
         agree(&report, &recharge.order)?;
-        let settled = match recharge.settle(report.outcome.clone(), tools.sources.clock.now())? {
+        let settled = match recharge.settle(report.outcome.clone(), tools.sources.clock.wall())? {
             Settled::Before(recharge) => return Ok(recharge),
             Settled::Now(recharge) => recharge,
         };
@@ -60,7 +60,7 @@ pub async fn settle(tools: &Tools, report: Report) -> Result<Recharge, NotSettle
 
 async fn commit(tools: &Tools, settled: &Recharge) -> Result<bool, StoreError> {
     let event = result_event(tools.sources.ids.next(), settled).expect("a settled recharge has a result");
-    let committed = tools.store.settle(settled, &event).await?;
+    let committed = tools.store.settle(settled, &event, tools.sources.clock.now()).await?;
     if committed {
         tools.relay.ring();
         tools.metrics.count(settled);

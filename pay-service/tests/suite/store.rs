@@ -29,7 +29,10 @@ async fn what_is_stored_is_read_back_exactly() {
     let odd = taken(&sources, Order::new(odd).expect("valid"));
     let plain = taken(&sources, order("plain", "instant"));
     let batch = [odd.clone(), plain.clone()];
-    assert_eq!(backend.store.create(&batch, None).await.expect("stored"), [Stored::New, Stored::New]);
+    assert_eq!(
+        backend.store.create(&batch, None, sources.clock.now()).await.expect("stored"),
+        [Stored::New, Stored::New]
+    );
     for NewRecharge { recharge, .. } in batch {
         let by_number = backend.store.recharge(recharge.tx_no).await.expect("read");
         let by_order = backend
@@ -47,10 +50,10 @@ async fn each_result_is_read_back_with_its_data() {
     for (index, outcome) in [Outcome::Succeeded, failed(), Outcome::Closed].into_iter().enumerate() {
         let pending = taken(&sources, order(&format!("order-{index}"), "sandbox")).recharge;
         let new = NewRecharge { recharge: pending.clone(), event: None };
-        backend.store.create(&[new], None).await.expect("stored");
+        backend.store.create(&[new], None, sources.clock.now()).await.expect("stored");
         clock.advance(std::time::Duration::from_micros(1_234_567));
         let (settled, event) = settled(&sources, &pending, outcome);
-        assert!(backend.store.settle(&settled, &event).await.expect("settled"));
+        assert!(backend.store.settle(&settled, &event, sources.clock.now()).await.expect("settled"));
         assert_eq!(backend.store.recharge(pending.tx_no).await.expect("read"), Some(settled));
     }
 }
@@ -61,7 +64,7 @@ async fn what_is_not_there_is_none() {
     let order_no = OrderNo::new("nothing").expect("valid");
     assert_eq!(backend.store.recharge(sources.ids.next()).await.expect("read"), None);
     assert_eq!(backend.store.recharge_of_order("shop", &order_no).await.expect("read"), None);
-    assert_eq!(backend.store.create(&[], None).await.expect("nothing to do"), []);
+    assert_eq!(backend.store.create(&[], None, sources.clock.now()).await.expect("nothing to do"), []);
 }
 
 /// Law 1, creating. Refusing only at the commit also catches a half written outside of the transaction.
@@ -72,12 +75,16 @@ async fn a_new_result_and_its_event_are_stored_together_or_not_at_all() {
     let read = async || backend.store.recharge(new.recharge.tx_no).await.expect("read");
     for table in ["outbox", "recharges"] {
         backend.refuse_inserts(table).await;
-        backend.store.create(std::slice::from_ref(&new), None).await.expect_err("half of it can't be stored");
+        backend
+            .store
+            .create(std::slice::from_ref(&new), None, sources.clock.now())
+            .await
+            .expect_err("half of it can't be stored");
         backend.allow_inserts().await;
         assert_eq!(read().await, None, "no recharge stays when {table} refuses");
         assert_eq!(outbox(&*backend.store).await.len(), 0, "no event stays when {table} refuses");
     }
-    backend.store.create(std::slice::from_ref(&new), None).await.expect("stored");
+    backend.store.create(std::slice::from_ref(&new), None, sources.clock.now()).await.expect("stored");
     assert!(read().await.is_some());
     let events = outbox(&*backend.store).await;
     assert_eq!(events.len(), 1);
@@ -89,15 +96,15 @@ async fn a_new_result_and_its_event_are_stored_together_or_not_at_all() {
 async fn a_later_result_and_its_event_are_stored_together_or_not_at_all() {
     let (backend, (sources, _)) = (Backend::fresh().await, manual_sources(1));
     let pending = taken(&sources, order("order-1", "sandbox"));
-    backend.store.create(std::slice::from_ref(&pending), None).await.expect("stored");
+    backend.store.create(std::slice::from_ref(&pending), None, sources.clock.now()).await.expect("stored");
     assert_eq!(outbox(&*backend.store).await.len(), 0, "a pending recharge has no result to tell");
     let (settled, event) = settled(&sources, &pending.recharge, Outcome::Closed);
     backend.refuse_inserts("outbox").await;
-    backend.store.settle(&settled, &event).await.expect_err("the event can't be stored");
+    backend.store.settle(&settled, &event, sources.clock.now()).await.expect_err("the event can't be stored");
     backend.allow_inserts().await;
     let after = backend.store.recharge(pending.recharge.tx_no).await.expect("read");
     assert_eq!(after, Some(pending.recharge), "it stays pending");
-    assert!(backend.store.settle(&settled, &event).await.expect("settled"));
+    assert!(backend.store.settle(&settled, &event, sources.clock.now()).await.expect("settled"));
     assert_eq!(outbox(&*backend.store).await.len(), 1);
 }
 
@@ -107,7 +114,11 @@ async fn one_bad_row_of_a_batch_leaves_no_trace_of_the_others() {
     let good = taken(&sources, order("order-1", "instant"));
     let mut bad = taken(&sources, order("order-2", "instant"));
     bad.recharge.tx_no = good.recharge.tx_no;
-    backend.store.create(&[good.clone(), bad], None).await.expect_err("two rows of one number");
+    backend
+        .store
+        .create(&[good.clone(), bad], None, sources.clock.now())
+        .await
+        .expect_err("two rows of one number");
     assert_eq!(backend.store.recharge(good.recharge.tx_no).await.expect("read"), None);
     assert_eq!(outbox(&*backend.store).await.len(), 0);
 }
@@ -121,7 +132,7 @@ async fn an_order_number_is_taken_once_per_merchant_also_inside_a_batch() {
     let others = taken(&sources, Order::new(others).expect("valid"));
     let later = taken(&sources, order("order-1", "alipay"));
     let batch = [first.clone(), again, others.clone(), later];
-    let stored = backend.store.create(&batch, None).await.expect("stored");
+    let stored = backend.store.create(&batch, None, sources.clock.now()).await.expect("stored");
     let before = Stored::Before(Box::new(first.recharge.clone()));
     assert_eq!(
         stored,
@@ -131,7 +142,7 @@ async fn an_order_number_is_taken_once_per_merchant_also_inside_a_batch() {
     let kept = backend.store.recharge_of_order("shop", &first.recharge.order.merchant_order_no).await;
     assert_eq!(kept.expect("read").as_ref(), Some(&first.recharge));
     let repeated = taken(&sources, order("order-1", "instant"));
-    assert_eq!(backend.store.create(&[repeated], None).await.expect("stored"), [before]);
+    assert_eq!(backend.store.create(&[repeated], None, sources.clock.now()).await.expect("stored"), [before]);
     let events: Vec<_> =
         outbox(&*backend.store).await.into_iter().filter_map(|event| event.subject).collect();
     assert_eq!(events, [first, others].map(|new| new.recharge.tx_no.to_string()));
@@ -151,7 +162,7 @@ async fn of_many_creating_the_same_order_at_once_exactly_one_does() {
             if index % 2 == 0 {
                 batch.reverse();
             }
-            store.create(&batch, None).await.expect("stored")
+            store.create(&batch, None, sources.clock.now()).await.expect("stored")
         })
     });
     let stored: Vec<Stored> =
@@ -165,13 +176,13 @@ async fn of_many_results_told_at_once_exactly_one_is_kept() {
     let (backend, (sources, _)) = (Backend::fresh().await, manual_sources(1));
     let pending = Arc::new(taken(&sources, order("order-1", "sandbox")).recharge);
     let new = NewRecharge { recharge: (*pending).clone(), event: None };
-    backend.store.create(&[new], None).await.expect("stored");
+    backend.store.create(&[new], None, sources.clock.now()).await.expect("stored");
     let attempts = (0..64).map(|index| {
         let (store, sources, pending) = (backend.store.clone(), sources.clone(), pending.clone());
         tokio::spawn(async move {
             let outcome = if index % 2 == 0 { Outcome::Succeeded } else { failed() };
             let (settled, event) = settled(&sources, &pending, outcome);
-            store.settle(&settled, &event).await.expect("answered").then_some(settled)
+            store.settle(&settled, &event, sources.clock.now()).await.expect("answered").then_some(settled)
         })
     });
     let kept: Vec<_> =

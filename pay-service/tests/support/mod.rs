@@ -52,7 +52,8 @@ pub fn settled(sources: &Sources, recharge: &Recharge, outcome: Outcome) -> (Rec
 /// All events that wait in the outbox, oldest first; they wait on.
 pub async fn outbox(store: &dyn Store) -> Vec<Event> {
     let (outbox, token) = (store.outbox(), Uuid::from_u128(7));
-    let rows = outbox.claim(token, at("2100-01-01T00:00:00Z"), Duration::from_secs(1), 10_000).await;
+    let later = at("2100-01-01T00:00:00Z");
+    let rows = outbox.claim(token, later, later, Duration::from_secs(1), 10_000).await;
     let rows = rows.expect("the outbox answers");
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     outbox.release(token, &ids).await.expect("the outbox answers");

@@ -30,8 +30,24 @@ pub struct NotReady(pub String);
 /// A service's dependencies by name, such as `database` and `broker`.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    checks: Vec<(&'static str, Arc<dyn Check>)>,
+    checks: Vec<Part>,
     failures: Arc<Recurring>,
+}
+
+#[derive(Clone)]
+struct Part {
+    name: &'static str,
+    check: Arc<dyn Check>,
+    /// Whether the service serves without it.
+    optional: bool,
+}
+
+/// What a caller of `/readyz` asks for.
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+pub struct Strictness {
+    /// Whether a part that the service serves without is to be answered like any other.
+    #[serde(default)]
+    strict: bool,
 }
 
 impl Readiness {
@@ -43,24 +59,37 @@ impl Readiness {
     /// Depends on `check` under `name` as well.
     #[must_use]
     pub fn with(mut self, name: &'static str, check: Arc<dyn Check>) -> Self {
-        self.checks.push((name, check));
+        self.checks.push(Part { name, check, optional: false });
         self
     }
 
-    /// 200 when every dependency answers, 503 naming those that don't.
-    pub async fn answer(&self) -> Response {
+    /// Serves without `check` under `name`, and says so.
+    #[must_use]
+    pub fn with_optional(mut self, name: &'static str, check: Arc<dyn Check>) -> Self {
+        self.checks.push(Part { name, check, optional: true });
+        self
+    }
+
+    /// 200 when every dependency answers or the service serves without it, which `degraded` says; else
+    /// 503 naming those that don't. Strictly, 503 for either.
+    pub async fn answer(&self, Strictness { strict }: Strictness) -> Response {
         let mut failures = Vec::new();
         let mut parts = Map::new();
-        for (name, check) in &self.checks {
+        let mut status = "ready";
+        for Part { name, check, optional } in &self.checks {
             match self.probe(name, check.as_ref()).await {
                 Ok(()) => {
                     parts.insert((*name).to_owned(), Value::from("ok"));
+                }
+                Err(message) if *optional && !strict => {
+                    status = "degraded";
+                    parts.insert((*name).to_owned(), Value::from(message));
                 }
                 Err(message) => failures.push(FieldError { field: (*name).to_owned(), message }),
             }
         }
         if failures.is_empty() {
-            return Json(json!({ "status": "ready", "checks": parts })).into_response();
+            return Json(json!({ "status": status, "checks": parts })).into_response();
         }
         let names: Vec<&str> = failures.iter().map(|failure| failure.field.as_str()).collect();
         Problem::unavailable(&names.join(", "), Duration::from_secs(1)).with_errors(failures).into_response()

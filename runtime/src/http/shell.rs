@@ -12,7 +12,8 @@ use axum::routing::get;
 use prometheus::Registry;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::{BODY_LIMIT, Readiness, access};
+use super::readiness::Strictness;
+use super::{BODY_LIMIT, Query, Readiness, access};
 use crate::keys::Keyring;
 use crate::problem::Problem;
 use crate::telemetry;
@@ -42,7 +43,7 @@ impl Shell {
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         endpoints
             .route("/healthz", get(async || axum::Json(serde_json::json!({ "status": "alive" }))))
-            .route("/readyz", get(async move || readiness.answer().await))
+            .route("/readyz", get(async move |Query(asked): Query<Strictness>| readiness.answer(asked).await))
             .route("/metrics", get(async move || telemetry::exposition(&metrics)))
             .route("/openapi.json", get(async move || (json, openapi.to_string())))
             .fallback(async || Problem::not_found("there is no such path"))

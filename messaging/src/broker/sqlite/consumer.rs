@@ -32,6 +32,7 @@ impl SqliteConsumer {
         loop {
             let mut woken = std::pin::pin!(wake.notified());
             woken.as_mut().enable();
+            self.shared.clamp().await?;
             let sight = self.shared.store.look(&self.queue, limit).await?;
             if sight.unseen {
                 self.shared.store.bury_the_dead(&self.seat.living()).await?;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus::{IntCounter, Registry};
+use runtime::clock::StepWatch;
 use runtime::database::open_sqlite;
 use runtime::duration::HumanDuration;
 use runtime::{Ids, Sources};
@@ -48,10 +49,20 @@ pub struct SqliteBroker {
 struct Shared {
     store: Store,
     ids: Arc<Ids>,
+    steps: Mutex<StepWatch>,
     wakes: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl Shared {
+    /// Looks at the times of messages and consumers when the clock has stepped.
+    async fn clamp(&self) -> Result<(), BrokerError> {
+        let steps = || self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(due) = steps().due() else { return Ok(()) };
+        self.store.clamp().await?;
+        steps().checked(due);
+        Ok(())
+    }
+
     /// What rings when this process puts a message into `queue`.
     fn wake(&self, queue: &str) -> Arc<Notify> {
         let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +76,8 @@ impl SqliteBroker {
         let db = open_sqlite(file).await.map_err(BrokerError::unavailable)?;
         let store = Store::migrated(db, sources.clock.clone()).await?;
         let presence = Presence::spawn(store.clone());
-        let shared = Arc::new(Shared { store, ids: sources.ids.clone(), wakes: Mutex::default() });
+        let (ids, steps) = (sources.ids.clone(), Mutex::new(store.step_watch()));
+        let shared = Arc::new(Shared { store, ids, steps, wakes: Mutex::default() });
         Ok(Self { shared, presence, required: None, losses: losses_counter() })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use runtime::SharedClock;
+use runtime::clock::StepWatch;
 use runtime::database::{Sqlite, hex_list, list};
 use runtime::duration::HumanDuration;
 use serde_json::json;
@@ -81,7 +82,7 @@ impl Store {
 
     fn dead_line(&self) -> i64 {
         let grace = TimeDelta::from_std(DEAD_AFTER).unwrap_or(TimeDelta::MAX);
-        (self.clock.now() - grace).timestamp_micros()
+        (self.clock.lease_time() - grace).timestamp_micros()
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Engine>, BrokerError> {
@@ -204,6 +205,35 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// Brings times that are further ahead than they can be back to the furthest that they can be: they
+    /// were written with a clock that was ahead. A message waits for the step that its queue is named
+    /// after; a consumer is seen at present.
+    pub(super) async fn clamp(&self) -> Result<(), BrokerError> {
+        let now = self.now();
+        let mut transaction = self.begin().await?;
+        let waits: Vec<String> = sqlx::query_scalar("SELECT DISTINCT queue FROM messages WHERE due_at > ?1")
+            .bind(now)
+            .fetch_all(&mut *transaction)
+            .await?;
+        for (queue, wait) in waits.iter().filter_map(|queue| Some((queue, step_of(queue)?))) {
+            sqlx::query("UPDATE messages SET due_at = ?2 WHERE queue = ?1 AND due_at > ?2")
+                .bind(queue)
+                .bind(now.saturating_add(wait))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query("UPDATE consumers SET seen_at = ?1 WHERE seen_at > ?1")
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Says when [`Store::clamp`] is to be called.
+    pub(super) fn step_watch(&self) -> StepWatch {
+        StepWatch::new(self.clock.clone())
+    }
+
     /// Takes leave of `consumer`: what it holds is ready again.
     pub(super) async fn leave(&self, consumer: Uuid) -> Result<(), BrokerError> {
         let mut transaction = self.begin().await?;
@@ -239,6 +269,13 @@ impl Store {
         see(&mut transaction, living, self.now()).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// How long messages wait in a queue that [`Queue::retry`] has named, in microseconds.
+fn step_of(queue: &str) -> Option<i64> {
+    let (_, step) = queue.rsplit_once(".retry.")?;
+    let step: HumanDuration = step.parse().ok()?;
+    i64::try_from(step.0.as_micros()).ok()
 }
 
 async fn see(

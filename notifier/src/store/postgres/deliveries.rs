@@ -27,7 +27,13 @@ impl DeliveryStore for PostgresStore {
         super::ingest::ingest(self, events, admission, token, now).await
     }
 
-    async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
+    async fn claim_due(
+        &self,
+        wants: &[Want],
+        token: Uuid,
+        now: DateTime<Utc>,
+        ended: DateTime<Utc>,
+    ) -> StoreResult<Vec<Delivery>> {
         if wants.is_empty() {
             return Ok(Vec::new());
         }
@@ -49,6 +55,7 @@ impl DeliveryStore for PostgresStore {
             .bind(token)
             .bind(granted.iter().map(|(want, _)| i64::from(want.first_attempts())).collect::<Vec<_>>())
             .bind(granted.iter().map(|(want, _)| want.retries_first).collect::<Vec<_>>())
+            .bind(ended)
             .fetch_all(&self.steady)
             .await?;
         let messages = messages(&self.pool, &claimed).await?;
@@ -122,7 +129,7 @@ const CLAIM: &str = "
     WITH probed AS MATERIALIZED (
         SELECT h.subscription_id FROM subscription_health h
         WHERE h.subscription_id = ANY ($1) AND h.probe_at <= $4
-          AND (h.probe_until IS NULL OR h.probe_until <= $4)
+          AND (h.probe_until IS NULL OR h.probe_until <= $8)
         FOR UPDATE SKIP LOCKED
     ), wanted AS MATERIALIZED (
         SELECT w.subscription_id, w.lease_until,
@@ -140,14 +147,14 @@ const CLAIM: &str = "
         SELECT wanted.*, ARRAY(
             SELECT n.ctid FROM waiting n
             WHERE n.subscription_id = wanted.subscription_id AND NOT n.again AND n.due_at <= $4
-              AND (n.leased_until IS NULL OR n.leased_until <= $4)
+              AND (n.leased_until IS NULL OR n.leased_until <= $8)
             ORDER BY n.due_at LIMIT wanted.quota FOR UPDATE SKIP LOCKED
         ) AS firsts FROM wanted
     ), found AS MATERIALIZED (
         SELECT first.*, ARRAY(
             SELECT n.ctid FROM waiting n
             WHERE n.subscription_id = first.subscription_id AND n.again AND n.due_at <= $4
-              AND (n.leased_until IS NULL OR n.leased_until <= $4)
+              AND (n.leased_until IS NULL OR n.leased_until <= $8)
             ORDER BY n.due_at LIMIT first.quota - LEAST(first.share, cardinality(first.firsts))
             FOR UPDATE SKIP LOCKED
         ) AS retries FROM first

@@ -23,17 +23,20 @@ pub(super) async fn ingest(
     token: Uuid,
     now: DateTime<Utc>,
 ) -> StoreResult<Ingested> {
+    // What is younger than the retention is taken, though something as old was removed: by a clock that
+    // was ahead.
+    let first_kept = store.retention.first_kept_id(now);
     let mut recognition = Recognition::of(events);
     for _ in 0..MAX_PASSES {
         recognition.begin_pass(&identities::names(&store.pool, &recognition).await?);
         let chosen = recognition.chosen();
-        note_arrivals(&store.pool, &chosen, now).await?;
+        note_arrivals(&store.pool, &chosen, first_kept, now).await?;
         let (version, directory) = match store.cache.newest() {
             Some(newest) => newest,
             None => store.read_directory().await?,
         };
         let mut planned = plan::plan(&chosen, &directory, admission, token, now);
-        let keep = keep(version, &chosen, &recognition.to_name(), &planned, now);
+        let keep = keep(version, &chosen, &recognition.to_name(), &planned, (first_kept, now));
         let kept = match keep.fetch_one(&store.steady).await {
             Err(error) if is_named_meanwhile(&error) => None,
             kept => Some(kept?),
@@ -91,7 +94,7 @@ macro_rules! keep {
         SELECT new.*, $10 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
             $6::text[], $7::text[], $8::text[], $9::text[])
             AS new (key, id, source, type, time, subject, merchant, traceparent, body)
-        WHERE (SELECT version FROM matched) = $11 AND new.key >= (SELECT floor FROM retention)
+        WHERE (SELECT version FROM matched) = $11 AND new.key >= (SELECT LEAST(floor, $18) FROM retention)
         ON CONFLICT (key) DO NOTHING RETURNING key
     ), unreachable AS MATERIALIZED (
         SELECT subscription_id FROM subscription_health
@@ -111,7 +114,7 @@ macro_rules! keep {
     )",
             $named,
             "
-    SELECT (SELECT version FROM matched) AS version, (SELECT floor FROM retention) AS floor,
+    SELECT (SELECT version FROM matched) AS version, (SELECT LEAST(floor, $18) FROM retention) AS floor,
         ARRAY(SELECT key FROM fresh) AS fresh,
         ARRAY(SELECT subscription_id FROM unreachable) AS unreachable"
         )
@@ -125,7 +128,7 @@ const KEEP: &str = keep!("");
 const KEEP_NAMED: &str = keep!(
     ", named AS (
         INSERT INTO identities (source, id, key)
-        SELECT new.source, new.id, new.key FROM UNNEST($18::text[], $19::text[], $20::uuid[]) AS new (source, id, key)
+        SELECT new.source, new.id, new.key FROM UNNEST($19::text[], $20::text[], $21::uuid[]) AS new (source, id, key)
         WHERE (new.key IN (SELECT key FROM fresh)) IS TRUE
     )"
 );
@@ -135,7 +138,7 @@ fn keep<'q>(
     events: &[&NewEvent],
     to_name: &[&NewEvent],
     planned: &[Planned<'_>],
-    now: DateTime<Utc>,
+    (first_kept, now): (Uuid, DateTime<Utc>),
 ) -> QueryAs<'q, sqlx::Postgres, Kept, PgArguments> {
     let texts = |of: fn(&NewEvent) -> &str| -> Vec<String> {
         events.iter().map(|event| of(event).to_owned()).collect()
@@ -163,7 +166,8 @@ fn keep<'q>(
         .bind(planned.iter().map(|one| one.endpoint.subscription.0).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.token())).collect::<Vec<_>>())
         .bind(leases().map(|lease| lease.map(|lease| lease.until())).collect::<Vec<_>>())
-        .bind(plan::handed_out_to(planned).into_iter().collect::<Vec<_>>());
+        .bind(plan::handed_out_to(planned).into_iter().collect::<Vec<_>>())
+        .bind(first_kept);
     if to_name.is_empty() {
         return keep;
     }
@@ -174,15 +178,21 @@ fn keep<'q>(
 
 /// Remembers when events that are not known come in at another time than their own. Written before they are
 /// kept, and for a minute ahead, so that a flood of late events does not write it for each batch.
-async fn note_arrivals(pool: &PgPool, events: &[&NewEvent], now: DateTime<Utc>) -> StoreResult<()> {
+async fn note_arrivals(
+    pool: &PgPool,
+    events: &[&NewEvent],
+    first_kept: Uuid,
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
     let odd = plan::odd(events, now);
     if odd.is_empty() {
         return Ok(());
     }
     let (floor, known): (Uuid, Vec<Uuid>) = sqlx::query_as(
-        "SELECT (SELECT floor FROM retention), ARRAY(SELECT key FROM events WHERE key = ANY ($1))",
+        "SELECT (SELECT LEAST(floor, $2) FROM retention), ARRAY(SELECT key FROM events WHERE key = ANY ($1))",
     )
     .bind(&odd)
+    .bind(first_kept)
     .fetch_one(pool)
     .await?;
     let known: HashSet<Uuid> = known.into_iter().collect();

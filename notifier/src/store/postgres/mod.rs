@@ -4,6 +4,7 @@ mod audits;
 mod backlog;
 mod bulk_search;
 mod bulks;
+mod clock;
 mod counts;
 mod days;
 mod delivered;
@@ -28,7 +29,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::cache::{self, DirectoryCache};
 use super::rows::subscription_columns;
-use crate::domain::Directory;
+use crate::domain::{Directory, Retention};
 
 /// The condition that `n` is a notification of the event `e`: its id keeps the time of the event's
 /// key, so those are a narrow range.
@@ -61,6 +62,7 @@ pub struct PostgresStore {
     steady: PgPool,
     cache: DirectoryCache,
     vault: Arc<Vault>,
+    retention: Retention,
 }
 
 impl PostgresStore {
@@ -68,7 +70,19 @@ impl PostgresStore {
     pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
         let Postgres { planned: pool, steady } = connections.into();
         sqlx::migrate!("../migrations/notifier/postgres").run(&pool).await?;
-        Ok(Self { pool, steady, cache: DirectoryCache::default(), vault: Arc::default() })
+        Ok(Self {
+            pool,
+            steady,
+            cache: DirectoryCache::default(),
+            vault: Arc::default(),
+            retention: Retention::default(),
+        })
+    }
+
+    /// The same store for a log that is kept for `retention`; 90 days else.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same store with its secrets kept in `vault`; without one they are kept in plain text.

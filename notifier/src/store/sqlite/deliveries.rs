@@ -27,13 +27,20 @@ impl DeliveryStore for SqliteStore {
     ) -> StoreResult<Ingested> {
         let mut transaction = self.begin().await?;
         let directory = self.directory_of(&mut transaction).await?;
+        let times = (self.retention.first_kept_id(now), now);
         let ingested =
-            super::ingest::ingest(&mut transaction, &directory, events, admission, token, now).await?;
+            super::ingest::ingest(&mut transaction, &directory, events, admission, token, times).await?;
         transaction.commit().await?;
         Ok(ingested)
     }
 
-    async fn claim_due(&self, wants: &[Want], token: Uuid, now: DateTime<Utc>) -> StoreResult<Vec<Delivery>> {
+    async fn claim_due(
+        &self,
+        wants: &[Want],
+        token: Uuid,
+        now: DateTime<Utc>,
+        ended: DateTime<Utc>,
+    ) -> StoreResult<Vec<Delivery>> {
         if wants.is_empty() {
             return Ok(Vec::new());
         }
@@ -43,7 +50,7 @@ impl DeliveryStore for SqliteStore {
         for want in wants {
             let Some(entry) = directory.get(want.subscription).filter(|entry| entry.active) else { continue };
             let lease = Lease::grant(token, now, entry.endpoint.timeout);
-            let claimed = claim_or_probe(&mut transaction, *want, lease, now).await?;
+            let claimed = claim_or_probe(&mut transaction, *want, lease, (now, ended)).await?;
             let messages = messages(&mut transaction, &claimed).await?;
             for row in in_turn(claimed, want.retries_first) {
                 deliveries.push(row.delivery(&messages, entry.endpoint.clone(), lease)?);
@@ -114,7 +121,7 @@ macro_rules! in_turn {
                  SELECT id, due_at FROM waiting
                  WHERE subscription_id = ?4 AND again = ",
             $again,
-            " AND due_at <= ?3 AND (leased_until IS NULL OR leased_until <= ?3)
+            " AND due_at <= ?3 AND (leased_until IS NULL OR leased_until <= ?7)
                  ORDER BY due_at LIMIT ?5)"
         )
     };
@@ -125,13 +132,13 @@ async fn claim_or_probe(
     connection: &mut SqliteConnection,
     want: Want,
     lease: Lease,
-    now: DateTime<Utc>,
+    (now, ended): (DateTime<Utc>, DateTime<Utc>),
 ) -> StoreResult<Vec<ClaimedRow>> {
     match health::probing(connection, want.subscription).await? {
-        None => claim(connection, want, lease, now).await,
+        None => claim(connection, want, lease, (now, ended)).await,
         Some(probing) if probing.next_at() > now => Ok(Vec::new()),
         Some(_) => {
-            let claimed = claim(connection, Want { quota: 1, ..want }, lease, now).await?;
+            let claimed = claim(connection, Want { quota: 1, ..want }, lease, (now, ended)).await?;
             if !claimed.is_empty() {
                 health::begin_probe(connection, want.subscription, lease).await?;
             }
@@ -144,7 +151,7 @@ async fn claim(
     connection: &mut SqliteConnection,
     want: Want,
     lease: Lease,
-    now: DateTime<Utc>,
+    (now, ended): (DateTime<Utc>, DateTime<Utc>),
 ) -> StoreResult<Vec<ClaimedRow>> {
     Ok(sqlx::query_as(concat!(
         "UPDATE waiting SET lease_token = ?1, leased_until = ?2, updated_at = ?3
@@ -161,6 +168,7 @@ async fn claim(
     .bind(want.subscription.0)
     .bind(i64::from(want.quota))
     .bind(i64::from(want.retries_first))
+    .bind(ended.timestamp_micros())
     .fetch_all(connection)
     .await?)
 }

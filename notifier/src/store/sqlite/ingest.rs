@@ -20,9 +20,12 @@ pub(super) async fn ingest(
     events: &[NewEvent],
     admission: &mut dyn Admission,
     token: Uuid,
-    now: DateTime<Utc>,
+    (first_kept, now): (Uuid, DateTime<Utc>),
 ) -> StoreResult<Ingested> {
     let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(&mut *connection).await?;
+    // What is younger than the retention is taken, though something as old was removed: by a clock that
+    // was ahead.
+    let floor = floor.min(first_kept);
     let mut recognition = Recognition::of(events);
     for _ in 0..MAX_PASSES {
         recognition.begin_pass(&identities::names(connection, &recognition).await?);

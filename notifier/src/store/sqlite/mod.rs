@@ -5,6 +5,7 @@ mod audits;
 mod backlog;
 mod bulk_search;
 mod bulks;
+mod clock;
 mod counts;
 mod delivered;
 mod deliveries;
@@ -29,7 +30,7 @@ use sqlx::{SqliteConnection, SqliteTransaction};
 
 use super::cache::{self, DirectoryCache};
 use super::rows::subscription_columns;
-use crate::domain::Directory;
+use crate::domain::{Directory, Retention};
 
 /// The store in a database file.
 #[derive(Debug)]
@@ -37,13 +38,25 @@ pub struct SqliteStore {
     db: Sqlite,
     cache: DirectoryCache,
     vault: Arc<Vault>,
+    retention: Retention,
 }
 
 impl SqliteStore {
     /// The store in `db`, its schema brought up to date.
     pub async fn migrate(db: Sqlite) -> anyhow::Result<Self> {
         sqlx::migrate!("../migrations/notifier/sqlite").run(&db.writer).await?;
-        Ok(Self { db, cache: DirectoryCache::default(), vault: Arc::default() })
+        Ok(Self {
+            db,
+            cache: DirectoryCache::default(),
+            vault: Arc::default(),
+            retention: Retention::default(),
+        })
+    }
+
+    /// The same store for a log that is kept for `retention`; 90 days else.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same store with its secrets kept in `vault`; without one they are kept in plain text.
