@@ -131,7 +131,9 @@ impl Service {
         let upkeep_wake = Arc::new(Notify::new());
         let (schedule, bulks, upkeep) = (engine.schedule(), bulks_wake.clone(), upkeep_wake.clone());
         let reseal = ResealSecrets::new(store.clone());
-        let tools = Tools { store, sources, schedule, bulks, upkeep, sender, limits: merchant_limits };
+        let bounds = engine.bounds();
+        let tools =
+            Tools { store, sources, schedule, bulks, upkeep, sender, limits: merchant_limits, bounds };
         let (endpoints, openapi) = api::endpoints(tools.clone());
         let upkeep = Upkeep::new(tools.clone(), retention, &metrics).context("the upkeep's metrics")?;
         Ok(Self {

@@ -176,8 +176,9 @@ pub trait DeliveryStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<(SubscriptionId, DateTime<Utc>)>>;
 
     /// Logs results and moves their notifications, as far as each lease's token is still the
-    /// notification's. One answer per result, in their order. A subscription whose endpoint has
-    /// failed again, and for longer than `disable_after`, is disabled.
+    /// notification's. One answer per result, in their order. A 429 or 503 pauses the subscription for
+    /// all processes (see [`crate::domain::probing`]). A subscription whose endpoint has failed again, and
+    /// for longer than `disable_after`, is disabled.
     async fn record(
         &self,
         results: &[AttemptResult],
@@ -186,7 +187,7 @@ pub trait DeliveryStore: Send + Sync + 'static {
     ) -> StoreResult<Vec<Recorded>>;
 
     /// Gives leases back at `now`, as far as each is still its notification's: that is due as it was
-    /// before.
+    /// before. A probe that is given back is over, so that the next one need not wait for its lease.
     async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()>;
 
     /// All subscriptions as they are now; read again only after one has changed.

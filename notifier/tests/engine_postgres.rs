@@ -63,3 +63,22 @@ async fn while_the_clock_is_in_doubt_nothing_is_given_up() {
     let store = PostgresStore::migrate(pool).await.expect("a schema");
     engine_store::while_the_clock_is_in_doubt_nothing_is_given_up(Arc::new(store)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_asks_for_a_pause_is_left_alone_by_every_process() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for _ in 0..2 {
+        let pool = PgPool::connect(&url).await.expect("the fresh database opens");
+        stores.push(Arc::new(PostgresStore::migrate(pool).await.expect("a schema")));
+    }
+    let stores = [stores.remove(0), stores.remove(0)];
+    engine_store::a_receiver_that_asks_for_a_pause_is_left_alone_by_every_process(stores).await;
+}
+
+#[tokio::test]
+async fn what_waits_in_memory_goes_back_unattempted_when_a_receiver_asks_for_a_pause() {
+    let pool = runtime::testing::temporary_postgres().await;
+    let store = Arc::new(PostgresStore::migrate(pool).await.expect("a schema"));
+    engine_store::what_waits_in_memory_goes_back_unattempted_when_a_receiver_asks_for_a_pause(store).await;
+}

@@ -56,3 +56,19 @@ async fn while_the_clock_is_in_doubt_nothing_is_given_up() {
     let store = SqliteStore::migrate(database).await.expect("a schema");
     engine_store::while_the_clock_is_in_doubt_nothing_is_given_up(Arc::new(store)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_asks_for_a_pause_is_left_alone_by_every_process() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::migrate(database).await.expect("a schema"));
+    engine_store::a_receiver_that_asks_for_a_pause_is_left_alone_by_every_process([store.clone(), store])
+        .await;
+}
+
+#[tokio::test]
+async fn what_waits_in_memory_goes_back_unattempted_when_a_receiver_asks_for_a_pause() {
+    let (database, _folder) = runtime::testing::temporary_sqlite().await;
+    let store = SqliteStore::migrate(database).await.expect("a schema");
+    let store = Arc::new(store);
+    engine_store::what_waits_in_memory_goes_back_unattempted_when_a_receiver_asks_for_a_pause(store).await;
+}

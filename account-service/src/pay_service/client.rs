@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use runtime::Secret;
+use runtime::http::RenewedClient;
 use runtime::validation::FieldError;
 use serde::Deserialize;
 use serde_json::json;
@@ -29,7 +30,7 @@ const CHOSEN: [&str; 5] = ["account_no", "amount", "currency", "channel", "attac
 /// pay-service at a base URL.
 #[derive(Clone)]
 pub struct HttpPayService {
-    http: Client,
+    http: RenewedClient,
     base: Url,
 }
 
@@ -57,15 +58,16 @@ impl HttpPayService {
         let mut bearer =
             HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| BadKey::Characters)?;
         bearer.set_sensitive(true);
-        let http = Client::builder()
-            .user_agent(concat!("Ringback/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .build()
-            .map_err(BadKey::Client)?;
-        Ok(Self { http, base })
+        let build = move || {
+            Client::builder()
+                .user_agent(concat!("Ringback/", env!("CARGO_PKG_VERSION")))
+                .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer.clone())]))
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .timeout(timeout)
+                .build()
+        };
+        Ok(Self { http: RenewedClient::new(build).map_err(BadKey::Client)?, base })
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -143,7 +145,7 @@ impl PayService for HttpPayService {
             "channel": request.channel,
             "attach": request.attach,
         });
-        let answer = exchange(self.http.post(self.url(&["v1", "recharges"])).json(&body)).await?;
+        let answer = exchange(self.http.current().post(self.url(&["v1", "recharges"])).json(&body)).await?;
         match answer.status {
             StatusCode::OK | StatusCode::CREATED => Ok(answer.recharge()?),
             StatusCode::UNPROCESSABLE_ENTITY => Err(refused_fields(&answer.body)
@@ -153,13 +155,13 @@ impl PayService for HttpPayService {
     }
 
     async fn payresult(&self, tx_no: Uuid) -> Result<Option<Answer>, Unanswered> {
-        payresult(self.http.get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await
+        payresult(self.http.current().get(self.url(&["v1", "payresult", &tx_no.to_string()]))).await
     }
 
     async fn payresult_of_order(&self, merchant_order_no: Uuid) -> Result<Option<Answer>, Unanswered> {
         let mut url = self.url(&["v1", "payresult"]);
         url.query_pairs_mut().append_pair("merchant_order_no", &merchant_order_no.to_string());
-        payresult(self.http.get(url)).await
+        payresult(self.http.current().get(url)).await
     }
 
     async fn statement(&self, query: &StatementQuery) -> Result<StatementPage, Unanswered> {
@@ -171,7 +173,7 @@ impl PayService for HttpPayService {
             .append_pair("limit", &query.limit.to_string())
             .extend_pairs(query.after.map(|after| ("after", after.to_string())));
         let limit = ANSWER_LIMIT + LINE_LIMIT * usize::from(query.limit);
-        let answer = exchange_within(self.http.get(url), limit).await?;
+        let answer = exchange_within(self.http.current().get(url), limit).await?;
         match answer.status {
             StatusCode::OK => StatementPage::read(&answer.body),
             status => Err(Unanswered::Status(status.as_u16())),

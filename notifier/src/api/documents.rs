@@ -16,7 +16,7 @@ use crate::domain::attempt::FailureClass;
 use crate::domain::event::data_of;
 use crate::domain::{
     AckRule, Attempt, Audit, Health, NewEvent, Notification, NotificationState, Schedule, Signing,
-    Subscription,
+    Subscription, WaitsFor,
 };
 use crate::store::NotificationDetail;
 
@@ -124,8 +124,14 @@ pub struct NotificationDocument {
     /// `pending`, `delivering`, `delivered`, `exhausted`, `cancelled` or `held`.
     #[schema(example = "delivered")]
     pub state: &'static str,
-    /// When the next attempt is due, while it is `pending`.
+    /// While it is `pending`: no attempt begins before.
     pub next_attempt_at: Option<DateTime<Utc>>,
+    /// What it waits for, while it is `pending` or `held`: `retry` (the next step of its ladder), `probe`
+    /// (its receiver is unreachable), `receiver` (which asked for a pause), `rate_limit` or `concurrency`
+    /// (the bounds of its subscription, or of this process), `paused` or `disabled` (its subscription is).
+    /// `null` where its attempt is about to begin, and in every other state.
+    #[schema(example = "retry")]
+    pub waits_for: Option<&'static str>,
     /// Attempts made so far.
     pub attempt_count: u32,
     /// Why the last of them failed, in one word; `null` where it did not, or there was none.
@@ -152,6 +158,7 @@ impl From<&Notification> for NotificationDocument {
             subject: notification.subject.clone(),
             state: notification.state.name().as_str(),
             next_attempt_at,
+            waits_for: notification.waits_for.map(WaitsFor::as_str),
             attempt_count: notification.attempts,
             failure_class: notification.failure_class.map(FailureClass::as_str),
             created_at: notification.created_at,

@@ -5,14 +5,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::Health;
-use crate::domain::health::Probing;
+use crate::domain::probing::Probing;
 
 /// How a subscription's endpoint does.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Health)]
 pub struct HealthDocument {
-    /// `healthy`, `failing` (the last attempt failed), or `unreachable` (ten attempts in a row reached
-    /// nobody: one at a time is made until something answers).
+    /// `healthy`, `failing` (the last attempt failed), `unreachable` (ten attempts in a row did not reach
+    /// it: one at a time is made until something answers), or `paused_by_receiver` (it answered 429 or 503:
+    /// nothing is sent before `paused_until`, then one at a time until it answers something else).
     #[schema(example = "failing")]
     state: &'static str,
     /// When the first attempt began that failed since the last success.
@@ -21,16 +22,21 @@ pub struct HealthDocument {
     unreached_attempts: u32,
     /// While it is `unreachable`: no attempt begins before.
     next_probe_at: Option<DateTime<Utc>>,
+    /// While it is `paused_by_receiver`: no attempt begins before.
+    paused_until: Option<DateTime<Utc>>,
 }
 
 impl HealthDocument {
     /// What is shown of `health`; `None`: nothing is held against the endpoint.
     pub fn new(health: Option<&Health>) -> Self {
+        let probing = health.and_then(|health| health.probing);
+        let (paused, probed) = (probing.filter(Probing::is_pause), probing.filter(|one| !one.is_pause()));
         Self {
             state: Health::state(health).as_str(),
-            failing_since: health.map(|health| health.failing_since),
+            failing_since: health.and_then(Health::fails_since),
             unreached_attempts: health.map_or(0, |health| health.unreached),
-            next_probe_at: health.and_then(|health| health.probing.as_ref()).map(Probing::next_at),
+            next_probe_at: probed.map(|probing| probing.next_at()),
+            paused_until: paused.map(|pause| pause.not_before),
         }
     }
 }

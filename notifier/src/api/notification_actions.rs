@@ -13,6 +13,7 @@ use super::{State, no_notification};
 use crate::domain::audit::Action;
 use crate::domain::notification::Refused;
 use crate::domain::{Notification, NotificationId};
+use crate::usecases::Tools;
 
 /// Why it is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -49,7 +50,8 @@ pub async fn resend(
 ) -> Result<Json<NotificationDocument>, Problem> {
     let tools = &state.tools;
     let audit = tools.audit(Action::Resend, &caller, reason)?;
-    let resent = answer(tools.store.resend(NotificationId(id), caller.merchant(), &audit).await?)?;
+    let resent = tools.store.resend(NotificationId(id), caller.merchant(), &audit).await?;
+    let resent = answer(tools, resent)?;
     tools.schedule.look_now();
     Ok(resent)
 }
@@ -80,11 +82,15 @@ pub async fn cancel(
 ) -> Result<Json<NotificationDocument>, Problem> {
     let tools = &state.tools;
     let audit = tools.audit(Action::Cancel, &caller, reason)?;
-    answer(tools.store.cancel(NotificationId(id), caller.merchant(), &audit).await?)
+    let cancelled = tools.store.cancel(NotificationId(id), caller.merchant(), &audit).await?;
+    answer(tools, cancelled)
 }
 
-fn answer(changed: Option<Result<Notification, Refused>>) -> Result<Json<NotificationDocument>, Problem> {
+fn answer(
+    tools: &Tools,
+    changed: Option<Result<Notification, Refused>>,
+) -> Result<Json<NotificationDocument>, Problem> {
     let changed = changed.ok_or_else(no_notification)?;
     let notification = changed.map_err(|refused| Problem::conflict(refused.to_string()))?;
-    Ok(Json((&notification).into()))
+    Ok(Json((&tools.within_bounds(notification)).into()))
 }

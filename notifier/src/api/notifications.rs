@@ -74,7 +74,7 @@ pub async fn list(
     let filter = query.filter(&caller)?;
     let rows = state.tools.store.notifications(&filter, page, state.tools.sources.clock.now()).await?;
     let list = List::new(rows, page, |notification| notification.id.0);
-    Ok(Json(list.map(|notification| NotificationDocument::from(&notification))))
+    Ok(Json(list.map(|one| NotificationDocument::from(&state.tools.within_bounds(one)))))
 }
 
 impl NotificationsQuery {
@@ -119,5 +119,7 @@ pub async fn show(
     let tools = &state.tools;
     let now = tools.sources.clock.now();
     let found = tools.store.notification(NotificationId(id), caller.merchant(), now).await?;
-    found.as_ref().map(|found| Json(found.into())).ok_or_else(no_notification)
+    let mut found = found.ok_or_else(no_notification)?;
+    found.notification = tools.within_bounds(found.notification);
+    Ok(Json((&found).into()))
 }

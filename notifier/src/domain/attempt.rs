@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use messaging::Ladder;
 use messaging::ladder::Next;
 
+use super::receiver_pause::PauseAsked;
 use super::{Lease, NotificationId, SubscriptionId};
 
 /// The longest part of an answer that is kept, in bytes.
@@ -154,6 +155,11 @@ impl Exchange {
         self.outcome == Outcome::Failed(FailureClass::Timeout)
     }
 
+    /// Whether the receiver asked to be left alone for a while.
+    pub fn asks_for_pause(&self) -> bool {
+        PauseAsked::by(self).is_some()
+    }
+
     /// See [`Outcome::reached`].
     pub fn reached(&self) -> bool {
         self.outcome.reached(self.http_status)
@@ -180,6 +186,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// When it ended.
+    pub fn ended_at(&self) -> DateTime<Utc> {
+        self.started_at + self.duration
+    }
+
     /// The exchange as attempt `number`; texts cut to their limits, and without NUL, which no
     /// database keeps in text.
     pub fn new(number: u32, exchange: Exchange) -> Self {
@@ -261,6 +272,8 @@ pub struct AttemptResult {
     pub verdict: Verdict,
     /// No probe before this time, should the endpoint be unreachable; see [`super::health`].
     pub probe_at: DateTime<Utc>,
+    /// The pause that the receiver asked for, if it did.
+    pub pause_asked: Option<PauseAsked>,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::attempt::{Attempt, AttemptResult, Exchange, Verdict};
+use super::receiver_pause::PauseAsked;
 use super::{Endpoint, Lease, NotificationId, health};
 
 /// What is sent: but for the trace context the same on every attempt, byte for byte.
@@ -41,6 +42,7 @@ impl Delivery {
         let ended_at = exchange.started_at + exchange.duration;
         let ladder = self.endpoint.ladder();
         let verdict = Verdict::of(exchange.outcome, ladder, self.climb, ended_at, exchange.retry_after);
+        let pause_asked = PauseAsked::by(&exchange);
         AttemptResult {
             notification: self.notification,
             subscription: self.endpoint.subscription,
@@ -48,6 +50,7 @@ impl Delivery {
             attempt: Attempt::new(self.number, exchange),
             verdict,
             probe_at: ended_at + health::probe_pause(ladder),
+            pause_asked,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! How a subscription's endpoint does, told from how attempts at it end.
+//! How a subscription's endpoint does, judged by how attempts at it end.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use messaging::Ladder;
-use uuid::Uuid;
 
 use super::attempt::AttemptResult;
+use super::probing::Probing;
 use super::{FailureClass, Outcome};
 
 /// After so many attempts in a row that did not reach it an endpoint is unreachable.
@@ -17,7 +17,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// `Retry-After` can ask for. What failed before says nothing of the time between.
 const QUIET: TimeDelta = TimeDelta::hours(48);
 
-/// What is held against an endpoint since its last success. Nothing is kept of one that does well.
+/// What is held against an endpoint since its last success, and the pause that its receiver asked for.
+/// Nothing is kept of one that does well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
     /// When the first attempt began that failed since.
@@ -26,42 +27,8 @@ pub struct Health {
     pub failed_at: Option<DateTime<Utc>>,
     /// Attempts in a row that did not reach it.
     pub unreached: u32,
-    /// Where it is unreachable: how it is found out whether it still is.
+    /// Where it is unreachable, or its receiver asked for a pause: when it is tried again.
     pub probing: Option<Probing>,
-}
-
-/// One attempt at a time, over all processes, until something answers (a half-open circuit breaker).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probing {
-    /// No probe begins before this time.
-    pub not_before: DateTime<Utc>,
-    /// The one that has begun.
-    pub probe: Option<Probe>,
-}
-
-/// A probe: an ordinary attempt, under the lease of its notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probe {
-    /// Its lease's token.
-    pub token: Uuid,
-    /// From this time on it is lost if nothing was heard of it.
-    pub until: DateTime<Utc>,
-}
-
-impl Probing {
-    /// The earliest time at which the next probe can begin; earlier if one under way ends.
-    pub fn next_at(&self) -> DateTime<Utc> {
-        self.probe.map_or(self.not_before, |probe| probe.until.max(self.not_before))
-    }
-
-    fn after_missing(self, result: &AttemptResult) -> Self {
-        match self.probe {
-            // One that had begun before the circuit opened.
-            Some(probe) if probe.token != result.lease.token() => self,
-            Some(_) => Self { not_before: result.probe_at, probe: None },
-            None => Self { not_before: self.not_before.max(result.probe_at), probe: None },
-        }
-    }
 }
 
 /// How many active subscriptions' endpoints do not do well.
@@ -71,6 +38,8 @@ pub struct Unwell {
     pub failing: u64,
     /// Those that are [`HealthState::Unreachable`].
     pub unreachable: u64,
+    /// Those that are [`HealthState::PausedByReceiver`].
+    pub paused_by_receiver: u64,
 }
 
 /// In a word.
@@ -80,8 +49,11 @@ pub enum HealthState {
     Healthy,
     /// It did not.
     Failing,
-    /// Nobody is reached, and one attempt at a time is made.
+    /// It can't be reached, and one attempt at a time is made.
     Unreachable,
+    /// Its receiver answered 429 or 503: nothing is sent before the pause is over, then one attempt at a
+    /// time until something else is answered.
+    PausedByReceiver,
 }
 
 impl HealthState {
@@ -91,17 +63,18 @@ impl HealthState {
             Self::Healthy => "healthy",
             Self::Failing => "failing",
             Self::Unreachable => "unreachable",
+            Self::PausedByReceiver => "paused_by_receiver",
         }
     }
 }
 
 impl Health {
-    /// What is held against an endpoint after `result` when it was `before`: nothing after a success.
+    /// What is held against an endpoint after `result` when it was `before`.
     #[must_use]
     pub fn after(before: Option<Self>, result: &AttemptResult) -> Option<Self> {
         let outcome = result.attempt.outcome;
         if outcome == Outcome::Delivered {
-            return None;
+            return before.and_then(|health| health.after_success(result));
         }
         let began = result.attempt.started_at;
         let fresh = Self { failing_since: began, failed_at: None, unreached: 0, probing: None };
@@ -110,23 +83,38 @@ impl Health {
             if health.failed_at.is_none_or(|failed_at| began - failed_at > QUIET) {
                 health.failing_since = began;
             }
-            health.failed_at = health.failed_at.max(Some(began + result.attempt.duration));
+            health.failed_at = health.failed_at.max(Some(result.attempt.ended_at()));
         }
-        Some(if is_missed(outcome) { health.after_missing(result) } else { health.after_reaching() })
+        Some(if is_missed(outcome) { health.after_missing(result) } else { health.after_reaching(result) })
+    }
+
+    /// Nothing is held against it any more. A pause goes on after an attempt that had begun before it.
+    fn after_success(self, result: &AttemptResult) -> Option<Self> {
+        let paused = self.probing.is_some_and(|probing| probing.is_pause() && !probing.is_of(result));
+        paused.then_some(Self { failed_at: None, unreached: 0, ..self })
     }
 
     fn after_missing(self, result: &AttemptResult) -> Self {
         let unreached = self.unreached.saturating_add(1);
-        let opening = || Probing { not_before: result.probe_at, probe: None };
+        let lost = unreached >= UNREACHABLE_AFTER;
         let probing = match self.probing {
-            Some(probing) => Some(probing.after_missing(result)),
-            None => (unreached >= UNREACHABLE_AFTER).then(opening),
+            Some(probing) => Some(probing.after_missing(result, lost)),
+            None => lost.then(|| Probing::unreached(result)),
         };
         Self { unreached, probing, ..self }
     }
 
-    fn after_reaching(self) -> Self {
-        Self { unreached: 0, probing: None, ..self }
+    fn after_reaching(self, result: &AttemptResult) -> Self {
+        let probing = match result.pause_asked {
+            Some(asked) => Some(Probing::after_asking(self.probing, asked, result)),
+            None => self.probing.filter(|probing| probing.is_pause() && !probing.is_of(result)),
+        };
+        Self { unreached: 0, probing, ..self }
+    }
+
+    /// When the first attempt began that failed since the last success, if one did.
+    pub fn fails_since(&self) -> Option<DateTime<Utc>> {
+        (self.failed_at.is_some() || self.unreached > 0).then_some(self.failing_since)
     }
 
     /// The same in a word; nothing held against it is [`HealthState::Healthy`].
@@ -134,6 +122,7 @@ impl Health {
         match health {
             None => HealthState::Healthy,
             Some(Self { probing: None, .. }) => HealthState::Failing,
+            Some(Self { probing: Some(probing), .. }) if probing.is_pause() => HealthState::PausedByReceiver,
             Some(Self { probing: Some(_), .. }) => HealthState::Unreachable,
         }
     }
@@ -159,8 +148,12 @@ pub fn probe_pause(ladder: &Ladder) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::attempt::{Attempt, Verdict};
+    use crate::domain::probing::{Cause, Probe};
+    use crate::domain::receiver_pause::PauseAsked;
     use crate::domain::{Lease, NotificationId, RequestTimeout, SubscriptionId};
 
     const MISSED: Outcome = Outcome::Failed(FailureClass::Connect);
@@ -187,6 +180,29 @@ mod tests {
             },
             verdict: Verdict::RetryAt(at(began + 61)),
             probe_at: at(began + 61),
+            pause_asked: None,
+        }
+    }
+
+    /// The same, answered with 429 and this `Retry-After`.
+    fn asking(token: u128, began: i64, retry_after: Option<u64>) -> AttemptResult {
+        let retry_after = retry_after.map(Duration::from_secs);
+        AttemptResult { pause_asked: Some(PauseAsked { retry_after }), ..result(REFUSED, token, began) }
+    }
+
+    /// The health with a probe under way under the lease `token`.
+    fn with_probe(health: Health, token: u128) -> Health {
+        let probe = Some(Probe { token: Uuid::from_u128(token), until: at(1_000) });
+        Health { probing: health.probing.map(|probing| Probing { probe, ..probing }), ..health }
+    }
+
+    /// The pause in `health`: its end, and how many answers in a row asked for it.
+    fn pause(health: &Health) -> (DateTime<Utc>, u32) {
+        match health.probing {
+            Some(Probing { not_before, cause: Cause::ReceiverPause { answers }, .. }) => {
+                (not_before, answers)
+            }
+            other => panic!("a pause, not {other:?}"),
         }
     }
 
@@ -241,7 +257,10 @@ mod tests {
     fn ten_in_a_row_that_reach_nobody_make_it_unreachable_and_any_answer_ends_that() {
         assert_eq!(missed(9).probing, None);
         let lost = missed(10);
-        assert_eq!(lost.probing, Some(Probing { not_before: at(9 + 61), probe: None }));
+        assert_eq!(
+            lost.probing,
+            Some(Probing { not_before: at(9 + 61), probe: None, cause: Cause::Unreached })
+        );
         for outcome in [REFUSED, Outcome::Failed(FailureClass::Timeout), Outcome::Gone] {
             let health = Health::after(Some(lost), &result(outcome, 0, 20)).expect("ill");
             assert_eq!((health.unreached, health.probing, health.failing_since), (0, None, at(0)));
@@ -251,13 +270,13 @@ mod tests {
     #[test]
     fn a_probe_that_misses_ends_and_the_next_waits_while_what_began_earlier_ends_no_probe() {
         let probe = Probe { token: Uuid::from_u128(7), until: at(125) };
-        let begun = Probing { not_before: at(70), probe: Some(probe) };
+        let begun = Probing { not_before: at(70), probe: Some(probe), cause: Cause::Unreached };
         let health = Health { probing: Some(begun), ..missed(10) };
         assert_eq!(begun.next_at(), at(125), "lost unless it is heard of");
         let earlier = Health::after(Some(health), &result(MISSED, 3, 75)).expect("ill");
         assert_eq!((earlier.probing, earlier.unreached), (Some(begun), 11));
         let own = Health::after(Some(earlier), &result(MISSED, 7, 100)).expect("ill");
-        assert_eq!(own.probing, Some(Probing { not_before: at(161), probe: None }));
+        assert_eq!(own.probing, Some(Probing { not_before: at(161), probe: None, ..begun }));
     }
 
     #[test]
@@ -268,5 +287,56 @@ mod tests {
             (pause("1s"), pause("1m"), pause("4m")),
             (Duration::from_secs(1), LONGEST_PAUSE, LONGEST_PAUSE)
         );
+    }
+
+    #[test]
+    fn each_probe_that_is_asked_for_a_pause_again_doubles_it_and_any_other_answer_ends_it() {
+        let mut health = after(&[asking(1, 0, None)]).expect("paused");
+        assert_eq!(
+            (pause(&health), Health::state(Some(&health))),
+            ((at(2), 1), HealthState::PausedByReceiver)
+        );
+        for (began, until, answers) in [(2, 5, 2), (5, 10, 3), (10, 19, 4)] {
+            health = Health::after(Some(with_probe(health, 7)), &asking(7, began, None)).expect("paused");
+            assert_eq!(pause(&health), (at(until), answers));
+        }
+        let probing = with_probe(health, 7);
+        for outcome in [REFUSED, Outcome::Failed(FailureClass::Timeout), Outcome::Gone] {
+            let health = Health::after(Some(probing), &result(outcome, 7, 30)).expect("it fails");
+            assert_eq!((health.probing, health.failing_since), (None, at(0)));
+        }
+        assert_eq!(Health::after(Some(probing), &result(Outcome::Delivered, 7, 30)), None);
+    }
+
+    #[test]
+    fn attempts_that_began_before_the_pause_neither_double_nor_end_nor_shorten_it() {
+        let health =
+            after(&[asking(1, 0, Some(30)), asking(2, 0, None), asking(3, 0, Some(5))]).expect("paused");
+        assert_eq!(pause(&health), (at(31), 1));
+        let longer = Health::after(Some(health), &asking(4, 0, Some(60))).expect("paused");
+        assert_eq!(pause(&longer), (at(61), 1));
+        for outcome in [Outcome::Delivered, REFUSED, MISSED] {
+            let health = Health::after(Some(health), &result(outcome, 5, 0)).expect("still paused");
+            assert_eq!(pause(&health), (at(31), 1), "{outcome:?}");
+        }
+        let succeeded = Health::after(Some(health), &result(Outcome::Delivered, 5, 0)).expect("still paused");
+        assert_eq!(succeeded.fails_since(), None);
+    }
+
+    #[test]
+    fn a_paused_endpoint_that_is_not_reached_any_more_is_tried_ever_less_often_and_becomes_unreachable() {
+        let mut health = after(&[asking(1, 0, None)]).expect("paused");
+        for missed in 1..UNREACHABLE_AFTER {
+            health = Health::after(Some(with_probe(health, 7)), &result(MISSED, 7, 10)).expect("it fails");
+            assert_eq!((health.unreached, pause(&health).1), (missed, missed + 1));
+        }
+        health = Health::after(Some(with_probe(health, 7)), &result(MISSED, 7, 10)).expect("it fails");
+        assert_eq!(Health::state(Some(&health)), HealthState::Unreachable);
+    }
+
+    #[test]
+    fn an_unreachable_endpoint_that_answers_with_a_pause_is_paused() {
+        let health = Health::after(Some(with_probe(missed(10), 7)), &asking(7, 70, Some(5))).expect("paused");
+        assert_eq!((pause(&health), health.unreached), ((at(76), 1), 0));
     }
 }

@@ -18,6 +18,8 @@ pub mod merchant_limits;
 pub mod notification;
 pub mod operator_event;
 pub mod pattern;
+pub mod probing;
+pub mod receiver_pause;
 pub mod retention;
 pub mod schedule;
 pub mod signing;
@@ -27,6 +29,7 @@ pub mod subscription;
 pub mod subscription_audit;
 #[cfg(test)]
 mod testing;
+pub mod waits_for;
 pub mod webhook_url;
 
 pub use ack::AckRule;
@@ -53,3 +56,4 @@ pub use span::Span;
 pub use states::States;
 pub use subscription::{Subscription, SubscriptionId, SubscriptionState};
 pub use subscription_audit::{SubscriptionAction, SubscriptionAudit};
+pub use waits_for::WaitsFor;

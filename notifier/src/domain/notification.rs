@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use messaging::EventKey;
 use uuid::Uuid;
 
-use super::{FailureClass, SubscriptionId};
+use super::probing::Probing;
+use super::{FailureClass, SubscriptionId, WaitsFor};
 
 /// A notification's id, made of its event and its subscription: the same pair can't have two
 /// (law 4).
@@ -113,8 +114,11 @@ pub enum StoredState {
         due_at: DateTime<Utc>,
         /// The end of the last lease, unless that was given back.
         leased_until: Option<DateTime<Utc>>,
-        /// Whether the subscription is active.
-        subscription_active: bool,
+        /// What it waits for because of its subscription: [`WaitsFor::Paused`] or
+        /// [`WaitsFor::Disabled`]. `None` where that is active.
+        held_by: Option<WaitsFor>,
+        /// How its endpoint is probed, where it is.
+        probing: Option<Probing>,
         /// When the subscription was deleted.
         subscription_deleted_at: Option<DateTime<Utc>>,
     },
@@ -134,11 +138,29 @@ impl StoredState {
             Self::Waiting { leased_until: Some(until), .. } if until > now => {
                 NotificationState::Delivering { until }
             }
-            Self::Waiting { subscription_active: false, .. } => NotificationState::Held,
-            Self::Waiting { due_at, .. } => NotificationState::Pending { next_attempt_at: due_at },
+            Self::Waiting { held_by: Some(_), .. } => NotificationState::Held,
+            Self::Waiting { due_at, probing, .. } => {
+                let next_at = probing.map_or(due_at, |probing| due_at.max(probing.next_at()));
+                NotificationState::Pending { next_attempt_at: next_at }
+            }
             Self::Delivered => NotificationState::Delivered { at },
             Self::Exhausted => NotificationState::Exhausted { at },
             Self::Cancelled => NotificationState::Cancelled { at },
+        }
+    }
+
+    /// What it waits for at `now`; `None` where it is final or under way, and where only the bounds
+    /// of a process can hold it back.
+    pub fn waits_for(self, now: DateTime<Utc>) -> Option<WaitsFor> {
+        match self {
+            Self::Waiting { subscription_deleted_at: Some(_), .. } => None,
+            Self::Waiting { leased_until: Some(until), .. } if until > now => None,
+            Self::Waiting { held_by: Some(held_by), .. } => Some(held_by),
+            Self::Waiting { due_at, probing: Some(probing), .. } if due_at <= now.max(probing.next_at()) => {
+                Some(probing.waits_for())
+            }
+            Self::Waiting { due_at, .. } if due_at > now => Some(WaitsFor::Retry),
+            Self::Waiting { .. } | Self::Delivered | Self::Exhausted | Self::Cancelled => None,
         }
     }
 }
@@ -199,6 +221,8 @@ pub struct Notification {
     pub subject: Option<String>,
     /// Where it stands.
     pub state: NotificationState,
+    /// What it waits for; see [`StoredState::waits_for`].
+    pub waits_for: Option<WaitsFor>,
     /// Attempts made so far.
     pub attempts: u32,
     /// Why the last of them failed, if it did.
@@ -211,6 +235,7 @@ pub struct Notification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::probing::Cause;
     use super::super::testing::at;
     use super::*;
 
@@ -218,7 +243,8 @@ mod tests {
         StoredState::Waiting {
             due_at: at("2026-01-01T00:00:00Z"),
             leased_until: leased.then(|| at("2026-01-01T00:01:00Z")),
-            subscription_active: active,
+            held_by: (!active).then_some(WaitsFor::Paused),
+            probing: None,
             subscription_deleted_at: deleted.then(|| at("2026-01-01T00:00:20Z")),
         }
     }
@@ -248,5 +274,42 @@ mod tests {
         assert_eq!(state(StoredState::Delivered).resend(), Ok(()));
         assert_eq!(state(waiting(true, true, false)).cancel(), Ok(()));
         assert_eq!(state(StoredState::Exhausted).cancel(), Err(Refused::Final(StateName::Exhausted)));
+    }
+
+    #[test]
+    fn what_waits_says_for_what_and_when_it_is_over() {
+        let (due, later) = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:05:00Z"));
+        let pause = |answers: Option<u32>| Probing {
+            not_before: at("2026-01-01T00:02:00Z"),
+            probe: None,
+            cause: answers.map_or(Cause::Unreached, |answers| Cause::ReceiverPause { answers }),
+        };
+        let waiting = |due_at, held_by, probing| StoredState::Waiting {
+            due_at,
+            leased_until: None,
+            held_by,
+            probing,
+            subscription_deleted_at: None,
+        };
+        let now = at("2026-01-01T00:01:00Z");
+        for (stored, waits_for, next) in [
+            (waiting(due, None, None), None, Some(due)),
+            (waiting(later, None, None), Some(WaitsFor::Retry), Some(later)),
+            (waiting(later, None, Some(pause(Some(1)))), Some(WaitsFor::Retry), Some(later)),
+            (
+                waiting(due, None, Some(pause(Some(1)))),
+                Some(WaitsFor::Receiver),
+                Some(pause(None).not_before),
+            ),
+            (waiting(due, None, Some(pause(None))), Some(WaitsFor::Probe), Some(pause(None).not_before)),
+            (waiting(due, Some(WaitsFor::Disabled), Some(pause(None))), Some(WaitsFor::Disabled), None),
+            (StoredState::Delivered, None, None),
+        ] {
+            let shown = match stored.shown(now, now) {
+                NotificationState::Pending { next_attempt_at } => Some(next_attempt_at),
+                _ => None,
+            };
+            assert_eq!((stored.waits_for(now), shown), (waits_for, next), "{stored:?}");
+        }
     }
 }

@@ -48,17 +48,16 @@ impl Courier {
 
     async fn deliver(&self, mut delivery: Delivery, mut slot: Slot) {
         if !slot.ready().await {
-            // What can't be given back is free again when its lease is over.
-            let _ = self.returner.submit(Unused::from(&delivery)).await;
-            slot.given_back();
-            return;
+            return self.give_back(&delivery, slot).await;
         }
         let now = self.clock.now();
         if now + delivery.endpoint.timeout.get() >= delivery.lease.until() {
             self.lose(delivery.notification, "too little of the lease is left to begin");
             return;
         }
-        slot.start(self.clock.steady());
+        if !slot.start(self.clock.steady()) {
+            return self.give_back(&delivery, slot).await;
+        }
         if delivery.number == 1 {
             self.metrics
                 .first_attempt((now - made_at(delivery.notification, now)).to_std().unwrap_or_default());
@@ -82,6 +81,13 @@ impl Courier {
             result.verdict = Verdict::last_step_again(delivery.endpoint.ladder(), self.clock.now());
         }
         result
+    }
+
+    /// The notification waits in the database again, unattempted. If that can't be written, it does when
+    /// its lease is over.
+    async fn give_back(&self, delivery: &Delivery, slot: Slot) {
+        let _ = self.returner.submit(Unused::from(delivery)).await;
+        slot.given_back();
     }
 
     async fn record(&self, result: AttemptResult) {

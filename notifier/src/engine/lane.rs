@@ -38,6 +38,8 @@ pub struct Lane {
     took: Option<Duration>,
     /// Attempts in a row that were not acknowledged.
     failures: u32,
+    /// Answers by which the receiver asked for a pause and whose results are not written yet.
+    asked: u32,
     /// Requests out there.
     sending: u32,
     /// When the first of them began or the last one ended.
@@ -60,6 +62,7 @@ impl Lane {
             queue: Queue::default(),
             took: None,
             failures: 0,
+            asked: 0,
             sending: 0,
             progress: DateTime::UNIX_EPOCH,
             pace: Pace::Unknown,
@@ -95,12 +98,25 @@ impl Lane {
         } else {
             self.failures = self.failures.saturating_add(1);
         }
-        if exchange.timed_out() {
-            self.width.timed_out();
+        if exchange.asks_for_pause() {
+            self.asked += 1;
+        }
+        if exchange.timed_out() || exchange.asks_for_pause() {
+            self.width.overloaded();
         } else if exchange.reached() {
             let Endpoint { timeout, max_in_flight, .. } = &*self.endpoint;
             self.width.answered(exchange.duration, timeout.get(), *max_in_flight);
         }
+    }
+
+    /// The result of an answer that asked for a pause is written: the store keeps the pause from now on.
+    pub fn pause_is_written(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+    }
+
+    /// Whether no attempt may begin, since the receiver asked for a pause that is not written yet.
+    pub fn is_asked_to_pause(&self) -> bool {
+        self.asked > 0
     }
 
     /// A request was dropped before its end.
@@ -122,7 +138,10 @@ impl Lane {
     /// Whether what waits in memory is to go back: it fails or hangs, so that its attempts are better
     /// decided on one by one.
     pub fn is_to_be_left(&self, now: DateTime<Utc>) -> bool {
-        self.failures >= FAILING || self.endpoint.rate_limit.is_some() || self.is_slow(now)
+        self.failures >= FAILING
+            || self.is_asked_to_pause()
+            || self.endpoint.rate_limit.is_some()
+            || self.is_slow(now)
     }
 
     /// Whether none of its requests has ended yet.

@@ -44,6 +44,7 @@ use slots::Slots;
 pub use dispatcher::Dispatcher;
 pub use ingest::Ingest;
 pub use schedule::Schedule;
+pub use slots::Bounds;
 
 /// The most results, or leases given back, that are written together.
 const MAX_GROUP: usize = 500;
@@ -121,6 +122,11 @@ impl Engine {
     /// Told by whoever makes notifications due: resend, replay, a subscription made active again.
     pub fn schedule(&self) -> Schedule {
         self.courier.schedule.clone()
+    }
+
+    /// What holds attempts back in this process.
+    pub fn bounds(&self) -> Bounds {
+        Bounds(self.slots.clone())
     }
 
     /// Claims and delivers until the soft stop, then lets the attempts under way finish and be

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId};
+use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId, WaitsFor};
 
 use super::lane::Lane;
 use super::queue::Queue;
@@ -104,10 +104,17 @@ impl Room {
         self.fill(subscription, now);
     }
 
-    /// A request of `subscription` goes out.
-    pub fn start(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) {
+    /// A request of `subscription` goes out, unless the receiver has just asked for a pause. Whether it
+    /// does.
+    pub fn start(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) -> bool {
+        let lane = self.lanes.get_mut(&subscription).filter(|lane| !lane.is_asked_to_pause());
+        lane.map(|lane| lane.start(now)).is_some()
+    }
+
+    /// The result of an answer that asked for a pause is written, or given up.
+    pub fn pause_is_written(&mut self, subscription: SubscriptionId) {
         if let Some(lane) = self.lanes.get_mut(&subscription) {
-            lane.start(now);
+            lane.pause_is_written();
         }
     }
 
@@ -157,11 +164,25 @@ impl Room {
         self.by_rate(endpoint, now, self.left(endpoint, now).both()) > 0
     }
 
+    /// What keeps an attempt of `subscription` that is due from beginning.
+    pub fn holding_back(&self, subscription: SubscriptionId, now: DateTime<Utc>) -> Option<WaitsFor> {
+        let lane = self.lanes.get(&subscription)?;
+        let left = self.left(&lane.endpoint, now).both();
+        match left {
+            0 if lane.is_asked_to_pause() => Some(WaitsFor::Receiver),
+            0 => Some(WaitsFor::Concurrency),
+            _ => (self.by_rate(&lane.endpoint, now, left) == 0).then_some(WaitsFor::RateLimit),
+        }
+    }
+
     fn left(&self, endpoint: &Endpoint, now: DateTime<Utc>) -> Left {
         if self.closed {
             return Left { in_lane: 0, around: 0 };
         }
         let lane = self.lanes.get(&endpoint.subscription);
+        if lane.is_some_and(Lane::is_asked_to_pause) {
+            return Left { in_lane: 0, around: 0 };
+        }
         let own = lane.map_or(0, |lane| lane.taken);
         let left_by_others = self.max.saturating_sub(self.taken.saturating_sub(own));
         let share = (left_by_others / 2).max(1).saturating_sub(own);
@@ -242,7 +263,7 @@ mod tests {
     /// The slots that a lane gets when it takes all it can, and sends.
     fn fill(room: &mut Room, endpoint: &Arc<Endpoint>, now: DateTime<Utc>) -> u32 {
         let taken = room.take(endpoint, now, u32::MAX);
-        (0..taken).for_each(|_| room.start(endpoint.subscription, now));
+        (0..taken).for_each(|_| assert!(room.start(endpoint.subscription, now)));
         taken
     }
 
@@ -315,10 +336,10 @@ mod tests {
             widen(&mut room, endpoint);
         }
         assert_eq!(room.take(&one, START, 6), 6);
-        (0..6).for_each(|_| room.start(one.subscription, START));
+        (0..6).for_each(|_| assert!(room.start(one.subscription, START)));
         assert_eq!(room.take(&one, after(1_001), 1), 1, "so far it holds 6 of the 10 for slow ones");
         assert_eq!(room.take(&other, after(1_001), 2), 2);
-        (0..2).for_each(|_| room.start(other.subscription, after(1_001)));
+        (0..2).for_each(|_| assert!(room.start(other.subscription, after(1_001))));
         assert_eq!(room.take(&other, after(2_002), 8), 1, "7 and 3 are all there is for slow ones");
         room.end(other.subscription, &exchange(5, None), after(2_003));
         assert_eq!(room.take(&other, after(2_003), 8), 4, "it answers: half of what the other leaves");
@@ -352,5 +373,26 @@ mod tests {
         fill(&mut room, &endpoint, START);
         let wider = crate::engine::testing::endpoint(1, 5);
         assert_eq!(fill(&mut room, &wider, START), 2);
+    }
+
+    #[test]
+    fn while_the_receivers_pause_is_not_written_nothing_of_it_starts_and_others_go_on() {
+        let mut room = Room::new(64);
+        let (paused, other) = (endpoint(1, 8), endpoint(2, 8));
+        for endpoint in [&paused, &other] {
+            widen(&mut room, endpoint);
+        }
+        assert_eq!(fill(&mut room, &paused, START), 8);
+        let asking = Exchange { http_status: Some(429), ..exchange(5, Some(FailureClass::Status)) };
+        room.end(paused.subscription, &asking, START);
+        room.end(paused.subscription, &exchange(5, None), START);
+        assert_eq!(room.take(&paused, START, 8), 0, "though one slot is free");
+        assert!(!room.start(paused.subscription, START));
+        assert_eq!(fill(&mut room, &other, START), 8);
+        room.written(paused.subscription, Outcome::Delivered, START);
+        room.pause_is_written(paused.subscription);
+        room.written(paused.subscription, asking.outcome, START);
+        finish(&mut room, &paused, 6, &exchange(5, None), START);
+        assert!((1..=5).contains(&fill(&mut room, &paused, START)), "it is narrower than before");
     }
 }

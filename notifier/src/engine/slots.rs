@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId};
+use crate::domain::{Directory, Endpoint, Exchange, Outcome, SubscriptionId, WaitsFor};
 
 use super::queue::Turn;
 use super::room::Room;
@@ -126,7 +126,12 @@ impl Slots {
             Phase::Waiting(turn) => return leave_queue(&mut room, subscription, turn, now),
             Phase::Left => return,
             Phase::Sending => room.drop_request(subscription, now),
-            Phase::Ended(outcome) => room.written(subscription, outcome, now),
+            Phase::Ended { outcome, asks_for_pause } => {
+                if asks_for_pause {
+                    room.pause_is_written(subscription);
+                }
+                room.written(subscription, outcome, now);
+            }
         }
         if room.has_unsupplied() {
             self.wake.notify_one();
@@ -135,6 +140,18 @@ impl Slots {
 
     fn lock(&self) -> MutexGuard<'_, Room> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What holds attempts back in this process. Clones tell of the same one.
+#[derive(Clone)]
+pub struct Bounds(pub(super) Slots);
+
+impl Bounds {
+    /// What an attempt of `subscription` that is due waits for, where its subscription's bounds or the
+    /// process's keep it from beginning.
+    pub fn holding_back(&self, subscription: SubscriptionId, now: DateTime<Utc>) -> Option<WaitsFor> {
+        self.0.lock().holding_back(subscription, now)
     }
 }
 
@@ -153,7 +170,10 @@ enum Phase {
     Waiting(Turn),
     Unused,
     Sending,
-    Ended(Outcome),
+    Ended {
+        outcome: Outcome,
+        asks_for_pause: bool,
+    },
     /// There never was a slot, nor will there be.
     Left,
 }
@@ -178,16 +198,21 @@ impl Slot {
         has_come
     }
 
-    /// The request goes out: it counts against the rate from now on.
-    pub fn start(&mut self, now: DateTime<Utc>) {
-        (self.phase, self.now) = (Phase::Sending, now);
-        self.slots.lock().start(self.subscription, now);
+    /// The request goes out: it counts against the rate from now on. Whether it does: not when the receiver
+    /// has just asked for a pause; then the lease is to be given back.
+    pub fn start(&mut self, now: DateTime<Utc>) -> bool {
+        let starts = self.slots.lock().start(self.subscription, now);
+        if starts {
+            (self.phase, self.now) = (Phase::Sending, now);
+        }
+        starts
     }
 
     /// The request has ended: the next one of its lane may begin, if this one was acknowledged. Its result is
     /// still to be written.
     pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
-        (self.phase, self.now) = (Phase::Ended(exchange.outcome), now);
+        let asks_for_pause = exchange.asks_for_pause();
+        (self.phase, self.now) = (Phase::Ended { outcome: exchange.outcome, asks_for_pause }, now);
         let mut room = self.slots.lock();
         room.end(self.subscription, exchange, now);
         if room.is_to_be_claimed(self.subscription, now) {

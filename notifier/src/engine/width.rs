@@ -21,8 +21,8 @@ pub struct Width {
     credit: u32,
     /// Whether more would have gone out had it been wider.
     wanted: bool,
-    /// Whether the last attempt to end timed out.
-    timed_out: bool,
+    /// Whether the last attempt to end was too much for the receiver.
+    overloaded: bool,
     /// The most attempts under way since `since`.
     peak: u32,
     since: Option<DateTime<Utc>>,
@@ -35,7 +35,7 @@ impl Default for Width {
             threshold: u32::MAX,
             credit: 0,
             wanted: false,
-            timed_out: false,
+            overloaded: false,
             peak: 0,
             since: None,
         }
@@ -64,7 +64,7 @@ impl Width {
     /// An attempt ended after `took` without using up its `timeout`. Only what took less than half
     /// of it says that the receiver can take more.
     pub fn answered(&mut self, took: Duration, timeout: Duration, max_in_flight: u32) {
-        self.timed_out = false;
+        self.overloaded = false;
         if !self.wanted || took * 2 > timeout || self.limit >= max_in_flight {
             return;
         }
@@ -75,14 +75,15 @@ impl Width {
         }
     }
 
-    /// An attempt used up its whole timeout: half as many from now on, down to one. When the lane
-    /// answers again it is wide again soon, up to half of what it was when that began.
-    pub fn timed_out(&mut self) {
-        if !self.timed_out {
+    /// An attempt used up its whole timeout, or the receiver answered 429 or 503: half as many from now
+    /// on, down to one. When the lane answers otherwise it is wide again soon, up to half of what it was
+    /// when that began.
+    pub fn overloaded(&mut self) {
+        if !self.overloaded {
             self.threshold = (self.limit / 2).max(1);
         }
         self.limit = (self.limit / 2).max(1);
-        (self.timed_out, self.credit) = (true, 0);
+        (self.overloaded, self.credit) = (true, 0);
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn hung(mut width: Width, timeouts: u32) -> Width {
-        (0..timeouts).for_each(|_| width.timed_out());
+        (0..timeouts).for_each(|_| width.overloaded());
         width
     }
 
@@ -178,7 +179,7 @@ mod tests {
             for (step, wanted, seconds, took) in steps {
                 now += seconds;
                 match step {
-                    0 => width.timed_out(),
+                    0 => width.overloaded(),
                     1 => width.used(width.limit(max_in_flight), wanted, at(now)),
                     _ => width.answered(Duration::from_secs(took), TIMEOUT, max_in_flight),
                 }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::attempt::AttemptResult;
-use crate::domain::health::{HealthState, Probe, Probing, Unwell, is_own_fault};
+use crate::domain::health::{HealthState, Unwell, is_own_fault};
+use crate::domain::probing::{Cause, Probe, Probing};
 use crate::domain::{DisableAfter, Health, Outcome, SubscriptionId};
 
 /// How endpoints do. What attempts tell of it is written by [`super::DeliveryStore::record`].
@@ -25,10 +26,13 @@ pub trait HealthStore: Send + Sync + 'static {
     async fn unwell(&self) -> StoreResult<Unwell>;
 }
 
+/// What is held against endpoints, by subscription.
+pub(super) type HealthMap = HashMap<SubscriptionId, Health>;
+
 /// The columns of a [`HealthRow`].
 macro_rules! health_columns {
     () => {
-        "subscription_id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until"
+        "subscription_id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers"
     };
 }
 pub(super) use health_columns;
@@ -42,6 +46,7 @@ pub(super) struct HealthRow<Time> {
     probe_at: Option<Time>,
     probe_token: Option<Uuid>,
     probe_until: Option<Time>,
+    pause_answers: Option<i64>,
 }
 
 impl<Time: StoredTime> HealthRow<Time> {
@@ -49,7 +54,7 @@ impl<Time: StoredTime> HealthRow<Time> {
     pub(super) fn health(self) -> StoreResult<Option<(SubscriptionId, Health)>> {
         let id = self.subscription_id;
         let health = readable(self.read(), "health of subscription", id)?;
-        let blank = health.unreached == 0 && health.failed_at.is_none();
+        let blank = health.unreached == 0 && health.failed_at.is_none() && health.probing.is_none();
         Ok((!blank).then_some((SubscriptionId(id), health)))
     }
 
@@ -57,19 +62,33 @@ impl<Time: StoredTime> HealthRow<Time> {
         let until = optional(self.probe_until).ok()?;
         let probe = self.probe_token.zip(until).map(|(token, until)| Probe { token, until });
         let not_before = optional(self.probe_at).ok()?;
+        let cause = match self.pause_answers {
+            Some(answers) => Cause::ReceiverPause { answers: count(answers)? },
+            None => Cause::Unreached,
+        };
         Some(Health {
             failing_since: self.failing_since.time()?,
             failed_at: optional(self.failed_at).ok()?,
             unreached: count(self.unreached)?,
-            probing: not_before.map(|not_before| Probing { not_before, probe }),
+            probing: not_before.map(|not_before| Probing { not_before, probe, cause }),
         })
     }
 }
 
-/// Counts them in both databases: those that are not unreachable, and those that are.
+/// The column `pause_answers` of `health`.
+pub(super) fn pause_answers(health: &Health) -> Option<i64> {
+    match health.probing?.cause {
+        Cause::ReceiverPause { answers } => Some(answers.into()),
+        Cause::Unreached => None,
+    }
+}
+
+/// Counts them in both databases: those that are only failing, those that are unreachable, and those
+/// whose receiver asked for a pause. A row that holds nothing against its endpoint is not committed.
 macro_rules! count_unwell {
     () => {
-        "SELECT count(*) FILTER (WHERE h.probe_at IS NULL), count(h.probe_at)
+        "SELECT count(*) FILTER (WHERE h.probe_at IS NULL),
+             count(h.probe_at) FILTER (WHERE h.pause_answers IS NULL), count(h.pause_answers)
          FROM subscription_health h JOIN subscriptions s ON s.id = h.subscription_id
          WHERE s.state = 'active' AND s.deleted_at IS NULL"
     };
@@ -77,14 +96,16 @@ macro_rules! count_unwell {
 pub(super) use count_unwell;
 
 /// What [`count_unwell`] answers.
-pub(super) fn counted((failing, unreachable): (i64, i64)) -> Unwell {
-    Unwell { failing: failing.unsigned_abs(), unreachable: unreachable.unsigned_abs() }
+pub(super) fn counted((failing, unreachable, paused): (i64, i64, i64)) -> Unwell {
+    Unwell {
+        failing: failing.unsigned_abs(),
+        unreachable: unreachable.unsigned_abs(),
+        paused_by_receiver: paused.unsigned_abs(),
+    }
 }
 
 /// The health that these rows keep.
-pub(super) fn read_all<Time: StoredTime>(
-    rows: Vec<HealthRow<Time>>,
-) -> StoreResult<HashMap<SubscriptionId, Health>> {
+pub(super) fn read_all<Time: StoredTime>(rows: Vec<HealthRow<Time>>) -> StoreResult<HealthMap> {
     rows.into_iter().filter_map(|row| row.health().transpose()).collect()
 }
 
@@ -96,10 +117,7 @@ pub(super) struct Change {
 }
 
 /// What `counted` results, in their order, make of what was held `before`.
-pub(super) fn changes(
-    before: &HashMap<SubscriptionId, Health>,
-    counted: &[&AttemptResult],
-) -> BTreeMap<SubscriptionId, Change> {
+pub(super) fn changes(before: &HealthMap, counted: &[&AttemptResult]) -> BTreeMap<SubscriptionId, Change> {
     let mut changes = BTreeMap::new();
     for result in counted {
         let before = before.get(&result.subscription).copied();
@@ -131,10 +149,16 @@ pub(super) fn overdue<'a>(
     overdue.collect()
 }
 
-/// Tells operators' logs whose endpoint is lost or found again, once it is committed.
+/// Logs whose endpoint is lost or found again, or asked for a pause, once it is committed. A pause is a
+/// matter of seconds and can come again and again, so it is no warning.
 pub(super) fn log(changes: &BTreeMap<SubscriptionId, Change>) {
     for (subscription, Change { before, after }) in changes {
         let (was, is) = (Health::state(before.as_ref()), Health::state(after.as_ref()));
+        if let (HealthState::PausedByReceiver, Some(probing)) = (is, after.and_then(|health| health.probing))
+        {
+            let until = probing.not_before;
+            tracing::debug!(subscription.id = %subscription, %until, "subscription.paused_by_receiver");
+        }
         match (was == HealthState::Unreachable, is == HealthState::Unreachable) {
             (false, true) => {
                 tracing::warn!(subscription.id = %subscription, "subscription.unreachable");

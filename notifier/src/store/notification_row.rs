@@ -5,10 +5,14 @@ use chrono::{DateTime, Utc};
 use runtime::database::StoreResult;
 use uuid::Uuid;
 
+use super::health::HealthMap;
 use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::notification::StoredState;
+use crate::domain::probing::Probing;
 use crate::domain::span::Arrivals;
-use crate::domain::{Day, FailureClass, Notification, NotificationId, SubscriptionId};
+use crate::domain::{
+    Day, FailureClass, Notification, NotificationId, SubscriptionId, SubscriptionState, WaitsFor,
+};
 
 /// What stands for the state of all that is not final; the shown states are told apart when read.
 const WAITING: &str = "waiting";
@@ -19,7 +23,7 @@ macro_rules! waiting_columns {
     () => {
         "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
          'waiting' AS state, n.due_at, n.leased_until, n.attempts, n.failure_class, n.created_at, n.updated_at, \
-         s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
+         s.state AS subscription_state, s.deleted_at AS subscription_deleted_at"
     };
 }
 pub(super) use waiting_columns;
@@ -29,7 +33,7 @@ macro_rules! finished_columns {
     () => {
         "n.id, n.event_key, n.subscription_id, s.merchant, e.id AS event_id, e.type AS event_type, e.subject, \
          n.state, CAST(NULL AS timestamptz) AS due_at, CAST(NULL AS timestamptz) AS leased_until, n.attempts, n.failure_class, n.created_at, n.updated_at, \
-         s.state = 'active' AS subscription_active, s.deleted_at AS subscription_deleted_at"
+         s.state AS subscription_state, s.deleted_at AS subscription_deleted_at"
     };
 }
 pub(super) use finished_columns;
@@ -50,7 +54,7 @@ pub(super) struct NotificationRow<Time> {
     failure_class: Option<String>,
     created_at: Time,
     updated_at: Time,
-    subscription_active: bool,
+    subscription_state: String,
     subscription_deleted_at: Option<Time>,
 }
 
@@ -65,18 +69,26 @@ impl<Time: StoredTime> NotificationRow<Time> {
         self.subscription_deleted_at.is_some()
     }
 
-    pub(super) fn notification(self, now: DateTime<Utc>) -> StoreResult<Notification> {
-        let id = self.id;
-        readable(self.read(now), "notification", id)
+    /// The subscription it is for.
+    pub(super) fn subscription(&self) -> SubscriptionId {
+        SubscriptionId(self.subscription_id)
     }
 
-    fn read(self, now: DateTime<Utc>) -> Option<Notification> {
+    /// The notification as it stands at `now`; `health` has that of its subscription's endpoint.
+    pub(super) fn notification(self, now: DateTime<Utc>, health: &HealthMap) -> StoreResult<Notification> {
+        let id = self.id;
+        let probing = health.get(&self.subscription()).and_then(|health| health.probing);
+        readable(self.read(now, probing), "notification", id)
+    }
+
+    fn read(self, now: DateTime<Utc>, probing: Option<Probing>) -> Option<Notification> {
         let updated_at = self.updated_at.time()?;
         let stored = match self.state.as_str() {
             WAITING => StoredState::Waiting {
                 due_at: self.due_at?.time()?,
                 leased_until: optional(self.leased_until).ok()?,
-                subscription_active: self.subscription_active,
+                held_by: held_by(&SubscriptionState::parse(&self.subscription_state, None)?),
+                probing,
                 subscription_deleted_at: optional(self.subscription_deleted_at).ok()?,
             },
             "delivered" => StoredState::Delivered,
@@ -92,6 +104,7 @@ impl<Time: StoredTime> NotificationRow<Time> {
             event_type: self.event_type,
             subject: self.subject,
             state: stored.shown(now, updated_at),
+            waits_for: stored.waits_for(now),
             attempts: count(self.attempts)?,
             failure_class: match self.failure_class {
                 None => None,
@@ -100,6 +113,15 @@ impl<Time: StoredTime> NotificationRow<Time> {
             created_at: self.created_at.time()?,
             updated_at,
         })
+    }
+}
+
+/// What notifications of a subscription in this state wait for because of it.
+fn held_by(state: &SubscriptionState) -> Option<WaitsFor> {
+    match state {
+        SubscriptionState::Active => None,
+        SubscriptionState::Paused => Some(WaitsFor::Paused),
+        SubscriptionState::Disabled { .. } => Some(WaitsFor::Disabled),
     }
 }
 

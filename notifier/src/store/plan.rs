@@ -72,7 +72,8 @@ pub(super) fn handed_out_to(planned: &[Planned<'_>]) -> BTreeSet<Uuid> {
     handed_out.map(|one| one.endpoint.subscription.0).collect()
 }
 
-/// Hands nothing out to those that are `unreachable`: what is fresh waits for a probe like the rest.
+/// Hands nothing out to those that are `unreachable` or paused by their receiver: what is fresh waits for
+/// a probe like the rest.
 pub(super) fn withhold(planned: &mut [Planned<'_>], unreachable: &HashSet<Uuid>) {
     for one in planned {
         one.lease = one.lease.filter(|_| !unreachable.contains(&one.endpoint.subscription.0));

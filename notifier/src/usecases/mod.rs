@@ -17,8 +17,10 @@ use runtime::validation::{Invalid, text};
 use tokio::sync::Notify;
 
 use crate::domain::audit::Action;
-use crate::domain::{Audit, MerchantLimits, SubscriptionAction, SubscriptionAudit};
-use crate::engine::Schedule;
+use crate::domain::{
+    Audit, MerchantLimits, Notification, NotificationState, SubscriptionAction, SubscriptionAudit,
+};
+use crate::engine::{Bounds, Schedule};
 use crate::store::Store;
 use crate::webhook::SendWebhook;
 
@@ -42,9 +44,18 @@ pub struct Tools {
     pub sender: Arc<dyn SendWebhook>,
     /// What one merchant may have or run at once.
     pub limits: MerchantLimits,
+    /// What attempts wait for in this process.
+    pub bounds: Bounds,
 }
 
 impl Tools {
+    /// `notification`, where nothing but the bounds of this process can hold it back, with which one does.
+    pub fn within_bounds(&self, notification: Notification) -> Notification {
+        let NotificationState::Pending { .. } = notification.state else { return notification };
+        let bounds = || self.bounds.holding_back(notification.subscription, self.sources.clock.steady());
+        Notification { waits_for: notification.waits_for.or_else(bounds), ..notification }
+    }
+
     /// The record of what `caller` does now.
     pub fn audit(&self, action: Action, caller: &Caller, reason: Option<String>) -> Result<Audit, Invalid> {
         check_reason(reason.as_deref())?;

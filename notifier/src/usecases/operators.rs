@@ -114,7 +114,7 @@ impl Gauges {
             Opts::new("ringback_oldest_waiting_seconds", "How long the oldest of them has been here");
         let unwell = Opts::new(
             "ringback_subscriptions_unwell",
-            "Active subscriptions whose last attempt failed, or whose endpoint is unreachable",
+            "Active subscriptions whose last attempt failed, that are unreachable, or that the receiver paused",
         );
         let gauges = Self {
             unwell: IntGaugeVec::new(unwell, &["health"])?,
@@ -140,9 +140,11 @@ impl Gauges {
     }
 
     fn show_unwell(&self, unwell: Unwell) {
-        for (state, count) in
-            [(HealthState::Failing, unwell.failing), (HealthState::Unreachable, unwell.unreachable)]
-        {
+        for (state, count) in [
+            (HealthState::Failing, unwell.failing),
+            (HealthState::Unreachable, unwell.unreachable),
+            (HealthState::PausedByReceiver, unwell.paused_by_receiver),
+        ] {
             let gauge = self.unwell.with_label_values(&[state.as_str()]);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -1,8 +1,13 @@
-//! A socket from which no more is read than an answer may have.
+//! A socket from which no more is read than an answer may have, and whose answer is read though the
+//! request could not be written to its end.
 //!
 //! HTTP lets a server send any number of informational answers (1xx) before the real one, and TLS
 //! has messages of its own without end. Time alone would let a receiver keep a core busy until the
 //! attempt's timeout.
+//!
+//! A receiver that answers 413 or 401 without reading the request closes the connection, and the next
+//! write fails. What it answered may have arrived already, so a failed write is reported only when
+//! nothing is left to read.
 
 use std::io;
 use std::pin::Pin;
@@ -20,20 +25,30 @@ const MAX_READ: usize = 256 * 1024;
 pub struct Bounded<S> {
     socket: S,
     read: usize,
+    /// Why nothing more can be written. What is written all the same is discarded.
+    unwritable: Option<io::Error>,
 }
 
 impl<S: Socket> Bounded<S> {
     /// Bounds what is read of `socket`.
     pub fn new(socket: S) -> Self {
-        Self { socket, read: 0 }
+        Self { socket, read: 0, unwritable: None }
     }
 
-    /// A request begins: its answer may have the whole bound.
-    fn note_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.read = 0;
+    /// The outcome of writing some of `length` bytes. A request begins: its answer may have the whole bound.
+    fn note_written(&mut self, written: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match ready!(written) {
+            Ok(count) => {
+                if count > 0 {
+                    self.read = 0;
+                }
+                Poll::Ready(Ok(count))
+            }
+            Err(error) => {
+                self.unwritable = Some(error);
+                Poll::Ready(Ok(length))
+            }
         }
-        written
     }
 }
 
@@ -47,9 +62,13 @@ impl<S: Socket> AsyncRead for Bounded<S> {
             return Poll::Ready(Err(io::Error::other("the answer has no end")));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
-        self.read += buffer.filled().len() - before;
-        Poll::Ready(Ok(()))
+        let outcome = ready!(Pin::new(&mut self.socket).poll_read(context, buffer));
+        let read = buffer.filled().len() - before;
+        self.read += read;
+        match self.unwritable.take_if(|_| outcome.is_err() || read == 0) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(outcome),
+        }
     }
 }
 
@@ -59,8 +78,11 @@ impl<S: Socket> AsyncWrite for Bounded<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.unwritable.is_some() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.note_written(written)
+        self.note_written(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -68,8 +90,12 @@ impl<S: Socket> AsyncWrite for Bounded<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let length = bytes.iter().map(|slice| slice.len()).sum();
+        if self.unwritable.is_some() {
+            return Poll::Ready(Ok(length));
+        }
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, bytes);
-        self.note_written(written)
+        self.note_written(written, length)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -77,6 +103,9 @@ impl<S: Socket> AsyncWrite for Bounded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unwritable.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_flush(context)
     }
 

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::http::response::Parts;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use runtime::SharedClock;
 use runtime::problem::Chain;
@@ -23,8 +24,10 @@ use super::failure::classify;
 use super::judge::{Body, MAX_BODY_BYTES, excerpt, judge};
 use super::lookup::Lookup;
 use super::progress::Progress;
+use super::proxy::MIN_HEADER_BYTES;
 use super::request::{Payload, request};
 use super::retry_after::retry_after;
+use super::socket::MadeAt;
 
 /// Idle connections kept per receiver: as many as a wide lane had in use a moment ago, so that a burst
 /// does not close what the next one opens again.
@@ -32,6 +35,9 @@ const MAX_IDLE: usize = 256;
 /// Shorter than the 5 s after which common servers close idle connections, so that a request
 /// seldom meets a connection that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The greatest age of a connection on which a request begins, so that a receiver that moves to another address is found there though
+/// its connections never fall idle.
+const MAX_AGE: Duration = Duration::from_mins(1);
 /// The longest head of an answer, and what one connection reads ahead at the most, in bytes.
 const MAX_READ_AHEAD: usize = 64 * 1024;
 /// The most pieces that a body is taken in: a chunk of one byte costs as much work as a large one.
@@ -52,6 +58,7 @@ pub trait SendWebhook: Send + Sync + 'static {
 pub struct WebhookClient {
     http: Client<Connector, Payload>,
     clock: SharedClock,
+    max_age: Duration,
 }
 
 impl WebhookClient {
@@ -59,20 +66,38 @@ impl WebhookClient {
     pub fn new(egress: Egress, lookup: Arc<dyn Lookup>, clock: SharedClock) -> Self {
         let http = Client::builder(TokioExecutor::new())
             .http1_max_buf_size(MAX_READ_AHEAD)
+            .http1_max_headers(MAX_READ_AHEAD / MIN_HEADER_BYTES)
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .retry_canceled_requests(true)
             .build(Connector::new(lookup, egress));
-        Self { http, clock }
+        Self { http, clock, max_age: MAX_AGE }
+    }
+
+    /// The same with another greatest age of its connections.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        Self { max_age, ..self }
+    }
+
+    /// Keeps the connection of `response` from another request if it could be too old by then.
+    fn retire_in_time(&self, connection: &CaptureConnection, response: &hyper::Response<Incoming>) {
+        let age = response.extensions().get::<MadeAt>().map_or(self.max_age, |made_at| made_at.age());
+        if age + IDLE_TIMEOUT >= self.max_age
+            && let Some(connection) = connection.connection_metadata().as_ref()
+        {
+            connection.poison();
+        }
     }
 
     async fn exchange(&self, endpoint: &Endpoint, message: &Message, began: DateTime<Utc>) -> Answer {
         let progress = Progress::within(endpoint.timeout.get());
-        let request = match request(endpoint, message, began, progress.clone()) {
+        let mut request = match request(endpoint, message, began, progress.clone()) {
             Ok(request) => request,
             Err(error) => return Answer::failed(FailureClass::Protocol, Chain(&error).to_string()),
         };
+        let connection = capture_connection(&mut request);
         let deadline = progress.deadline();
         let answer = progress.clone().run(self.http.request(request));
         match timeout_at(deadline, answer).await {
@@ -84,7 +109,10 @@ impl WebhookClient {
                 let (class, error) = classify(&error);
                 Answer::failed(class, error)
             }
-            Ok(Ok(response)) => self.answer(response, deadline, endpoint).await,
+            Ok(Ok(response)) => {
+                self.retire_in_time(&connection, &response);
+                self.answer(response, deadline, endpoint).await
+            }
         }
     }
 

@@ -28,6 +28,9 @@ impl Body {
     }
 }
 
+/// The byte order mark of UTF-8. Some platforms write one in front of all text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The outcome, and for people what was wrong with the answer.
 ///
 /// The status speaks first: whatever is not 2xx is a failure however its body ends.
@@ -52,13 +55,15 @@ pub fn judge(status: StatusCode, body: &Body, rule: &AckRule) -> (Outcome, Optio
 fn acknowledges(body: &Body, rule: &AckRule) -> Result<(), &'static str> {
     let whole = match (rule, body) {
         (AckRule::Status, _) => return Ok(()),
-        (_, Body::Whole(bytes)) => bytes,
+        (_, Body::Whole(bytes)) => bytes.as_slice(),
         _ => {
             return Err(
                 "the answer is longer than 64 KiB or in too many pieces, so it is no acknowledgement",
             );
         }
     };
+    // RFC 8259, section 8.1, lets a reader of JSON pass the mark over; it is no part of a text either.
+    let whole = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole);
     match rule {
         AckRule::Status => Ok(()),
         AckRule::Body(expected) => match std::str::from_utf8(whole) {
@@ -136,6 +141,21 @@ mod tests {
         for body in ["", "SUCCESS", r#"{"code":"FAIL"}"#, "{}", r#"{"code":null}"#] {
             assert_eq!(outcome(200, body, &rule), Outcome::Failed(FailureClass::AckMismatch), "{body}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_of_an_acknowledgement_is_passed_over() {
+        let (body, json) = (AckRule::Body("success".into()), json_ack("/code", json!("SUCCESS")));
+        let mismatch = Outcome::Failed(FailureClass::AckMismatch);
+        for text in ["success", " success\r\n"] {
+            assert_eq!(outcome(200, &format!("\u{feff}{text}"), &body), Outcome::Delivered, "{text}");
+        }
+        for text in [r#"{"code":"SUCCESS"}"#, "\r\n{\"code\": \"SUCCESS\"}"] {
+            assert_eq!(outcome(200, &format!("\u{feff}{text}"), &json), Outcome::Delivered, "{text}");
+        }
+        assert_eq!(outcome(200, "\u{feff}\u{feff}success", &body), mismatch, "one mark, not two");
+        assert_eq!(outcome(200, "succ\u{feff}ess", &body), mismatch);
+        assert_eq!(outcome(200, "\u{feff}", &body), mismatch);
     }
 
     #[test]

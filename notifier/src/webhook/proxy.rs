@@ -23,6 +23,8 @@ use super::socket::Socket;
 
 /// The longest head of a proxy's answer, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The shortest header line: a name, a colon and the end of the line.
+pub(super) const MIN_HEADER_BYTES: usize = 4;
 
 /// Where the proxy is, and who we are to it. The password is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,7 +99,10 @@ impl EgressProxy {
     ) -> Result<Box<dyn Socket>, ConnectError> {
         let down = |error: hyper::Error| ConnectError::ProxyDown(error.into());
         let mut http = http1::Builder::new();
-        let handshake = http.max_buf_size(MAX_HEAD_BYTES).handshake(TokioIo::new(socket));
+        let handshake = http
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEAD_BYTES / MIN_HEADER_BYTES)
+            .handshake(TokioIo::new(socket));
         let (mut sender, connection) = handshake.await.map_err(down)?;
         // Ends when the sender is dropped, or hands the socket over.
         tokio::spawn(connection.with_upgrades());

@@ -19,6 +19,9 @@ use super::progress::Progress;
 
 const AGENT: &str = concat!("Ringback/", env!("CARGO_PKG_VERSION"));
 
+/// Names the subscription, for receivers that have several at one URL. Not signed.
+const SUBSCRIPTION_HEADER: &str = "ringback-subscription-id";
+
 /// The request can't be built from what is stored. Nothing a receiver does leads here.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsendable {
@@ -80,13 +83,14 @@ impl Body for Payload {
 
 /// The headers: the subscriber's own, then ours, which they can't replace.
 fn headers(endpoint: &Endpoint, message: &Message, now: DateTime<Utc>) -> Result<HeaderMap, Unsendable> {
-    let mut headers = HeaderMap::with_capacity(endpoint.headers.len() + 7);
+    let mut headers = HeaderMap::with_capacity(endpoint.headers.len() + 8);
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (name, value) in &endpoint.headers {
         headers.insert(name.parse::<HeaderName>()?, HeaderValue::from_str(value)?);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(SUBSCRIPTION_HEADER, HeaderValue::from_str(&endpoint.subscription.to_string())?);
     headers.insert(ID_HEADER, HeaderValue::from_str(&message.id)?);
     headers.insert(TIMESTAMP_HEADER, HeaderValue::from(now.timestamp()));
     headers.insert(SIGNATURE_HEADER, HeaderValue::from_str(&signatures(endpoint, message, now)?)?);

@@ -185,24 +185,36 @@ impl Harness {
 
     /// Fails the next attempt that is due.
     pub async fn fail_next(&self, subscription: &Value) {
-        self.end_next(subscription, FailureClass::Status, Some(503)).await;
+        self.end_next(subscription, FailureClass::Status, Some(500), None).await;
+    }
+
+    /// The next attempt that is due is answered 429 with a `Retry-After` of so many seconds.
+    pub async fn pause_next(&self, subscription: &Value, seconds: u64) {
+        let retry_after = Some(Duration::from_secs(seconds));
+        self.end_next(subscription, FailureClass::Status, Some(429), retry_after).await;
     }
 
     /// The next attempt that is due reaches nobody.
     pub async fn miss_next(&self, subscription: &Value) {
-        self.end_next(subscription, FailureClass::Connect, None).await;
+        self.end_next(subscription, FailureClass::Connect, None, None).await;
     }
 
-    async fn end_next(&self, subscription: &Value, class: FailureClass, http_status: Option<u16>) {
+    async fn end_next(
+        &self,
+        subscription: &Value,
+        class: FailureClass,
+        http_status: Option<u16>,
+        retry_after: Option<Duration>,
+    ) {
         let delivery = self.claim(subscription).await;
         let result = delivery.conclude(Exchange {
             started_at: self.clock.now(),
             duration: Duration::from_millis(12),
             outcome: Outcome::Failed(class),
             http_status,
-            error: Some("HTTP 503".into()),
+            error: Some("HTTP 500".into()),
             response_excerpt: Some("busy".into()),
-            retry_after: None,
+            retry_after,
         });
         self.store.record(&[result], DisableAfter::default(), self.clock.now()).await.expect("a store");
     }

@@ -30,14 +30,14 @@ async fn lose(harness: &Harness, subscription: &Value) {
 async fn a_subscription_shows_since_when_it_fails_and_when_it_is_probed() {
     let harness = Harness::new().await;
     let orders = harness.subscribe(SHOP, "orders").await;
-    let well =
-        json!({ "state": "healthy", "failing_since": null, "unreached_attempts": 0, "next_probe_at": null });
+    let well = json!({ "state": "healthy", "failing_since": null, "unreached_attempts": 0,
+        "next_probe_at": null, "paused_until": null });
     assert_eq!((&orders["health"], health(&harness, &orders).await), (&well, well.clone()));
     harness.notify(&orders, "tx").await;
     harness.fail_next(&orders).await;
     let since = "2026-01-01T00:00:00Z";
-    let failing =
-        json!({ "state": "failing", "failing_since": since, "unreached_attempts": 0, "next_probe_at": null });
+    let failing = json!({ "state": "failing", "failing_since": since, "unreached_attempts": 0,
+        "next_probe_at": null, "paused_until": null });
     assert_eq!(health(&harness, &orders).await, failing);
     lose(&harness, &orders).await;
     let lost = health(&harness, &orders).await;
@@ -50,6 +50,26 @@ async fn a_subscription_shows_since_when_it_fails_and_when_it_is_probed() {
     harness.patch(SHOP, &path, json!({ "state": "paused" })).await.answered(200);
     let resumed = harness.patch(SHOP, &path, json!({ "state": "active" })).await.answered(200);
     assert_eq!(resumed["health"], well);
+}
+
+#[tokio::test]
+async fn a_pause_that_the_receiver_asked_for_is_shown_with_its_end_and_by_what_waits_for_it() {
+    let harness = Harness::new().await;
+    let orders = harness.subscribe(SHOP, "orders").await;
+    for n in 0..3 {
+        harness.notify(&orders, &format!("tx-{n}")).await;
+    }
+    harness.pause_next(&orders, 3600).await;
+    let (since, until) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00.012Z");
+    let paused = json!({ "state": "paused_by_receiver", "failing_since": since, "unreached_attempts": 0,
+        "next_probe_at": null, "paused_until": until });
+    assert_eq!(health(&harness, &orders).await, paused);
+    let list = harness.get(SHOP, "/v1/notifications?state=pending").await.answered(200);
+    let waiting = list["items"].as_array().expect("a list");
+    assert_eq!(waiting.len(), 3);
+    for one in waiting {
+        assert_eq!((&one["waits_for"], &one["next_attempt_at"]), (&json!("receiver"), &json!(until)));
+    }
 }
 
 #[tokio::test]
@@ -80,6 +100,7 @@ async fn a_test_that_succeeds_ends_the_probing_and_one_that_fails_does_not() {
 async fn those_that_are_not_well_are_counted_and_what_waits_behind_a_probe_is_not_overdue() {
     let mut harness = Harness::new().await;
     let [lost, failing] = [harness.subscribe(SHOP, "lost").await, harness.subscribe(SHOP, "failing").await];
+    let paused = harness.subscribe(SHOP, "paused").await;
     let disabled = harness
         .post(
             OPERATOR,
@@ -94,6 +115,7 @@ async fn those_that_are_not_well_are_counted_and_what_waits_behind_a_probe_is_no
     for _ in 0..12 {
         harness.fail_next(&failing).await;
     }
+    harness.pause_next(&paused, 3600).await;
     harness.clock.advance(Duration::from_secs(30));
     harness.measure_backlog().await;
     let shown = harness.get("", "/metrics").await.answered(200);
@@ -101,6 +123,7 @@ async fn those_that_are_not_well_are_counted_and_what_waits_behind_a_probe_is_no
     for line in [
         "ringback_subscriptions_unwell{health=\"failing\"} 1",
         "ringback_subscriptions_unwell{health=\"unreachable\"} 1",
+        "ringback_subscriptions_unwell{health=\"paused_by_receiver\"} 1",
         "ringback_overdue_seconds 0",
     ] {
         assert!(shown.lines().any(|one| one == line), "{line}: {shown}");

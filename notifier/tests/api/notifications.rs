@@ -15,13 +15,16 @@ async fn a_notification_shows_its_event_its_attempts_and_who_did_what() {
     let path = format!("/v1/notifications/{id}");
     let shown = harness.get(SHOP, &path).await.answered(200);
     assert_eq!((&shown["state"], &shown["attempt_count"]), (&json!("pending"), &json!(1)));
-    assert_eq!(shown["next_attempt_at"], "2026-01-01T00:01:00.012Z");
+    assert_eq!(
+        (&shown["next_attempt_at"], &shown["waits_for"]),
+        (&json!("2026-01-01T00:01:00.012Z"), &json!("retry"))
+    );
     assert_eq!(shown["event"]["data"], json!({ "tx_no": "tx-1" }));
     assert_eq!(shown["event"]["type"], "recharge.succeeded");
     let attempt = &shown["attempts"][0];
     assert_eq!((&attempt["number"], &attempt["outcome"]), (&json!(1), &json!("failed")));
-    assert_eq!((&attempt["http_status"], &attempt["duration_ms"]), (&json!(503), &json!(12)));
-    assert_eq!((&attempt["error"], &attempt["response_excerpt"]), (&json!("HTTP 503"), &json!("busy")));
+    assert_eq!((&attempt["http_status"], &attempt["duration_ms"]), (&json!(500), &json!(12)));
+    assert_eq!((&attempt["error"], &attempt["response_excerpt"]), (&json!("HTTP 500"), &json!("busy")));
     assert_eq!(attempt["started_at"], "2026-01-01T00:00:00Z");
     let resent =
         harness.post(SHOP, &format!("{path}/resend"), json!({ "reason": "they asked" })).await.answered(200);

@@ -3,6 +3,7 @@
 mod clock;
 mod fairness;
 mod held;
+mod pauses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ use crate::support::{client, secret};
 pub use clock::{a_clock_that_is_set_back_stops_nothing, while_the_clock_is_in_doubt_nothing_is_given_up};
 pub use fairness::fresh_results_pass_a_backlog_of_retries_by_turns;
 pub use held::what_was_held_goes_out_oldest_first_at_the_pace_of_its_subscription;
+pub use pauses::{
+    a_receiver_that_asks_for_a_pause_is_left_alone_by_every_process,
+    what_waits_in_memory_goes_back_unattempted_when_a_receiver_asks_for_a_pause,
+};
 
 const EVENTS: usize = 300;
 const REFUSED: usize = 100;
@@ -85,15 +90,20 @@ impl Process {
 }
 
 async fn subscribe(store: &dyn Store, draft: Draft, clock: &ManualClock) -> SubscriptionId {
+    subscribe_as(0, store, draft, clock).await
+}
+
+/// The `number`-th subscription of a test.
+async fn subscribe_as(number: usize, store: &dyn Store, draft: Draft, clock: &ManualClock) -> SubscriptionId {
     let subscription = Subscription {
-        id: id(0),
+        id: id(number),
         merchant: None,
         definition: draft.check().expect("valid"),
         state: SubscriptionState::Active,
         created_at: clock.now(),
         updated_at: clock.now(),
     };
-    let audit = SubscriptionAudit::new(id(0).0, SubscriptionAction::Create, "operator", clock.now());
+    let audit = SubscriptionAudit::new(id(number).0, SubscriptionAction::Create, "operator", clock.now());
     let made = store.create(&subscription, &secret(1).into(), &audit, 10).await.expect("a store");
     made.expect("the name is free");
     subscription.id

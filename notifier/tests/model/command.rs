@@ -68,8 +68,8 @@ pub enum Ending {
     NotConnected,
     /// Our own way out failed.
     NoWayOut,
-    /// 503 with a `Retry-After` of so many seconds.
-    Busy(u64),
+    /// 503, with a `Retry-After` of so many seconds or without.
+    Busy(Option<u64>),
     /// 410.
     Gone,
 }
@@ -98,7 +98,8 @@ fn ending() -> impl Strategy<Value = Ending> {
         1 => Just(Ending::TimedOut),
         3 => Just(Ending::NotConnected),
         1 => Just(Ending::NoWayOut),
-        1 => prop::sample::select(vec![1, 90, 7200, 1_000_000]).prop_map(Ending::Busy),
+        2 => prop::sample::select(vec![None, None, Some(0), Some(1), Some(90), Some(7200), Some(1_000_000)])
+            .prop_map(Ending::Busy),
         1 => Just(Ending::Gone),
     ]
 }
@@ -144,7 +145,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => subscription.clone().prop_map(|subscription| Command::Delete { subscription }),
         3 => pick.clone().prop_map(|pick| Command::Resend { pick }),
         2 => pick.prop_map(|pick| Command::Cancel { pick }),
-        3 => (subscription, prop::option::of(filter))
+        4 => (subscription, prop::option::of(filter))
             .prop_map(|(subscription, state)| Command::Replay { subscription, state }),
         4 => (1..4_u32).prop_map(|limit| Command::AdvanceReplay { limit }),
         1 => Just(Command::Look),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use notifier::domain::health::{Probe, Probing};
 use notifier::domain::notification::StateName;
+use notifier::domain::probing::{Cause, Probe, Probing};
 use notifier::domain::{FailureClass, Health, Notification, NotificationState, Outcome};
 use notifier::store::{NotificationDetail, NotificationFilter};
 use runtime::http::Page;
@@ -46,11 +46,12 @@ impl Driver {
         let probe = health
             .probe
             .map(|lease| Probe { token: self.tokens[&lease.token], until: self.time(lease.until) });
+        let cause = health.asked.map_or(Cause::Unreached, |answers| Cause::ReceiverPause { answers });
         Health {
             failing_since: self.time(health.since),
             failed_at: health.at_fault.map(|at| self.time(at)),
             unreached: health.missed,
-            probing: health.probe_at.map(|at| Probing { not_before: self.time(at), probe }),
+            probing: health.probe_at.map(|at| Probing { not_before: self.time(at), probe, cause }),
         }
     }
 

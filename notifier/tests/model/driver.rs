@@ -228,8 +228,10 @@ impl Driver {
         let [first, retries] = due.each_ref().map(Vec::len);
         let at_once = self.model.at_once(subscription, quota as usize);
         assert_eq!(shared, shares(first, retries, at_once, retries_first), "of {first} and {retries}");
-        let lost = self.model.subscriptions[subscription].lost();
-        self.saw("probes", if lost { claimed.len() } else { 0 });
+        let subscription = &self.model.subscriptions[subscription];
+        let (held_back, paused) = (subscription.held_back(), subscription.paused());
+        self.saw("probes", if held_back { claimed.len() } else { 0 });
+        self.saw("probes after a pause", if paused { claimed.len() } else { 0 });
         assert_eq!(names.len(), shared.iter().sum::<usize>(), "all were due, and under no live lease");
         self.saw(
             "claims of both kinds",
@@ -281,7 +283,7 @@ impl Driver {
     }
 
     async fn conclude(&mut self, ended: Vec<(Pair, Ending)>) {
-        let was_lost = self.lost();
+        let (was_lost, was_paused) = (self.lost(), self.paused());
         let mut group = Vec::new();
         let mut counts = Vec::new();
         for (pair, ending) in ended {
@@ -301,7 +303,9 @@ impl Driver {
             }
         }
         self.saw("disabled after failing for too long", disabled);
-        let is_lost = self.lost();
+        let (is_lost, is_paused) = (self.lost(), self.paused());
+        self.saw("paused by the receiver", is_paused.difference(&was_paused).count());
+        self.saw("pauses over", was_paused.difference(&is_paused).count());
         self.saw("unreachable", is_lost.difference(&was_lost).count());
         self.saw("reached again", was_lost.difference(&is_lost).count());
         let results: Vec<_> =
@@ -316,6 +320,10 @@ impl Driver {
 
     fn lost(&self) -> BTreeSet<usize> {
         (0..SUBSCRIPTIONS).filter(|subscription| self.model.subscriptions[*subscription].lost()).collect()
+    }
+
+    fn paused(&self) -> BTreeSet<usize> {
+        (0..SUBSCRIPTIONS).filter(|subscription| self.model.subscriptions[*subscription].paused()).collect()
     }
 
     async fn record_again(&mut self) {
@@ -361,7 +369,7 @@ fn schedule(steps: &[u64]) -> Schedule {
 fn exchange(ending: Ending, started_at: DateTime<Utc>, millis: u64) -> Exchange {
     let (outcome, http_status) = outcome(ending);
     let retry_after = match ending {
-        Ending::Busy(seconds) => Some(Duration::from_secs(seconds)),
+        Ending::Busy(seconds) => seconds.map(Duration::from_secs),
         _ => None,
     };
     Exchange {

@@ -20,7 +20,7 @@ use command::commands;
 use driver::Driver;
 
 /// What happens in one case of a hundred at the least.
-const MUST_BE_SEEN: [&str; 19] = [
+const MUST_BE_SEEN: [&str; 22] = [
     "events of another source with a known id",
     "contradictions",
     "events known",
@@ -38,6 +38,9 @@ const MUST_BE_SEEN: [&str; 19] = [
     "passed over by replays",
     "unreachable",
     "probes",
+    "paused by the receiver",
+    "probes after a pause",
+    "pauses over",
     "reached again",
     "disabled after failing for too long",
 ];

@@ -46,14 +46,25 @@ pub struct Ill {
     pub at_fault: Option<u64>,
     /// Attempts in a row that did not reach it.
     pub missed: u32,
-    /// When it is lost: no attempt before, and the one under way.
+    /// When it is lost or paused: no attempt before, and the one under way.
     pub probe_at: Option<u64>,
     pub probe: Option<Lease>,
+    /// Where its receiver asked for a pause: how many times in a row.
+    pub asked: Option<u32>,
 }
 
 impl Subscription {
-    pub fn lost(&self) -> bool {
+    /// Whether one attempt at a time is made: it is lost, or its receiver asked for a pause.
+    pub fn held_back(&self) -> bool {
         self.health.is_some_and(|health| health.probe_at.is_some())
+    }
+
+    pub fn paused(&self) -> bool {
+        self.health.is_some_and(|health| health.asked.is_some())
+    }
+
+    pub fn lost(&self) -> bool {
+        self.held_back() && !self.paused()
     }
 
     /// Before this time nothing is handed out.
@@ -63,31 +74,75 @@ impl Subscription {
     }
 
     fn learn(&mut self, held: &Held, ending: Ending, ended: u64) {
+        let is_probe = self.health.is_some_and(|ill| ill.probe == Some(held.lease));
         if ending == Ending::Delivered {
-            self.health = None;
+            let kept = self.health.filter(|ill| ill.asked.is_some() && !is_probe);
+            self.health = kept.map(|ill| Ill { at_fault: None, missed: 0, ..ill });
             return;
         }
-        let fresh = Ill { since: held.began, at_fault: None, missed: 0, probe_at: None, probe: None };
+        let began = held.began;
+        let fresh = Ill { since: began, at_fault: None, missed: 0, probe_at: None, probe: None, asked: None };
         let mut ill = self.health.unwrap_or(fresh);
         if ending != Ending::NoWayOut {
-            if ill.at_fault.is_none_or(|at| held.began > at + QUIET) {
-                ill.since = held.began;
+            if ill.at_fault.is_none_or(|at| began > at + QUIET) {
+                ill.since = began;
             }
             ill.at_fault = ill.at_fault.max(Some(ended));
         }
-        if matches!(ending, Ending::NotConnected | Ending::NoWayOut) {
-            ill.missed += 1;
-            let next = ended + held.ladder[0].min(LONGEST_PAUSE);
-            let is_probe = ill.probe == Some(held.lease);
-            if is_probe || ill.missed >= LOST_AFTER && ill.probe_at.is_none() {
-                (ill.probe_at, ill.probe) = (Some(next), None);
-            } else if ill.probe_at.is_some() && ill.probe.is_none() {
-                ill.probe_at = ill.probe_at.max(Some(next));
+        match ending {
+            Ending::NotConnected | Ending::NoWayOut => ill.miss(held, is_probe, ended),
+            Ending::Busy(seconds) => ill.pause(seconds, is_probe, ended),
+            _ => {
+                ill.missed = 0;
+                if ill.asked.is_none() || is_probe {
+                    (ill.probe_at, ill.probe, ill.asked) = (None, None, None);
+                }
             }
-        } else {
-            (ill.missed, ill.probe_at, ill.probe) = (0, None, None);
         }
         self.health = Some(ill);
+    }
+}
+
+impl Ill {
+    fn miss(&mut self, held: &Held, is_probe: bool, ended: u64) {
+        self.missed += 1;
+        let next = ended + held.ladder[0].min(LONGEST_PAUSE);
+        let lost = self.missed >= LOST_AFTER;
+        match self.asked {
+            _ if self.probe.is_some() && !is_probe => {}
+            Some(_) if !lost && !is_probe => {}
+            Some(asked) if !lost => {
+                (self.asked, self.probe) = (Some(asked + 1), None);
+                self.probe_at = Some(ended + pause(asked + 1, None));
+            }
+            _ if is_probe => (self.probe_at, self.probe, self.asked) = (Some(next), None, None),
+            _ if self.probe_at.is_some() => {
+                (self.probe_at, self.asked) = (self.probe_at.max(Some(next)), None);
+            }
+            _ if lost => self.probe_at = Some(next),
+            _ => {}
+        }
+    }
+
+    /// 503: nothing of the subscription goes out for a while. Attempts that began before make the pause
+    /// longer, but count as no answer of their own.
+    fn pause(&mut self, seconds: Option<u64>, is_probe: bool, ended: u64) {
+        self.missed = 0;
+        let asked = self.asked.map_or(1, |asked| asked + u32::from(is_probe));
+        let until = ended + pause(asked, seconds);
+        let longer = self.probe_at.filter(|at| self.asked.is_some() && !is_probe && *at > until);
+        (self.asked, self.probe_at) = (Some(asked), Some(longer.unwrap_or(until)));
+        if is_probe {
+            self.probe = None;
+        }
+    }
+}
+
+/// In milliseconds, how long a receiver is left alone, as docs/notifier.md has it.
+fn pause(asked: u32, retry_after: Option<u64>) -> u64 {
+    match retry_after {
+        Some(seconds @ 1..) => (seconds * 1000).min(LONGEST_RETRY_AFTER),
+        _ => [1_000, 2_000, 4_000, 8_000, 16_000, 32_000].get(asked as usize - 1).copied().unwrap_or(60_000),
     }
 }
 
@@ -228,7 +283,7 @@ impl Model {
             let (attempts, created_at) = (Vec::new(), self.now);
             let fresh = Notification { stage, attempts, climb: 0, again: false, created_at };
             self.notifications.insert(name, fresh);
-            if room && life == Life::Active && !self.subscriptions[subscription].lost() {
+            if room && life == Life::Active && !self.subscriptions[subscription].held_back() {
                 held.push(self.hand_out(name, token));
             }
         }
@@ -249,11 +304,11 @@ impl Model {
         due.collect()
     }
 
-    /// How many of them at once, of `quota` that are asked for: of a lost endpoint one, and only if
+    /// How many of them at once, of `quota` that are asked for: of a lost or paused endpoint one, and only if
     /// it is time and none is under way.
     pub fn at_once(&self, subscription: usize, quota: usize) -> usize {
         let subscription = &self.subscriptions[subscription];
-        match subscription.lost() {
+        match subscription.held_back() {
             false => quota,
             true if subscription.closed_until() > self.now => 0,
             true => quota.min(1),
@@ -275,12 +330,13 @@ impl Model {
     pub fn give_back(&mut self, held: &Held) -> bool {
         let notification = self.notifications.get_mut(&held.name).expect("known");
         match &mut notification.stage {
-            Stage::Waiting { lease, .. } if *lease == Some(held.lease) => {
-                *lease = None;
-                true
-            }
-            _ => false,
+            Stage::Waiting { lease, .. } if *lease == Some(held.lease) => *lease = None,
+            _ => return false,
         }
+        if let Some(health) = &mut self.subscriptions[held.name.0].health {
+            health.probe = health.probe.filter(|probe| *probe != held.lease);
+        }
+        true
     }
 
     /// Whether the result counts.
@@ -298,7 +354,7 @@ impl Model {
             _ => match held.ladder.get(notification.climb) {
                 None => Stage::Exhausted,
                 Some(step) => {
-                    let asked = if let Ending::Busy(seconds) = ending { seconds * 1000 } else { 0 };
+                    let asked = if let Ending::Busy(Some(seconds)) = ending { seconds * 1000 } else { 0 };
                     let wait = asked.min(LONGEST_RETRY_AFTER).max(*step);
                     Stage::Waiting { due: ended + wait, lease: None }
                 }
@@ -415,7 +471,11 @@ impl Model {
                 Shown::Delivering { until }
             }
             Stage::Waiting { .. } if self.subscriptions[name.0].life != Life::Active => Shown::Held,
-            Stage::Waiting { due, .. } => Shown::Pending { at: due },
+            Stage::Waiting { due, .. } => {
+                let subscription = &self.subscriptions[name.0];
+                let closed_until = if subscription.held_back() { subscription.closed_until() } else { 0 };
+                Shown::Pending { at: due.max(closed_until) }
+            }
             Stage::Delivered => Shown::Delivered,
             Stage::Exhausted => Shown::Exhausted,
             Stage::Cancelled => Shown::Cancelled,
@@ -429,7 +489,7 @@ impl Model {
                 let free_at = due.max(lease_end(lease));
                 let closed_until = self.subscriptions[name.0].closed_until();
                 Some((
-                    if self.subscriptions[name.0].lost() { free_at.max(closed_until) } else { free_at },
+                    if self.subscriptions[name.0].held_back() { free_at.max(closed_until) } else { free_at },
                     *name,
                 ))
             }

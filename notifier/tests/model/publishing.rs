@@ -87,7 +87,7 @@ impl Driver {
         let new = fates.iter().filter(|fate| **fate == Taken::New).count();
         let living = self.model.subscriptions.iter().filter(|s| s.life != Life::Deleted).count();
         let active = self.model.subscriptions.iter().filter(|s| s.life == Life::Active);
-        let kept_back = active.clone().filter(|s| s.lost()).count();
+        let kept_back = active.clone().filter(|s| s.held_back()).count();
         let active = active.count();
         let Ingested { events, notifications, deliveries, waiting, refused } = ingested;
         assert_eq!((events, notifications), (new, new * living), "each event once");

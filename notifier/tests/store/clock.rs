@@ -111,6 +111,24 @@ pub async fn an_endpoint_that_was_found_unreachable_by_a_clock_that_was_ahead_is
     assert_eq!(world.claim(subscription, 10).await.len(), 1);
 }
 
+pub async fn a_receivers_pause_stays_as_long_as_it_was_asked_for_whatever_the_clock_did(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    for _ in 0..3 {
+        world.notify(subscription).await;
+    }
+    let next = async || world.store.next_due(&[subscription]).await.expect("a store")[0].1;
+    world.ask_for_pause(&world.claim_one(subscription).await, Some(7200)).await;
+    let until = next().await;
+    clamp(&world).await;
+    assert_eq!(next().await, until, "a pause of two hours is no wrong time");
+    world.clock.advance(2 * HOUR);
+    world.clock.advance(HOUR);
+    world.ask_for_pause(&world.claim_one(subscription).await, Some(7200)).await;
+    set_back(&world);
+    clamp(&world).await;
+    assert_eq!(next().await, world.now() + 2 * HOUR);
+}
+
 pub async fn the_last_time_that_was_noted_is_kept(world: World) {
     assert_eq!(world.store.last_seen().await.expect("a store"), None);
     for _ in 0..2 {

@@ -11,6 +11,7 @@ pub mod health;
 pub mod identities;
 pub mod log;
 pub mod operators;
+pub mod pauses;
 pub mod retention;
 pub mod secrets;
 mod shelf;
@@ -106,6 +107,16 @@ macro_rules! suite {
             what_had_begun_before_neither_ends_a_probe_nor_brings_the_next_one_forward
             probing_ends_with_any_answer_and_with_a_resume
         );
+        store::cases!($world, pauses,
+            a_receiver_that_asks_for_a_pause_is_left_alone_by_all_and_what_waits_takes_no_step
+            without_a_retry_after_the_pause_doubles_up_to_a_minute_while_such_answers_go_on
+            a_retry_after_is_kept_up_to_a_day_and_one_of_no_time_counts_as_none
+            what_is_fresh_waits_for_the_receivers_pause_as_well
+            what_waits_says_for_what_and_until_when
+            a_resume_another_url_and_a_test_end_the_receivers_pause
+            many_processes_never_probe_at_once_after_a_pause
+            a_probe_that_is_given_back_leaves_the_next_one_at_once
+        );
         store::cases!($world, log,
             pausing_holds_and_resuming_releases
             a_resend_starts_the_climb_over_and_keeps_numbering
@@ -156,6 +167,7 @@ macro_rules! suite {
             a_lease_that_has_not_ended_is_not_taken_over_by_a_clock_that_has_jumped
             times_that_can_be_stay_as_they_are
             an_endpoint_that_was_found_unreachable_by_a_clock_that_was_ahead_is_probed
+            a_receivers_pause_stays_as_long_as_it_was_asked_for_whatever_the_clock_did
             the_last_time_that_was_noted_is_kept
             an_event_below_a_floor_that_was_raised_too_far_is_taken
         );

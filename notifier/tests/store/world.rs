@@ -173,7 +173,11 @@ impl World {
     }
 
     pub fn result(&self, delivery: &Delivery, outcome: Outcome) -> AttemptResult {
-        delivery.conclude(Exchange {
+        delivery.conclude(self.exchange(outcome))
+    }
+
+    fn exchange(&self, outcome: Outcome) -> Exchange {
+        Exchange {
             started_at: self.now(),
             duration: Duration::from_millis(0),
             outcome,
@@ -181,7 +185,15 @@ impl World {
             error: Some("HTTP 500".into()),
             response_excerpt: Some("oh\0no".into()),
             retry_after: None,
-        })
+        }
+    }
+
+    /// The receiver answers 429, with a `Retry-After` of so many seconds or without.
+    pub async fn ask_for_pause(&self, delivery: &Delivery, seconds: Option<u64>) -> Recorded {
+        let retry_after = seconds.map(Duration::from_secs);
+        let refused = self.exchange(Outcome::Failed(FailureClass::Status));
+        let results = [delivery.conclude(Exchange { http_status: Some(429), retry_after, ..refused })];
+        self.record_all(&results).await[0]
     }
 
     pub async fn record(&self, delivery: &Delivery, outcome: Outcome) -> Recorded {

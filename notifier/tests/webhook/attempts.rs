@@ -43,6 +43,7 @@ async fn the_request_is_what_the_standard_asks_for() {
     let clock = ManualClock::default();
     let mut endpoint = endpoint(&receiver.url());
     endpoint.headers = vec![("x-shop".into(), "7".into()), ("authorization".into(), "Bearer theirs".into())];
+    endpoint.headers.push(("ringback-subscription-id".into(), "another".into()));
     let exchange = client(&clock).send(&endpoint, &message()).await;
     assert_eq!((exchange.outcome, exchange.http_status), (Outcome::Delivered, Some(200)));
     assert_eq!(exchange.response_excerpt.as_deref(), Some("thanks"));
@@ -56,6 +57,7 @@ async fn the_request_is_what_the_standard_asks_for() {
         ("webhook-timestamp", &clock.now().timestamp().to_string()),
         ("content-type", "application/json"),
         ("user-agent", &agent),
+        ("ringback-subscription-id", "00000000-0000-0000-0000-000000000001"),
         ("x-shop", "7"),
         ("authorization", "Bearer theirs"),
     ] {

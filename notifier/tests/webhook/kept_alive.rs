@@ -75,6 +75,29 @@ async fn connections_that_were_closed_while_idle_are_replaced() {
     }
 }
 
+/// A receiver that moves is found at its new address, though its connections never fall idle.
+#[tokio::test]
+async fn under_steady_traffic_a_connection_is_replaced_between_two_requests_before_it_is_too_old() {
+    let receiver = Raw::start(|mut peer, _| async move {
+        loop {
+            peer.answer(OK).await?;
+        }
+    })
+    .await;
+    // It is idle for 4 s at most, so it is replaced 4 s before its greatest age.
+    let client = loopback().with_max_age(Duration::from_millis(4_200));
+    let mut requests = 0;
+    let replaced_twice = async {
+        while receiver.connections() < 3 {
+            let exchange = attempt(&client, receiver.address).await;
+            assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
+            requests += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), replaced_twice).await.expect("it is replaced");
+    assert!(requests > 3, "connections were kept alive for {requests} requests");
+}
+
 /// It may have been acted upon: whether to send it again is the ladder's business.
 #[tokio::test]
 async fn a_request_that_was_sent_is_not_sent_again_in_the_same_attempt() {

@@ -8,6 +8,8 @@ use futures_util::future::join_all;
 use notifier::domain::{AckRule, Endpoint, Exchange, FailureClass, Message, Outcome, RequestTimeout};
 use notifier::webhook::{SendWebhook, WebhookClient};
 use runtime::testing::ManualClock;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use FailureClass::{AckMismatch, Body, Protocol, Status, Timeout};
 
@@ -241,6 +243,62 @@ async fn dawdling(pause: Duration) -> Raw {
         peer.hold().await
     })
     .await
+}
+
+/// It answers what it knows from the head, and closes: the rest of the request meets a reset.
+#[tokio::test]
+async fn an_early_answer_is_recorded_though_the_connection_is_closed_with_the_request_unread() {
+    let long = Message { body: vec![b'x'; 8 * 1024 * 1024].into(), ..message() };
+    for (status, read) in [(413, "head"), (401, "head"), (413, "byte"), (429, "byte"), (503, "head")] {
+        let receiver = Raw::start(move |mut peer, _| async move {
+            match read {
+                "head" => read_head(&mut peer.stream).await?,
+                _ => peer.stream.read_u8().await.map(drop)?,
+            }
+            let head = format!("HTTP/1.1 {status} X\r\nretry-after: 7\r\ncontent-length: 2\r\n");
+            peer.write(format!("{head}connection: close\r\n\r\nno")).await
+        })
+        .await;
+        let client = loopback();
+        for attempt in 1..=5 {
+            let exchange = client.send(&endpoint(&receiver.url()), &long).await;
+            let case = format!("{status} after one {read}, attempt {attempt}");
+            assert_failed(&exchange, Status, Some(status), &case);
+            let asks = matches!(status, 429 | 503);
+            assert_eq!(exchange.retry_after, asks.then_some(Duration::from_secs(7)), "{case}");
+            assert_eq!(receiver.connections(), attempt, "a connection that broke is not used again");
+        }
+    }
+}
+
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_without_an_answer_is_a_failure_of_the_connection() {
+    let long = Message { body: vec![b'x'; 8 * 1024 * 1024].into(), ..message() };
+    let receiver = Raw::start(|mut peer, _| async move { read_head(&mut peer.stream).await }).await;
+    let exchange = loopback().send(&endpoint(&receiver.url()), &long).await;
+    assert_failed(&exchange, Protocol, None, "closes without an answer");
+}
+
+#[tokio::test]
+async fn a_head_of_64_kib_is_read_however_many_headers_it_has() {
+    for (count, line) in [(101, "x-number: 1\r\n"), (1_000, "x-number: 1\r\n"), (15_000, "a:\r\n")] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{}\r\nok", line.repeat(count));
+        assert!(head.len() <= 64 * 1024, "{count}");
+        let exchange = of_answer(head.as_bytes()).await;
+        assert_eq!(exchange.outcome, Outcome::Delivered, "{count}: {exchange:?}");
+    }
+    let names: String = (0..3_000).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let head = format!("HTTP/1.1 429 X\r\n{names}retry-after: 7\r\ncontent-length: 0\r\n\r\n");
+    let exchange = of_answer(head.as_bytes()).await;
+    assert_eq!((exchange.http_status, exchange.retry_after), (Some(429), Some(Duration::from_secs(7))));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod access;
 pub mod auth;
+pub mod client;
 pub mod described;
 pub mod extract;
 pub mod healthcheck;
@@ -12,6 +13,7 @@ pub mod shell;
 pub mod timestamp;
 
 pub use auth::OperatorOnly;
+pub use client::RenewedClient;
 pub use extract::{Json, OptionalJson, Path, Query};
 pub use page::{List, Page};
 pub use readiness::{Check, NotReady, Readiness};

@@ -1,12 +1,14 @@
 //! An OTLP collector of a test's own.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
@@ -51,6 +53,8 @@ impl Collected {
 #[derive(Default)]
 struct Seen {
     spans: Mutex<Vec<Collected>>,
+    /// The other ends of the connections that spans came on.
+    peers: Mutex<BTreeSet<SocketAddr>>,
     arrived: Notify,
 }
 
@@ -68,7 +72,8 @@ impl Collector {
         let router = Router::new().route("/v1/traces", post(take)).with_state(seen.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
         Self { url, seen }
     }
 
@@ -76,6 +81,11 @@ impl Collector {
     pub fn settings(&self) -> TraceSettings {
         let otlp_endpoint = Some(self.url.parse().expect("a collector's URL"));
         TraceSettings { otlp_endpoint, otlp_sample_ratio: "1".parse().expect("a share") }
+    }
+
+    /// On how many connections spans have come.
+    pub async fn connections(&self) -> usize {
+        self.seen.peers.lock().await.len()
     }
 
     /// Waits until so many spans have come.
@@ -94,7 +104,12 @@ impl Collector {
     }
 }
 
-async fn take(State(seen): State<Arc<Seen>>, body: Bytes) -> Vec<u8> {
+async fn take(
+    State(seen): State<Arc<Seen>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Bytes,
+) -> Vec<u8> {
+    seen.peers.lock().await.insert(peer);
     let request = ExportTraceServiceRequest::decode(body).expect("an export of traces");
     let mut spans = seen.spans.lock().await;
     for of_service in request.resource_spans {

@@ -10,10 +10,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{SampleRatio, Span, TraceContext, TraceSettings};
+use crate::http::client::MAX_AGE;
 
 /// Spans that may wait.
 const QUEUE: usize = 4096;
@@ -61,16 +62,15 @@ impl Spans {
     /// [`Posting::finish`]. Call it within a tokio runtime.
     pub fn start(settings: &TraceSettings, service: &'static str) -> Result<(Self, Posting), NoExporter> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok((Self::off(), Posting::default())) };
-        let client =
-            reqwest::Client::builder().timeout(POST_TIMEOUT).redirect(reqwest::redirect::Policy::none());
-        let exporter =
-            Otlp::builder().with_http().with_http_client(client.build()?).with_endpoint(endpoint.traces());
-        let mut exporter = exporter.build()?;
-        exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
+        let endpoint = endpoint.traces();
+        let build = move || exporter(&endpoint, service);
+        let exporter = build()?;
         let (spans, waiting) = mpsc::channel(QUEUE);
         let left_out = Arc::new(AtomicU64::new(0));
         let stop = CancellationToken::new();
-        let task = Task { exporter, waiting, left_out: left_out.clone(), failing: false };
+        let made_at = Instant::now();
+        let build = Box::new(build);
+        let task = Task { build, exporter, made_at, waiting, left_out: left_out.clone(), failing: false };
         let posting = Posting(Some((stop.clone(), tokio::spawn(task.run(stop)))));
         let queue = Queue { spans, left_out, ratio: settings.otlp_sample_ratio };
         Ok((Self(Some(Arc::new(queue))), posting))
@@ -99,6 +99,14 @@ impl Spans {
     }
 }
 
+fn exporter(endpoint: &str, service: &'static str) -> Result<Otlp, NoExporter> {
+    let client = reqwest::Client::builder().timeout(POST_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    let exporter = Otlp::builder().with_http().with_http_client(client.build()?).with_endpoint(endpoint);
+    let mut exporter = exporter.build()?;
+    exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
+    Ok(exporter)
+}
+
 impl Posting {
     /// Posts what waits, for three seconds at the most, and ends.
     pub async fn finish(self) {
@@ -111,7 +119,9 @@ impl Posting {
 }
 
 struct Task {
+    build: Box<dyn Fn() -> Result<Otlp, NoExporter> + Send + Sync>,
     exporter: Otlp,
+    made_at: Instant,
     waiting: mpsc::Receiver<SpanData>,
     left_out: Arc<AtomicU64>,
     failing: bool,
@@ -138,6 +148,18 @@ impl Task {
         }
     }
 
+    /// Leaves connections that are too old: the collector may have moved to another address.
+    fn renew(&mut self) {
+        if self.made_at.elapsed() < MAX_AGE {
+            return;
+        }
+        match (self.build)() {
+            Ok(exporter) => self.exporter = exporter,
+            Err(error) => tracing::warn!(%error, "spans.exporter_not_renewed"),
+        }
+        self.made_at = Instant::now();
+    }
+
     /// Waits until the batch is full or has lingered.
     async fn fill(&mut self, batch: &mut Vec<SpanData>) {
         let filling = async {
@@ -153,6 +175,7 @@ impl Task {
     /// A batch that can't be posted is given up: spans are worth less than memory. Logged when that
     /// begins and when it ends.
     async fn post(&mut self, batch: Vec<SpanData>) {
+        self.renew();
         let spans = batch.len() as u64;
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         let error = match timeout(POST_TIMEOUT, self.exporter.export(batch)).await {
@@ -208,6 +231,21 @@ mod tests {
         assert_eq!(collected.span.end_time_unix_nano - collected.span.start_time_unix_nano, 7_000_000);
         let attribute = |key| collected.attribute(key).expect("an attribute");
         assert_eq!((attribute("attempt.number"), attribute("error.type")), ("3".into(), "timeout".into()));
+    }
+
+    #[tokio::test]
+    async fn the_exporter_leaves_its_connections_after_a_minute_and_spans_still_arrive() {
+        let collector = Collector::start().await;
+        let (spans, posting) = Spans::start(&collector.settings(), "notifier").expect("an exporter");
+        for (sent, event) in ["first", "second", "third"].into_iter().enumerate() {
+            spans.finish(span(spans.context_of(None, event)));
+            collector.wait_for(sent + 1).await;
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(40)).await;
+            tokio::time::resume();
+        }
+        assert_eq!(collector.connections().await, 2);
+        posting.finish().await;
     }
 
     #[tokio::test]

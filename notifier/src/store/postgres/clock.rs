@@ -78,12 +78,16 @@ const CLAMP: &str = "
         leased_until = LEAST(leased_until, $5), updated_at = LEAST(updated_at, $3)
     FROM ahead WHERE n.ctid = ahead.place";
 
-/// What was held against endpoints, and their probes.
+/// What was held against endpoints, and their probes. A pause that a receiver asked for in the future was
+/// asked for now: it lasts as long as it was to last then, a day at most.
 const CLAMP_HEALTH: &str = "
     UPDATE subscription_health
     SET failing_since = LEAST(failing_since, $1), failed_at = LEAST(failed_at, $1),
-        probe_at = LEAST(probe_at, $2), probe_until = LEAST(probe_until, $3)
-    WHERE failing_since > $1 OR failed_at > $1 OR probe_at > $2 OR probe_until > $3";
+        probe_at = LEAST(probe_at + LEAST($1 - failed_at, interval '0'),
+            CASE WHEN pause_answers IS NULL THEN $2 ELSE $1 + interval '1 day' END),
+        probe_until = LEAST(probe_until, $3)
+    WHERE failing_since > $1 OR failed_at > $1 OR (probe_at > $2 AND pause_answers IS NULL)
+       OR probe_at > $1 + interval '1 day' OR probe_until > $3";
 
 /// When what waits is measured next.
 const CLAMP_MEASUREMENT: &str =

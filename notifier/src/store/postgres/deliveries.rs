@@ -122,7 +122,8 @@ impl DeliveryStore for PostgresStore {
 /// process is claiming. No indexed column changes, so the rows' indexes stay as they are. What was
 /// found is updated by its place.
 ///
-/// Of an unreachable subscription one is claimed, as a probe, when it is time for that. Who looks
+/// Of a subscription that is unreachable or that its receiver paused one is claimed, as a probe, when it
+/// is time for that. Who looks
 /// whether it is holds that subscription's health until the probe is written there; who finds it held
 /// leaves the probe to the other. `OFFSET 0` as in [`place_under_lease`].
 const CLAIM: &str = "
@@ -176,7 +177,8 @@ const CLAIM: &str = "
 /// Of first attempts and of retries, the first that is free, and the leases of those before it: two
 /// short walks each along one index. A lease behind the first free one needs no look, for that one is
 /// due already then. The bound tells the planner how short the second is; whoever has more in flight
-/// looks again soon anyway. Of an unreachable subscription nothing is due before its next probe.
+/// looks again soon anyway. While a subscription is unreachable or paused by its receiver, nothing is due
+/// before its next probe.
 const NEXT_DUE: &str = "
     SELECT next.id, GREATEST(next.due_at, h.probe_at, h.probe_until) FROM (
     SELECT wanted.id, min(LEAST(free.due_at, leased.until)) AS due_at
@@ -199,7 +201,7 @@ const NEXT_DUE: &str = "
         SELECT probe_at, probe_until FROM subscription_health WHERE subscription_id = next.id OFFSET 0
     ) h ON TRUE";
 
-/// Locked in the order of ids, as results are.
+/// Locked in the order of ids, as results are. A probe that is given back is over.
 const GIVE_BACK: &str = concat!(
     "
     WITH found AS MATERIALIZED (
@@ -207,9 +209,14 @@ const GIVE_BACK: &str = concat!(
         ",
     place_under_lease!(),
     "
+    ), returned AS (
+        UPDATE waiting n SET lease_token = NULL, leased_until = NULL, updated_at = $4
+        FROM found r WHERE n.ctid = r.place AND n.lease_token = r.token
+        RETURNING n.subscription_id, r.token
     )
-    UPDATE waiting n SET lease_token = NULL, leased_until = NULL, updated_at = $4
-    FROM found r WHERE n.ctid = r.place AND n.lease_token = r.token"
+    UPDATE subscription_health h SET probe_token = NULL, probe_until = NULL
+    WHERE h.subscription_id = ANY ($2) AND h.probe_token IS NOT NULL
+      AND ((h.subscription_id, h.probe_token) IN (SELECT subscription_id, token FROM returned)) IS TRUE"
 );
 
 /// The messages of what was claimed, by their events' keys. A statement of its own and planned each

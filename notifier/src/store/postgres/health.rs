@@ -1,6 +1,6 @@
 //! How endpoints do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,22 +13,14 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::health::Unwell;
 use crate::domain::{DisableAfter, Health, SubscriptionId};
 use crate::store::HealthStore;
-use crate::store::health::{self, Change, HealthRow, count_unwell, health_columns};
+use crate::store::health::{self, Change, HealthMap, HealthRow, count_unwell, health_columns};
 
 type Row = HealthRow<DateTime<Utc>>;
 
 #[async_trait]
 impl HealthStore for PostgresStore {
-    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HashMap<SubscriptionId, Health>> {
-        let rows: Vec<Row> = sqlx::query_as(concat!(
-            "SELECT ",
-            health_columns!(),
-            " FROM subscription_health WHERE subscription_id = ANY ($1)"
-        ))
-        .bind(subscriptions.iter().map(|id| id.0).collect::<Vec<_>>())
-        .fetch_all(&self.pool)
-        .await?;
-        health::read_all(rows)
+    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HealthMap> {
+        read(&mut *self.pool.acquire().await?, subscriptions.iter().copied()).await
     }
 
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
@@ -38,6 +30,26 @@ impl HealthStore for PostgresStore {
     async fn unwell(&self) -> StoreResult<Unwell> {
         Ok(health::counted(sqlx::query_as(count_unwell!()).fetch_one(&self.pool).await?))
     }
+}
+
+/// What is held against those of `subscriptions` against which something is.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    subscriptions: impl Iterator<Item = SubscriptionId>,
+) -> StoreResult<HealthMap> {
+    let ids: BTreeSet<Uuid> = subscriptions.map(|id| id.0).collect();
+    if ids.is_empty() {
+        return Ok(HealthMap::new());
+    }
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT ",
+        health_columns!(),
+        " FROM subscription_health WHERE subscription_id = ANY ($1)"
+    ))
+    .bind(ids.into_iter().collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    health::read_all(rows)
 }
 
 /// Whether one of `results` may be the failure that disables its subscription. Asked before anything
@@ -100,7 +112,7 @@ async fn lock(
     connection: &mut PgConnection,
     ids: &BTreeSet<SubscriptionId>,
     now: DateTime<Utc>,
-) -> StoreResult<HashMap<SubscriptionId, Health>> {
+) -> StoreResult<HealthMap> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "INSERT INTO subscription_health AS h (subscription_id, failing_since, unreached)
          SELECT id, $2, 0 FROM UNNEST($1::uuid[]) AS concerned (id) ORDER BY id
@@ -121,10 +133,11 @@ async fn write(connection: &mut PgConnection, ill: &[(Uuid, Health)]) -> StoreRe
     sqlx::query(
         "UPDATE subscription_health h
          SET failing_since = new.failing_since, failed_at = new.failed_at, unreached = new.unreached,
-             probe_at = new.probe_at, probe_token = new.probe_token, probe_until = new.probe_until
+             probe_at = new.probe_at, probe_token = new.probe_token, probe_until = new.probe_until,
+             pause_answers = new.pause_answers
          FROM UNNEST($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::timestamptz[],
-             $6::uuid[], $7::timestamptz[])
-             AS new (id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until)
+             $6::uuid[], $7::timestamptz[], $8::bigint[])
+             AS new (id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers)
          WHERE h.subscription_id = new.id",
     )
     .bind(ill.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -134,6 +147,7 @@ async fn write(connection: &mut PgConnection, ill: &[(Uuid, Health)]) -> StoreRe
     .bind(probings().map(|probing| probing.map(|probing| probing.not_before)).collect::<Vec<_>>())
     .bind(probes().map(|probe| probe.map(|probe| probe.token)).collect::<Vec<_>>())
     .bind(probes().map(|probe| probe.map(|probe| probe.until)).collect::<Vec<_>>())
+    .bind(ill.iter().map(|(_, health)| health::pause_answers(health)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

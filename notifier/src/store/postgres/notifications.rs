@@ -6,9 +6,10 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use sqlx::PgConnection;
 
-use super::{PostgresStore, list};
+use super::{PostgresStore, health, list};
 use crate::domain::notification::Refused;
-use crate::domain::{Audit, Notification, NotificationId, Span};
+use crate::domain::{Audit, Notification, NotificationId, Span, SubscriptionId};
+use crate::store::health::HealthMap;
 use crate::store::log::{may_cancel, may_resend};
 use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
 use crate::store::rows::{AttemptRow, AuditRow, EventRow};
@@ -26,7 +27,7 @@ impl NotificationStore for PostgresStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
         let rows = list::rows(&self.pool, filter, page, now).await?;
-        rows.into_iter().map(|row| row.notification(now)).collect()
+        shown(&mut *self.pool.acquire().await?, rows, now).await
     }
 
     async fn notification(
@@ -51,8 +52,9 @@ impl NotificationStore for PostgresStore {
                 .bind(id.0)
                 .fetch_all(&mut *connection)
                 .await?;
+        let Some(notification) = shown(&mut connection, vec![row], now).await?.pop() else { return Ok(None) };
         Ok(Some(NotificationDetail {
-            notification: row.notification(now)?,
+            notification,
             event: event.event()?,
             attempts: attempts.into_iter().map(AttemptRow::attempt).collect::<StoreResult<_>>()?,
             audits: audits.into_iter().map(AuditRow::audit).collect::<StoreResult<_>>()?,
@@ -82,6 +84,18 @@ impl NotificationStore for PostgresStore {
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         self.change(id, owner, audit, Change { may: may_cancel, waiting: CANCEL, finished: KEEP }).await
     }
+}
+
+/// The notifications of `rows` as they stand at `now`.
+async fn shown(
+    connection: &mut PgConnection,
+    rows: Vec<Row>,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Notification>> {
+    let waiting: Vec<SubscriptionId> =
+        rows.iter().filter(|row| row.waits()).map(NotificationRow::subscription).collect();
+    let health = health::read(connection, waiting.into_iter()).await?;
+    rows.into_iter().map(|row| row.notification(now, &health)).collect()
 }
 
 /// A decision about a notification as it stands, and the statements that carry it out where it lies.
@@ -120,7 +134,7 @@ impl PostgresStore {
         let mut transaction = self.pool.begin().await?;
         let Some(row) = find_locked(&mut transaction, id, owner).await? else { return Ok(None) };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
-        if let Err(refused) = (change.may)(&row.notification(audit.at)?, deleted) {
+        if let Err(refused) = (change.may)(&row.notification(audit.at, &HealthMap::new())?, deleted) {
             // Not left to the connection's next user: until then claims would pass over the locked row.
             transaction.rollback().await?;
             return Ok(Some(Err(refused)));
@@ -129,8 +143,9 @@ impl PostgresStore {
         sqlx::query(statement).bind(id.0).bind(audit.at).execute(&mut *transaction).await?;
         insert_audit(&mut transaction, id, audit).await?;
         let changed = find(&mut transaction, id, owner).await?;
+        let changed = shown(&mut transaction, changed.into_iter().collect(), audit.at).await?.pop();
         transaction.commit().await?;
-        changed.map(|row| row.notification(audit.at)).transpose().map(|changed| changed.map(Ok))
+        Ok(changed.map(Ok))
     }
 }
 

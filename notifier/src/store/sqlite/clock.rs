@@ -90,12 +90,16 @@ const CLAMP: &str = "
     WHERE id > ?1 AND id <= ?2
       AND (updated_at > ?3 + ?6 OR due_at > ?4 + ?6 OR leased_until > ?5 + ?6)";
 
-/// What was held against endpoints, and their probes.
+/// What was held against endpoints, and their probes. A pause that a receiver asked for in the future was
+/// asked for now: it lasts as long as it was to last then, a day at most.
 const CLAMP_HEALTH: &str = "
     UPDATE subscription_health
     SET failing_since = min(failing_since, ?1), failed_at = min(failed_at, ?1),
-        probe_at = min(probe_at, ?2), probe_until = min(probe_until, ?3)
-    WHERE failing_since > ?1 OR failed_at > ?1 OR probe_at > ?2 OR probe_until > ?3";
+        probe_at = min(probe_at + min(?1 - coalesce(failed_at, ?1), 0),
+            CASE WHEN pause_answers IS NULL THEN ?2 ELSE ?1 + 86400000000 END),
+        probe_until = min(probe_until, ?3)
+    WHERE failing_since > ?1 OR failed_at > ?1 OR (probe_at > ?2 AND pause_answers IS NULL)
+       OR probe_at > ?1 + 86400000000 OR probe_until > ?3";
 
 /// When what waits is measured next.
 const CLAMP_MEASUREMENT: &str =

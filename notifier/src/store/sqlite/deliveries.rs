@@ -86,16 +86,31 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn give_back(&self, unused: &[Unused], now: DateTime<Utc>) -> StoreResult<()> {
-        let row = |one: &Unused| json!([hex(one.notification.0), hex(one.lease.token())]);
+        let row =
+            |one: &Unused| json!([hex(one.notification.0), hex(one.lease.token()), hex(one.subscription.0)]);
+        let unused = list(unused.iter().map(row));
+        let mut transaction = self.begin().await?;
+        // A probe that is given back is over.
+        sqlx::query(
+            "UPDATE subscription_health SET probe_token = NULL, probe_until = NULL
+             WHERE (subscription_id, probe_token) IN (
+                 SELECT unhex(unused.value ->> 2), unhex(unused.value ->> 1)
+                 FROM json_each(?1) AS unused JOIN waiting
+                 ON waiting.id = unhex(unused.value ->> 0) AND lease_token = unhex(unused.value ->> 1))",
+        )
+        .bind(&unused)
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query(
             "UPDATE waiting SET lease_token = NULL, leased_until = NULL, updated_at = ?2
              FROM json_each(?1) AS unused
              WHERE waiting.id = unhex(unused.value ->> 0) AND lease_token = unhex(unused.value ->> 1)",
         )
-        .bind(list(unused.iter().map(row)))
+        .bind(&unused)
         .bind(now.timestamp_micros())
-        .execute(&self.db.writer)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -127,7 +142,8 @@ macro_rules! in_turn {
     };
 }
 
-/// Claims what is wanted; of an unreachable subscription one, as a probe, when it is time for that.
+/// Claims what is wanted; of a subscription that is unreachable or that its receiver paused one, as a probe,
+/// when it is time for that.
 async fn claim_or_probe(
     connection: &mut SqliteConnection,
     want: Want,

@@ -1,6 +1,6 @@
 //! How endpoints do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use runtime::database::StoreResult;
@@ -9,14 +9,15 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
-use crate::domain::health::{Probing, Unwell};
+use crate::domain::health::Unwell;
+use crate::domain::probing::Probing;
 use crate::domain::{Health, Lease, SubscriptionId};
 use crate::store::HealthStore;
-use crate::store::health::{self, Change, HealthRow, count_unwell, health_columns};
+use crate::store::health::{self, Change, HealthMap, HealthRow, count_unwell, health_columns};
 
 #[async_trait]
 impl HealthStore for SqliteStore {
-    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HashMap<SubscriptionId, Health>> {
+    async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HealthMap> {
         read(&mut *self.db.reader.acquire().await?, subscriptions.iter().copied()).await
     }
 
@@ -33,9 +34,10 @@ impl HealthStore for SqliteStore {
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     subscriptions: impl Iterator<Item = SubscriptionId>,
-) -> StoreResult<HashMap<SubscriptionId, Health>> {
+) -> StoreResult<HealthMap> {
     let mut rows: Vec<HealthRow<i64>> = Vec::new();
-    for id in subscriptions {
+    let each: BTreeSet<SubscriptionId> = subscriptions.collect();
+    for id in each {
         let row = sqlx::query_as(concat!(
             "SELECT ",
             health_columns!(),
@@ -103,7 +105,7 @@ async fn write(connection: &mut SqliteConnection, id: SubscriptionId, health: &H
     sqlx::query(concat!(
         "INSERT OR REPLACE INTO subscription_health (",
         health_columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
     ))
     .bind(id.0)
     .bind(health.failing_since.timestamp_micros())
@@ -112,6 +114,7 @@ async fn write(connection: &mut SqliteConnection, id: SubscriptionId, health: &H
     .bind(health.probing.map(|probing| probing.not_before.timestamp_micros()))
     .bind(probe.map(|probe| probe.token))
     .bind(probe.map(|probe| probe.until.timestamp_micros()))
+    .bind(health::pause_answers(health))
     .execute(connection)
     .await?;
     Ok(())

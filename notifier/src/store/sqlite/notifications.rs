@@ -7,9 +7,10 @@ use runtime::http::Page;
 use sqlx::{SqliteConnection, SqliteTransaction};
 
 use super::moves::{self, Resend, move_back, start_over};
-use super::{SqliteStore, list};
+use super::{SqliteStore, health, list};
 use crate::domain::notification::Refused;
-use crate::domain::{Audit, Notification, NotificationId};
+use crate::domain::{Audit, Notification, NotificationId, SubscriptionId};
+use crate::store::health::HealthMap;
 use crate::store::log::may_resend;
 use crate::store::notification_row::{NotificationRow, finished_columns, waiting_columns};
 use crate::store::rows::{AttemptRow, AuditRow, EventRow};
@@ -30,7 +31,7 @@ impl NotificationStore for SqliteStore {
         // One look at both tables: what moves from one to the other meanwhile is listed once.
         let mut transaction = self.db.reader.begin().await?;
         let rows = list::rows(&mut transaction, filter, page, now).await?;
-        rows.into_iter().map(|row| row.notification(now)).collect()
+        shown(&mut transaction, rows, now).await
     }
 
     async fn notification(
@@ -55,8 +56,9 @@ impl NotificationStore for SqliteStore {
                 .bind(id.0)
                 .fetch_all(&mut *connection)
                 .await?;
+        let Some(notification) = shown(&mut connection, vec![row], now).await?.pop() else { return Ok(None) };
         Ok(Some(NotificationDetail {
-            notification: row.notification(now)?,
+            notification,
             event: event.event()?,
             attempts: attempts.into_iter().map(AttemptRow::attempt).collect::<StoreResult<_>>()?,
             audits: audits.into_iter().map(AuditRow::audit).collect::<StoreResult<_>>()?,
@@ -72,7 +74,7 @@ impl NotificationStore for SqliteStore {
         let mut transaction = self.begin().await?;
         let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
-        if let Err(refused) = may_resend(&row.notification(audit.at)?, deleted) {
+        if let Err(refused) = may_resend(&row.notification(audit.at, &HealthMap::new())?, deleted) {
             return Ok(Some(Err(refused)));
         }
         if waits {
@@ -91,12 +93,24 @@ impl NotificationStore for SqliteStore {
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.begin().await?;
         let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
-        if let Err(refused) = row.notification(audit.at)?.state.cancel() {
+        if let Err(refused) = row.notification(audit.at, &HealthMap::new())?.state.cancel() {
             return Ok(Some(Err(refused)));
         }
         moves::cancel(&mut transaction, id.0, audit.at).await?;
         changed(transaction, id, owner, audit).await
     }
+}
+
+/// The notifications of `rows` as they stand at `now`.
+async fn shown(
+    connection: &mut SqliteConnection,
+    rows: Vec<Row>,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Notification>> {
+    let waiting: Vec<SubscriptionId> =
+        rows.iter().filter(|row| row.waits()).map(NotificationRow::subscription).collect();
+    let health = health::read(connection, waiting.into_iter()).await?;
+    rows.into_iter().map(|row| row.notification(now, &health)).collect()
 }
 
 /// Writes the audit of what was done; the notification as it is now.
@@ -108,8 +122,9 @@ async fn changed(
 ) -> StoreResult<Option<Result<Notification, Refused>>> {
     insert_audit(&mut transaction, id, audit).await?;
     let changed = find(&mut transaction, id, owner).await?;
+    let changed = shown(&mut transaction, changed.into_iter().collect(), audit.at).await?.pop();
     transaction.commit().await?;
-    changed.map(|row| row.notification(audit.at)).transpose().map(|changed| changed.map(Ok))
+    Ok(changed.map(Ok))
 }
 
 async fn insert_audit(

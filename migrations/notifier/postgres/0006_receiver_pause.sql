@@ -1,0 +1,5 @@
+-- Why one attempt at a time is made: the receiver asked for a pause with 429 or 503. So many times in
+-- a row; null: it is unreachable.
+ALTER TABLE subscription_health ADD COLUMN pause_answers bigint;
+ALTER TABLE subscription_health
+    ADD CHECK (pause_answers IS NULL OR (probe_at IS NOT NULL AND pause_answers > 0));
