@@ -3,11 +3,12 @@
 use account_service::pay_service::HttpPayService;
 use account_service::{Parts, PeriodPlan, ResultQueue, Settings, run, store};
 use anyhow::Context;
+use runtime::descriptors::affordable;
 use runtime::http::healthcheck::ask_readyz;
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
-use runtime::{Shutdown, Sources, telemetry};
+use runtime::{Shutdown, Sources, descriptors, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -17,9 +18,11 @@ async fn main() -> anyhow::Result<()> {
         return Ok(ask_readyz(settings.listen).await?);
     }
     telemetry::init(settings.common.log_format);
+    descriptors::raise();
     let shutdown = Shutdown::on_signals(settings.common.grace_period.0)?;
     let database = settings.database()?;
-    let open_store = || store::open(&database, settings.database_max_connections);
+    let connections = affordable("DATABASE_MAX_CONNECTIONS", settings.database_max_connections);
+    let open_store = || store::open(&database, connections);
     if settings.action == Action::Migrate {
         return until_open("database", &shutdown, open_store).await.map(|_| ()).context("stopped");
     }

@@ -39,7 +39,7 @@ pub struct Settings {
     #[arg(long, env = "PAY_SERVICE_URL", default_value = "http://127.0.0.1:8081", value_parser = http_url)]
     pub pay_service_url: Url,
     /// This merchant's key at pay-service
-    #[arg(long, env = "PAY_SERVICE_KEY", hide_env_values = true)]
+    #[arg(long, env = "PAY_SERVICE_KEY", hide_env_values = true, value_parser = runtime::keys::key)]
     pub pay_service_key: Option<Secret>,
     /// How long pay-service may take to answer: 10ms to 20s
     #[arg(long, env = "PAY_SERVICE_TIMEOUT", default_value = "5s", value_parser = timeout)]

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use notifier::{Parts, Settings, run, secrets, store};
+use runtime::descriptors::affordable;
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
-use runtime::{Shutdown, Sources, http, telemetry};
+use runtime::{Shutdown, Sources, descriptors, http, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = load_or_exit();
     telemetry::init(settings.common.log_format);
+    descriptors::raise();
     let listen = settings.listen.listen;
     match settings.action {
         Action::Serve => serve(settings).await,
@@ -43,8 +45,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
-    let broker = settings.broker()?;
-    let (database, connections) = (settings.database()?, settings.database_max_connections);
+    let (database, broker) = (settings.database()?, settings.broker()?);
+    let connections = affordable("DATABASE_MAX_CONNECTIONS", settings.database_max_connections);
     let retention = settings.retention;
     let open = || store::open(&database, connections, vault.clone(), retention, sources.clock.now());
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
@@ -59,7 +61,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
         broker,
         sources,
         egress: settings.targets.egress(),
-        max_in_flight: settings.max_in_flight,
+        max_in_flight: affordable("MAX_IN_FLIGHT", settings.max_in_flight),
         disable_after: settings.disable_after,
         retention: settings.retention,
         backlog_limits: settings.backlog.limits(),

@@ -1,12 +1,11 @@
 //! The keys that signing secrets are kept under, from configuration or a file of our own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use runtime::database::DatabaseUrl;
-use runtime::private_file::{is_open_to_others, read_or_keep};
+use runtime::private_file::{make_private_folder, read_or_keep, restrict};
 use runtime::{Entropy, SecretKeys, Vault};
 
 use crate::store::{MissingKey, Store};
@@ -52,13 +51,11 @@ fn beside(database: &Path, configured: &SecretKeys, entropy: &dyn Entropy) -> an
     }
     let unreadable = || format!("can't read or make the key file {}", path.display());
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(unreadable)?;
+        make_private_folder(folder).with_context(unreadable)?;
     }
     let fresh = || format!("{}\n", fresh(entropy).expose().expose());
     let text = read_or_keep(&path, fresh).with_context(unreadable)?;
-    if is_open_to_others(&path).with_context(unreadable)? {
-        tracing::warn!(file.path = %path.display(), "secrets.key_file_open_to_others");
-    }
+    restrict(&path).with_context(unreadable)?;
     let kept: SecretKeys = text.parse().with_context(unreadable)?;
     if kept.is_empty() {
         bail!("the key file {} holds no key", path.display());
@@ -82,6 +79,9 @@ fn fresh(entropy: &dyn Entropy) -> SecretKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use runtime::Secret;
     use runtime::testing::SeededEntropy;
 
@@ -107,7 +107,11 @@ mod tests {
         assert_eq!(second.open(&first.seal(&secret, b"here"), b"here"), Ok(secret));
         assert!(first.first_key().is_some_and(|id| id.starts_with("file-")));
         let file = folder.path().join("data/notifier.db.keys");
-        assert!(!is_open_to_others(&file).expect("it is there"));
+        let mode = || fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("its owner may");
+        open(folder.path(), "", 3).expect("read");
+        assert_eq!(mode(), 0o600, "what others could read is restricted");
     }
 
     #[test]

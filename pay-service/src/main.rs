@@ -2,16 +2,18 @@
 
 use anyhow::Context;
 use pay_service::{Parts, Settings, run, store};
+use runtime::descriptors::affordable;
 use runtime::settings::{Action, load_or_exit};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
-use runtime::{Shutdown, Sources, http, telemetry};
+use runtime::{Shutdown, Sources, descriptors, http, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = load_or_exit();
     telemetry::init(settings.common.log_format);
+    descriptors::raise();
     let listen = settings.listen.listen;
     match settings.action {
         Action::Serve => serve(settings).await,
@@ -39,7 +41,8 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
     let (sources, database) =
         (Sources::trusting_after(settings.common.clock_trust_after.0), settings.database()?);
     let broker = settings.broker()?;
-    let open = || store::open(&database, settings.database_max_connections);
+    let connections = affordable("DATABASE_MAX_CONNECTIONS", settings.database_max_connections);
+    let open = || store::open(&database, connections);
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     let open = || messaging::broker::open(&broker, "pay-service", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };

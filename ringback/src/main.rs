@@ -2,6 +2,7 @@
 
 mod banner;
 mod client;
+mod data_directory;
 mod demo;
 mod keys;
 mod process;
@@ -9,7 +10,7 @@ mod provision;
 mod settings;
 
 use runtime::settings::load_or_exit;
-use runtime::{Shutdown, Sources, telemetry};
+use runtime::{Shutdown, Sources, descriptors, telemetry};
 
 use crate::process::Process;
 use crate::settings::{Action, Settings};
@@ -21,6 +22,7 @@ async fn main() -> anyhow::Result<()> {
     if settings.action == Action::Serve || std::env::var_os("RUST_LOG").is_some() {
         telemetry::init(settings.common.log_format);
     }
+    descriptors::raise();
     let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
     match settings.action {
         Action::Serve => serve(settings, sources).await,

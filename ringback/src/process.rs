@@ -11,6 +11,7 @@ use messaging::Broker;
 use messaging::broker::BrokerUrl;
 use messaging::webhook::WebhookSecret;
 use runtime::database::DatabaseUrl;
+use runtime::descriptors::affordable;
 use runtime::keys::Keyring;
 use runtime::trace::{Posting, Spans, TraceSettings};
 use runtime::{Secret, Shutdown, Sources};
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
+use crate::data_directory::DataDirectory;
 use crate::keys::{ACCOUNT_MERCHANT, Keys};
 use crate::provision::subscribe_account_service;
 use crate::settings::Settings;
@@ -45,6 +47,8 @@ pub struct Process {
     services: JoinSet<anyhow::Result<()>>,
     shutdown: Shutdown,
     postings: Vec<Posting>,
+    /// Locked until the services have ended.
+    _folder: DataDirectory,
 }
 
 struct Listeners {
@@ -65,10 +69,11 @@ struct Ground<'a> {
 impl Process {
     /// Opens the data directory and starts all three services; they run until `shutdown`.
     pub async fn start(settings: &Settings, sources: Sources, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let data_directory = DataDirectory::open(&settings.data_dir)?;
         let listeners = Listeners::bind(settings).await?;
         let addresses = listeners.addresses()?;
-        let mut keys = Keys::open(&settings.data_dir, &settings.common, &*sources.entropy)?;
-        let folder = settings.data_dir.as_path();
+        let folder = data_directory.path();
+        let mut keys = Keys::open(folder, &settings.common, &*sources.entropy)?;
         let broker = BrokerUrl::Sqlite(folder.join("broker.db"));
         let broker = messaging::broker::open(&broker, "ringback", &sources).await?;
         let trace = &settings.common.trace;
@@ -85,7 +90,8 @@ impl Process {
             .context("can't subscribe the account-service")?;
         let account = ground.account(&keys, settings, &secret, addresses.pay).await?;
         services.spawn(account_service::run(listeners.account, account, shutdown.clone()));
-        Ok(Self { addresses, keys, services, shutdown, postings: ground.postings })
+        let postings = ground.postings;
+        Ok(Self { addresses, keys, services, shutdown, postings, _folder: data_directory })
     }
 
     /// Runs until all three have ended. When one ends by itself, the others are stopped.
@@ -148,7 +154,7 @@ impl Ground<'_> {
             broker: self.broker.clone(),
             sources: self.sources.clone(),
             egress: settings.targets.egress(),
-            max_in_flight: settings.max_in_flight,
+            max_in_flight: affordable("MAX_IN_FLIGHT", settings.max_in_flight),
             disable_after: settings.disable_after,
             retention: settings.retention,
             backlog_limits: settings.backlog.limits(),

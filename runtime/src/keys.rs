@@ -45,6 +45,20 @@ impl fmt::Display for Caller {
     }
 }
 
+/// The longest key; what carries it is a header.
+const MAX_KEY: usize = 1024;
+
+/// A text that can't be a key: a caller could never present it. Never shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key must be 1 to {MAX_KEY} visible ASCII characters without blanks")]
+pub struct BadKey;
+
+/// `text` as a key, where a header can carry it unchanged.
+pub fn key(text: &str) -> Result<Secret, BadKey> {
+    let carried = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if carried { Ok(Secret::new(text)) } else { Err(BadKey) }
+}
+
 /// The merchants' keys as configured: `shop=KEY1,account-service=KEY2`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MerchantKeys(pub Vec<(String, Secret)>);
@@ -52,9 +66,16 @@ pub struct MerchantKeys(pub Vec<(String, Secret)>);
 /// A list of merchant keys that can't be read. Never shows a key.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "entry {0} must look like `merchant=KEY`, with a merchant of 1 to 64 letters, digits, `-`, `_` or `.`, named once, and a key that no other has"
+    "entry {0} must look like `merchant=KEY`, with a merchant of 1 to 64 letters, digits, `-`, `_` or `.`, named once, and a key of 1 to {MAX_KEY} visible ASCII characters that no other has"
 )]
 pub struct BadMerchantKeys(usize);
+
+impl MerchantKeys {
+    /// The merchant whose key this is.
+    pub fn owner_of(&self, key: &Secret) -> Option<&str> {
+        self.0.iter().find(|(_, known)| known == key).map(|(name, _)| name.as_str())
+    }
+}
 
 impl FromStr for MerchantKeys {
     type Err = BadMerchantKeys;
@@ -64,12 +85,13 @@ impl FromStr for MerchantKeys {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         for (index, entry) in entries.enumerate() {
             let bad = || BadMerchantKeys(index + 1);
-            let (name, key) = entry.split_once('=').ok_or_else(bad)?;
-            let taken = |(known, of): &(String, Secret)| known == name || of.expose() == key;
-            if !is_merchant_name(name) || key.is_empty() || keys.iter().any(taken) {
+            let (name, text) = entry.split_once('=').ok_or_else(bad)?;
+            let key = key(text).map_err(|_| bad())?;
+            let taken = |(known, of): &(String, Secret)| known == name || *of == key;
+            if !is_merchant_name(name) || keys.iter().any(taken) {
                 return Err(bad());
             }
-            keys.push((name.to_owned(), Secret::new(key)));
+            keys.push((name.to_owned(), key));
         }
         Ok(Self(keys))
     }
@@ -90,6 +112,11 @@ impl Keyring {
         let merchants =
             merchants.0.iter().map(|(name, key)| (fingerprint(key.expose()), Caller::Merchant(name.clone())));
         Self(operator.into_iter().chain(merchants).collect())
+    }
+
+    /// Whether it holds no key, so that every caller is refused.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whose key this is. Compares with every key, in constant time each.
@@ -122,9 +149,31 @@ mod tests {
 
     #[test]
     fn a_bad_list_is_refused_without_showing_a_key() {
-        for text in ["shop", "shop=", "=k", "a b=k", "shop=k1,shop=k2", "shop=k1,kiosk=k1"] {
+        for text in [
+            "shop",
+            "shop=",
+            "=k",
+            "a b=k",
+            "shop=k1,shop=k2",
+            "shop=k1,kiosk=k1",
+            "shop= k1",
+            "shop=k1 k1",
+            "shop=schlüssel-k1",
+            "shop =k1",
+        ] {
             let error = text.parse::<MerchantKeys>().expect_err(text).to_string();
             assert!(!error.contains("k1"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_is_what_a_header_carries_unchanged() {
+        assert_eq!(key("op_5-x=~"), Ok(Secret::new("op_5-x=~")));
+        assert_eq!(key(&"x".repeat(MAX_KEY)).map(|key| key.expose().len()), Ok(MAX_KEY));
+        for text in ["", " ", "key ", " key", "a key", "key\t", "key\n", "key\0", "schlüssel", "\u{feff}key"]
+        {
+            assert_eq!(key(text), Err(BadKey), "{text:?}");
+        }
+        assert_eq!(key(&"x".repeat(MAX_KEY + 1)), Err(BadKey));
     }
 }

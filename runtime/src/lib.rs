@@ -6,6 +6,7 @@ pub mod background;
 pub mod batcher;
 pub mod clock;
 pub mod database;
+pub mod descriptors;
 pub mod duration;
 pub mod http;
 pub mod identity;

@@ -1,5 +1,5 @@
-//! Files that are their owner's alone, because they hold keys: mode 0600, written whole or not at
-//! all, and on the disk before anybody relies on them.
+//! Files that only their owner may read, because they hold keys or what merchants sent: mode 0600,
+//! whatever the umask. Keys are written whole or not at all, and are on the disk before they are used.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -37,9 +37,39 @@ pub fn read_or_keep(path: &Path, fresh: impl FnOnce() -> String) -> io::Result<S
     fs::read_to_string(path)
 }
 
-/// Whether others than its owner may read or change the file.
-pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
-    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+/// Makes `path` an empty file of mode 0600 where it is missing; an existing one is restricted. What
+/// is no file, such as a folder that was named by mistake, is left as it is.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.is_file() {
+                restrict(path)
+            } else {
+                Ok(())
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes all rights from group and others, where they have any, and logs it. A file of another
+/// owner, whose mode can't be changed, is used as it is, with a warning.
+pub fn restrict(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let (from, to) = (format!("{mode:04o}"), format!("{:04o}", mode & 0o700));
+    match fs::set_permissions(path, Permissions::from_mode(mode & 0o700)) {
+        Ok(()) => {
+            tracing::warn!(file.path = %path.display(), file.mode = to, file.mode_before = from, "file.restricted");
+        }
+        Err(error) => {
+            tracing::warn!(file.path = %path.display(), file.mode = from, %error, "file.open_to_others");
+        }
+    }
+    Ok(())
 }
 
 fn write_beside(path: &Path, text: &str) -> io::Result<PathBuf> {
@@ -94,12 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_told_from_one_that_they_may_not() {
+    fn a_file_that_others_may_read_is_restricted_and_keeps_its_content() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("keys");
-        write_private(&path, "x").expect("written");
-        assert!(!is_open_to_others(&path).expect("there"));
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("its owner may");
-        assert!(is_open_to_others(&path).expect("there"));
+        let path = folder.path().join("data");
+        make_private(&path).expect("made");
+        assert_eq!(mode(&path), 0o600);
+        fs::write(&path, "content").expect("written");
+        for open in [0o644, 0o660, 0o604] {
+            fs::set_permissions(&path, Permissions::from_mode(open)).expect("its owner may");
+            make_private(&path).expect("restricted");
+            assert_eq!(mode(&path), 0o600, "from {open:o}");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("there"), "content");
+        assert!(restrict(&folder.path().join("missing")).is_err());
+        let shared = folder.path().join("shared");
+        DirBuilder::new().create(&shared).expect("made");
+        fs::set_permissions(&shared, Permissions::from_mode(0o755)).expect("its owner may");
+        make_private(&shared).expect("left as it is");
+        assert_eq!(mode(&shared), 0o755);
     }
 }

@@ -8,7 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::recurring::Recurring;
 use crate::validation::{FieldError, Invalid};
+
+static FAILED: Recurring = Recurring::new();
 
 /// An answer that is not the one asked for: what went wrong and what would be right.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -130,9 +133,11 @@ impl Problem {
             .with_retry_after(retry_after)
     }
 
-    /// 500: a defect of ours. The error is logged here, once, and not shown.
+    /// 500: a defect of ours. The error is logged here and not shown.
     pub fn internal(error: &(dyn Error + 'static)) -> Self {
-        tracing::error!(error = %Chain(error), "request.failed");
+        if let Some(times) = FAILED.note(&Chain(error)) {
+            tracing::error!(error = %Chain(error), times, "request.failed");
+        }
         let detail = "the request could not be handled; the error has been logged";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }

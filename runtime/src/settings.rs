@@ -1,17 +1,17 @@
 //! Settings: a flag, an environment variable, a key of an optional TOML file, in that order of
 //! precedence, all three read by the one clap definition of the process.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::OsStr;
+use clap::builder::OsStr as OsText;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
 
 use crate::duration::HumanDuration;
-use crate::keys::{Keyring, MerchantKeys};
+use crate::keys::{Keyring, MerchantKeys, key};
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 use crate::trace::TraceSettings;
@@ -74,27 +74,83 @@ fn clock_trust_after(text: &str) -> Result<HumanDuration, &'static str> {
     time.ok_or("must be 1s to 168h, such as `1h`")
 }
 
-fn key(text: &str) -> Result<Secret, &'static str> {
-    if text.is_empty() { Err("a key must not be empty") } else { Ok(Secret::new(text)) }
-}
-
 /// Reads the settings of this process, or prints what is wrong (naming the setting) and exits with 2.
 pub fn load_or_exit<T: CommandFactory + FromArgMatches>() -> T {
-    load(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    load_for_use(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+}
+
+/// As [`load`]; refuses the published example values as well, which the samples are made of.
+fn load_for_use<T: CommandFactory + FromArgMatches>(arguments: Vec<OsString>) -> Result<T, Error> {
+    let (settings, command, matches) = read(arguments)?;
+    match example_value(&command, &matches) {
+        Some(message) => Err(T::command().error(ErrorKind::ValueValidation, message)),
+        None => Ok(settings),
+    }
 }
 
 /// Reads settings from `arguments`, the environment, and the file that `--config` names.
 pub fn load<T: CommandFactory + FromArgMatches>(arguments: Vec<OsString>) -> Result<T, Error> {
+    read(arguments).map(|(settings, ..)| settings)
+}
+
+fn read<T: CommandFactory + FromArgMatches>(
+    arguments: Vec<OsString>,
+) -> Result<(T, Command, ArgMatches), Error> {
     let mut command = match config_file(T::command(), &arguments) {
         Some(file) => with_file(T::command(), &file)?,
         None => T::command(),
     };
     command.build();
     let known = command.clone();
-    let mut matches = command
+    let matches = command
         .try_get_matches_from(arguments)
         .map_err(|error| with_variables(without_secret(error, &known), &known))?;
-    T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut T::command()))
+    if let Some(message) = shared_key(&known, &matches) {
+        return Err(T::command().error(ErrorKind::ValueValidation, message));
+    }
+    let settings = T::from_arg_matches(&matches).map_err(|error| error.format(&mut T::command()))?;
+    Ok((settings, known, matches))
+}
+
+/// What the secrets of `.env.example` and the samples begin with; they are public.
+const EXAMPLE: &str = "change-me";
+/// The same, where a secret is written in base64.
+const EXAMPLE_BASE64: &str = "Y2hhbmdlLW1l";
+
+/// A secret that is still the published example, alone or inside a list or a URL.
+fn example_value(command: &Command, matches: &ArgMatches) -> Option<String> {
+    let holds_example = |arg: &&Arg| {
+        let values = matches.try_get_raw(arg.get_id().as_str()).ok().flatten();
+        let is_example = |value: &OsStr| {
+            let text = value.to_string_lossy();
+            text.to_ascii_lowercase().contains(EXAMPLE) || text.contains(EXAMPLE_BASE64)
+        };
+        values.is_some_and(|mut values| values.any(is_example))
+    };
+    let arg = command.get_arguments().filter(|arg| is_secret(arg)).find(holds_example)?;
+    let right = "make one of your own, such as by `openssl rand -hex 24`";
+    Some(format!("{} holds a published example value (`{EXAMPLE}…`): {right}", both_names(arg)))
+}
+
+/// An operator's key that is a merchant's as well would make the operator that merchant.
+fn shared_key(command: &Command, matches: &ArgMatches) -> Option<String> {
+    let operator: &Secret = matches.try_get_one("operator_key").ok().flatten()?;
+    let merchants: &MerchantKeys = matches.try_get_one("merchant_keys").ok().flatten()?;
+    let merchant = merchants.owner_of(operator)?;
+    let named =
+        |id| command.get_arguments().find(|arg| arg.get_id() == id).map_or_else(String::new, both_names);
+    let (operator, merchants) = (named("operator_key"), named("merchant_keys"));
+    Some(format!(
+        "{operator} is the key of the merchant `{merchant}` in {merchants}: each needs a key of its own"
+    ))
+}
+
+/// The flag and the variable of a setting.
+fn both_names(arg: &Arg) -> String {
+    match arg.get_env() {
+        Some(variable) => format!("{arg} ({})", variable.display()),
+        None => arg.to_string(),
+    }
 }
 
 /// A setting whose environment variable is not shown may hold a secret.
@@ -113,10 +169,7 @@ fn without_secret(mut error: Error, command: &Command) -> Error {
 
 /// clap names the flag; whoever set a variable looks for its name.
 fn with_variables(mut error: Error, command: &Command) -> Error {
-    let both = |flag: &String| match named(command, flag).and_then(Arg::get_env) {
-        Some(variable) => format!("{flag} ({})", variable.display()),
-        None => flag.clone(),
-    };
+    let both = |flag: &String| named(command, flag).map_or_else(|| flag.clone(), both_names);
     let value = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(flag)) => ContextValue::String(both(flag)),
         Some(ContextValue::Strings(flags)) => ContextValue::Strings(flags.iter().map(both).collect()),
@@ -157,7 +210,7 @@ fn with_file(mut command: Command, file: &Path) -> Result<Command, Error> {
         };
         command = command.mut_arg(&key, |arg| {
             let hide = is_secret(&arg);
-            arg.required(false).default_value(OsStr::from(text)).hide_default_value(hide)
+            arg.required(false).default_value(OsText::from(text)).hide_default_value(hide)
         });
     }
     Ok(command)
@@ -247,6 +300,42 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_lock_everybody_out_are_refused_by_their_setting() {
+        for (arguments, named) in [
+            (&["--operator-key", ""][..], "--operator-key"),
+            (&["--operator-key", "hush "], "--operator-key"),
+            (&["--operator-key", "hush-schlüssel"], "--operator-key"),
+            (&["--merchant-keys", "shop=hush key"], "--merchant-keys"),
+            (&["--merchant-keys", "shop=hush,kiosk=hush"], "--merchant-keys"),
+            (&["--operator-key", "hush", "--merchant-keys", "kiosk=k,shop=hush"], "--operator-key"),
+        ] {
+            let loaded = with_config("listen = \"127.0.0.1:1\"", arguments);
+            let error = loaded.expect_err(named).to_string();
+            assert!(error.contains(named) && !error.contains("hush"), "{error}");
+        }
+        let same = &["--operator-key", "hush", "--merchant-keys", "kiosk=k,shop=hush"];
+        let error = with_config("listen = \"127.0.0.1:1\"", same).expect_err("the same key").to_string();
+        assert!(error.contains("RINGBACK_MERCHANT_KEYS") && error.contains("`shop`"), "{error}");
+    }
+
+    #[test]
+    fn example_values_are_refused_wherever_they_stand() {
+        let base64 = "shop=Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWUtMzI=";
+        for (flag, value, named) in [
+            ("--operator-key", "change-me-operator-key", "RINGBACK_OPERATOR_KEY"),
+            ("--operator-key", "Change-Me", "RINGBACK_OPERATOR_KEY"),
+            ("--merchant-keys", "kiosk=k,shop=change-me-shop-key", "RINGBACK_MERCHANT_KEYS"),
+            ("--merchant-keys", base64, "RINGBACK_MERCHANT_KEYS"),
+        ] {
+            let arguments: Vec<OsString> =
+                ["test", "--listen", "127.0.0.1:1", flag, value].map(OsString::from).into();
+            assert!(load::<Settings>(arguments.clone()).is_ok(), "the samples can be read");
+            let error = load_for_use::<Settings>(arguments).expect_err(named).to_string();
+            assert!(error.contains(named) && !error.contains("change-me-"), "{error}");
+        }
+    }
+
+    #[test]
     fn help_shows_no_secret_of_the_file() {
         let file = "operator_key = \"hush\"\nmerchant_keys = \"a=hush\"\ngrace_period = \"7s\"";
         let help = with_config(file, &["--help"]).expect_err("help ends the program").to_string();
@@ -255,8 +344,10 @@ mod tests {
 
     #[test]
     fn secrets_are_redacted_wherever_settings_are_printed() {
-        let settings =
-            with_config("listen = \"127.0.0.1:1\"\noperator_key = \"hush\"\nmerchant_keys = \"a=hush\"", &[]);
+        let settings = with_config(
+            "listen = \"127.0.0.1:1\"\noperator_key = \"hush\"\nmerchant_keys = \"a=hush-a\"",
+            &[],
+        );
         let printed = format!("{:?}", settings.expect("valid"));
         assert!(!printed.contains("hush"), "{printed}");
     }

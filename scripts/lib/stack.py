@@ -6,6 +6,7 @@ Only addresses differ: what names a container becomes a port of this machine. A 
 asked about, and every service must end by itself on SIGTERM.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -22,6 +23,8 @@ import compose
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", compose.ROOT / "target")) / "debug"
 FOLDER, POSTGRES_PORT, AMQP_URL = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 DEADLINE_S = 60
+# The services refuse the published example values.
+EXAMPLE_KEY, KEY = base64.b64encode(b"change-me-change-me-change-me-32").decode(), base64.b64encode(os.urandom(32)).decode()
 
 
 def free_port():
@@ -42,6 +45,7 @@ class Service:
 
     def local(self, value, ports):
         """The value with the addresses of this machine in the place of the containers'."""
+        value = value.replace("change-me", "check-stack").replace(EXAMPLE_KEY, KEY)
         value = value.replace("@postgres:5432/", f"@127.0.0.1:{POSTGRES_PORT}/")
         value = re.sub(r"^amqp://[^@]*@rabbitmq:5672/%2f$", AMQP_URL, value)
         value = re.sub(r"^0\.0\.0\.0:\d+$", f"127.0.0.1:{self.port}", value)

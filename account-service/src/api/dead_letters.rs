@@ -9,6 +9,7 @@ use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, OperatorOnly, OptionalJson, Path, Query};
 use runtime::keys::Caller;
 use runtime::problem::{Chain, Problem};
+use runtime::recurring::Recurring;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -22,6 +23,8 @@ use crate::use_cases::{NoLetters, ReadLetter, RequeueWish};
 
 /// How much is shown of a body that is no event, in bytes.
 const EXCERPT: usize = 16 * 1024;
+
+static UNAVAILABLE: Recurring = Recurring::new();
 
 /// A message that was given up.
 #[derive(Serialize, ToSchema)]
@@ -234,7 +237,9 @@ impl From<NoLetters> for Problem {
         match error {
             NoLetters::Store(error) => error.into(),
             NoLetters::Broker(error) => {
-                tracing::warn!(error = %Chain(&error), "dead_letters.unavailable");
+                if let Some(times) = UNAVAILABLE.note(&Chain(&error)) {
+                    tracing::warn!(error = %Chain(&error), times, "dead_letters.unavailable");
+                }
                 Self::unavailable("broker", Duration::from_secs(1))
             }
         }

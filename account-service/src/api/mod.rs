@@ -21,6 +21,7 @@ use messaging::webhook::WebhookSecret;
 use runtime::SharedClock;
 use runtime::http::described::BearerKey;
 use runtime::problem::Problem;
+use runtime::recurring::Recurring;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -31,6 +32,8 @@ use crate::store::Store;
 use crate::use_cases::{
     DeadLetterQueue, Posting, ReadResults, Reconcile, RequestRecharge, StartReconciliation,
 };
+
+static PAY_SERVICE_UNANSWERED: Recurring = Recurring::new();
 
 /// What the endpoints work with.
 pub(crate) struct App {

@@ -11,9 +11,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::AppState;
 use super::access::Owner;
 use super::notifications::not_posted;
+use super::{AppState, PAY_SERVICE_UNANSWERED};
 use crate::use_cases::{AnsweredBy, NotReconciled, PayResult};
 
 /// How a recharge stands.
@@ -93,7 +93,9 @@ impl From<NotReconciled> for Problem {
             NotReconciled::Store(error) => error.into(),
             NotReconciled::NotPosted(error) => not_posted(&error),
             NotReconciled::Unanswered(error) => {
-                tracing::warn!(error = %Chain(&error), "pay_service.unanswered");
+                if let Some(times) = PAY_SERVICE_UNANSWERED.note(&Chain(&error)) {
+                    tracing::warn!(error = %Chain(&error), times, "pay_service.unanswered");
+                }
                 Self::unavailable("pay-service", Duration::from_secs(5)).with_detail(
                     "this recharge is not credited here, and pay-service does not say how it stands; ask again later",
                 )

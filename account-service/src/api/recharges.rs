@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
-use super::{AppState, account_no, no_such_account};
+use super::{AppState, PAY_SERVICE_UNANSWERED, account_no, no_such_account};
 use crate::domain::{Recharge, Request};
 use crate::use_cases::{NotRequested, Wish};
 
@@ -112,7 +112,9 @@ impl From<NotRequested> for Problem {
             NotRequested::Invalid(invalid) => Self::invalid(invalid),
             NotRequested::Store(error) => error.into(),
             NotRequested::Unknown { merchant_order_no, ref source } => {
-                tracing::warn!(request.merchant_order_no = %merchant_order_no, error = %Chain(source), "pay_service.unanswered");
+                if let Some(times) = PAY_SERVICE_UNANSWERED.note(&Chain(source)) {
+                    tracing::warn!(request.merchant_order_no = %merchant_order_no, error = %Chain(source), times, "pay_service.unanswered");
+                }
                 Self::unavailable("pay-service", Duration::from_secs(5)).with_detail(format!(
                     "pay-service did not answer, so whether it took the recharge is unknown; it was asked under \
                      merchant_order_no {merchant_order_no}, and its result will be credited if there is one"

@@ -7,6 +7,7 @@ use runtime::SharedClock;
 use runtime::batcher::{Batcher, HandleBatch, Stopped};
 use runtime::database::{StoreError, StoreResult, bounded};
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 
 use crate::domain::{Arrival, Verdict};
 use crate::metrics::Metrics;
@@ -14,6 +15,8 @@ use crate::store::Store;
 
 /// How many single results share one transaction at most.
 const MAX_BATCH: usize = 256;
+
+static FAILED: Recurring = Recurring::new();
 
 /// Posts batches.
 #[derive(Clone)]
@@ -57,7 +60,9 @@ impl HandleBatch for PostResults {
         match self.post(&arrivals).await {
             Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), results = arrivals.len(), "posting.failed");
+                if let Some(times) = FAILED.note(&Chain(&error)) {
+                    tracing::error!(error = %Chain(&error), results = arrivals.len(), times, "posting.failed");
+                }
                 let error = Arc::new(error);
                 arrivals.iter().map(|_| Err(error.clone())).collect()
             }

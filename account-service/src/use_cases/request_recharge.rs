@@ -6,6 +6,7 @@ use messaging::Ladder;
 use runtime::Sources;
 use runtime::database::StoreError;
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 use runtime::validation::{Invalid, Violations, text};
 use uuid::Uuid;
 
@@ -22,6 +23,9 @@ use crate::store::Store;
 const MAX_ATTACH_BYTES: usize = 1024;
 const MAX_CHANNEL_CHARS: usize = 32;
 const DEFAULT_CHANNEL: &str = "instant";
+
+static NOT_NOTED: Recurring = Recurring::new();
+static NOT_KEPT: Recurring = Recurring::new();
 
 /// A recharge as it is wished for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +181,9 @@ impl RequestRecharge {
         match self.store.note_answer(order, &answer.recharge, self.sources.clock.now()).await {
             Ok(noted) => noted,
             Err(error) => {
-                tracing::warn!(request.merchant_order_no = %order, error = %Chain(&error), "request.answer_not_noted");
+                if let Some(times) = NOT_NOTED.note(&Chain(&error)) {
+                    tracing::warn!(request.merchant_order_no = %order, error = %Chain(&error), times, "request.answer_not_noted");
+                }
                 Ok(())
             }
         }
@@ -187,7 +193,9 @@ impl RequestRecharge {
     /// will be asked about it again.
     async fn keep(&self, incident: Incident) {
         if let Err(error) = self.store.note(&[incident], self.sources.clock.now()).await {
-            tracing::warn!(error = %Chain(&error), "exception.not_kept");
+            if let Some(times) = NOT_KEPT.note(&Chain(&error)) {
+                tracing::warn!(error = %Chain(&error), times, "exception.not_kept");
+            }
         }
     }
 }

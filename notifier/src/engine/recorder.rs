@@ -9,6 +9,7 @@ use runtime::SharedClock;
 use runtime::batcher::HandleBatch;
 use runtime::database::{StoreError, StoreResult, bounded};
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 
 use crate::domain::DisableAfter;
 use crate::domain::attempt::AttemptResult;
@@ -16,6 +17,9 @@ use crate::store::{DeliveryStore, Recorded};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+static UNWRITABLE: Recurring = Recurring::new();
+static NOT_RECORDED: Recurring = Recurring::new();
 
 /// What became of a result that was handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,9 @@ impl Recorder {
             Ok(recorded) => Ok(recorded.into_iter().map(Fate::Stored).collect()),
             Err(StoreError::Unavailable(error)) => Err(StoreError::Unavailable(error)),
             Err(error) if group.len() == 1 => {
-                tracing::error!(notification.id = %group[0].notification, error = %Chain(&error), "attempt.unwritable");
+                if let Some(times) = UNWRITABLE.note(&Chain(&error)) {
+                    tracing::error!(notification.id = %group[0].notification, error = %Chain(&error), times, "attempt.unwritable");
+                }
                 Ok(vec![Fate::Unwritten])
             }
             Err(_) => {
@@ -83,7 +89,9 @@ impl HandleBatch for Recorder {
                 Ok(fates) => return fates,
                 Err(error) => error,
             };
-            tracing::warn!(results = group.len(), error = %Chain(&error), "attempts.not_recorded_yet");
+            if let Some(times) = NOT_RECORDED.note(&Chain(&error)) {
+                tracing::warn!(results = group.len(), error = %Chain(&error), times, "attempts.not_recorded_yet");
+            }
             if self.clock.steady() >= end {
                 return vec![Fate::Unwritten; group.len()];
             }

@@ -7,8 +7,11 @@ use runtime::SharedClock;
 use runtime::batcher::HandleBatch;
 use runtime::database::bounded;
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 
 use crate::store::{DeliveryStore, Unused};
+
+static NOT_GIVEN_BACK: Recurring = Recurring::new();
 
 /// The writer. What it can't write is free again when its lease is over.
 pub struct Returner {
@@ -30,7 +33,9 @@ impl HandleBatch for Returner {
 
     async fn handle(&mut self, unused: Vec<Unused>) -> Vec<()> {
         if let Err(error) = bounded(self.store.give_back(&unused, self.clock.now())).await {
-            tracing::warn!(leases = unused.len(), error = %Chain(&error), "leases.not_given_back");
+            if let Some(times) = NOT_GIVEN_BACK.note(&Chain(&error)) {
+                tracing::warn!(leases = unused.len(), error = %Chain(&error), times, "leases.not_given_back");
+            }
         }
         vec![(); unused.len()]
     }

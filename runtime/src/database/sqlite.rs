@@ -1,6 +1,7 @@
 //! Opening `SQLite`: write-ahead log, one writer, several readers, every commit synced to disk.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sqlx::sqlite::{
 use tokio::time::Instant;
 
 use super::StoreResult;
+use crate::private_file::{make_private, make_private_folder, restrict};
 
 /// How long a statement waits for another process's write before the database counts as busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,9 +55,7 @@ impl Sqlite {
 
 /// Opens `file`, making it and its folder when missing.
 pub async fn open_sqlite(file: &Path) -> Result<Sqlite, sqlx::Error> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        tokio::fs::create_dir_all(folder).await?;
-    }
+    make_for_owner(file)?;
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
@@ -67,4 +67,65 @@ pub async fn open_sqlite(file: &Path) -> Result<Sqlite, sqlx::Error> {
     let writer = pool().max_connections(1).connect_with(options.clone()).await?;
     let reader = pool().max_connections(READERS).connect_with(options.read_only(true)).await?;
     Ok(Sqlite { writer, reader, proven: Proven::default() })
+}
+
+/// Makes `file` and its folder for their owner alone, before `SQLite` makes them by the umask. What
+/// `SQLite` makes beside the database later has the database's mode; what is there is restricted.
+fn make_for_owner(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        make_private_folder(folder)?;
+    }
+    make_private(file)?;
+    for suffix in ["-wal", "-shm"] {
+        let beside = beside(file, suffix);
+        match restrict(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const FILES: [&str; 3] = ["", "-wal", "-shm"];
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
+    async fn written(file: &Path) -> Sqlite {
+        let database = open_sqlite(file).await.expect("opened");
+        let write = sqlx::query("CREATE TABLE IF NOT EXISTS kept (text)").execute(&database.writer);
+        write.await.expect("written");
+        database
+    }
+
+    /// The umask of tests leaves others the right to read.
+    #[tokio::test]
+    async fn a_database_and_the_files_beside_it_are_their_owners_alone_whoever_made_them() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let file = parent.path().join("made/kept.db");
+        let database = written(&file).await;
+        assert_eq!(mode(parent.path().join("made").as_path()), 0o700);
+        assert_eq!(FILES.map(|suffix| mode(&beside(&file, suffix))), [0o600; 3]);
+        for suffix in FILES {
+            let open = Permissions::from_mode(0o644);
+            fs::set_permissions(beside(&file, suffix), open).expect("its owner may");
+        }
+        let again = written(&file).await;
+        assert_eq!(FILES.map(|suffix| mode(&beside(&file, suffix))), [0o600; 3]);
+        drop((database, again));
+    }
 }

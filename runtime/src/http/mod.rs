@@ -1,8 +1,10 @@
 //! The HTTP shell of every service: what is the same whatever the endpoints do.
 
 mod access;
+mod arriving;
 pub mod auth;
 pub mod client;
+mod connections;
 pub mod described;
 pub mod extract;
 pub mod healthcheck;
@@ -10,6 +12,7 @@ pub mod page;
 pub mod readiness;
 pub mod server;
 pub mod shell;
+mod timely;
 pub mod timestamp;
 
 pub use auth::OperatorOnly;

@@ -32,6 +32,7 @@ pub struct NotReady(pub String);
 pub struct Readiness {
     checks: Vec<Part>,
     failures: Arc<Recurring>,
+    warnings: Vec<&'static str>,
 }
 
 #[derive(Clone)]
@@ -63,6 +64,13 @@ impl Readiness {
         self
     }
 
+    /// Serves, but says this of its configuration.
+    #[must_use]
+    pub fn with_warning(mut self, warning: &'static str) -> Self {
+        self.warnings.push(warning);
+        self
+    }
+
     /// Serves without `check` under `name`, and says so.
     #[must_use]
     pub fn with_optional(mut self, name: &'static str, check: Arc<dyn Check>) -> Self {
@@ -89,7 +97,11 @@ impl Readiness {
             }
         }
         if failures.is_empty() {
-            return Json(json!({ "status": status, "checks": parts })).into_response();
+            let mut answer = json!({ "status": status, "checks": parts });
+            if !self.warnings.is_empty() {
+                answer["warnings"] = json!(self.warnings);
+            }
+            return Json(answer).into_response();
         }
         let names: Vec<&str> = failures.iter().map(|failure| failure.field.as_str()).collect();
         Problem::unavailable(&names.join(", "), Duration::from_secs(1)).with_errors(failures).into_response()

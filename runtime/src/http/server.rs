@@ -1,34 +1,50 @@
-//! The loop that takes connections. Their number, and the time a caller may take to send its
-//! headers, are bounded, so that nobody can occupy the service by doing nothing.
+//! The loop that takes connections. Their number follows the descriptors that there are, and the
+//! time a caller may take to send a request's headers or to take an answer is bounded, so that no
+//! caller can occupy the service by doing nothing.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Service;
 
+use super::arriving::Arriving;
+use super::connections::{Connections, Place};
+use super::timely::Timely;
+use crate::descriptors;
 use crate::lifecycle::Shutdown;
+use crate::recurring::Recurring;
 
-/// Connections served at once; more wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 4096;
 /// How long a caller may take to send a request's headers, or to begin the next request of a
 /// kept-alive connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+static ACCEPT_FAILED: Recurring = Recurring::new();
+
 /// Serves until the soft stop; then takes no new connection, finishes the requests in flight, and
 /// gives up on those at the hard stop.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_at_most(descriptors::connections(), listener, router, shutdown).await
+}
+
+async fn serve_at_most(
+    most: usize,
+    listener: TcpListener,
+    router: Router,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let mut connections = Connections::new(most);
     let open = GracefulShutdown::new();
-    while let Some((stream, place)) = shutdown.unless_stopping(accept(&listener, &places)).await {
+    while let Some((stream, place)) = shutdown.unless_stopping(accept(&listener, &mut connections)).await {
         serve_connection(stream, place, &router, &open);
     }
     drop(listener);
@@ -36,37 +52,47 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+async fn accept(listener: &TcpListener, connections: &mut Connections) -> (TcpStream, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return (stream, connections.place().await),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "connection.accept_failed");
+                if let Some(times) = ACCEPT_FAILED.note(&error) {
+                    tracing::warn!(%error, times, "connection.accept_failed");
+                }
+                connections.make_room();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn serve_connection(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    router: &Router,
-    open: &GracefulShutdown,
-) {
+fn serve_connection(stream: TcpStream, place: Place, router: &Router, open: &GracefulShutdown) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection.nodelay_refused");
     }
+    let (state, router) = (place.state().clone(), router.clone());
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let state = state.clone();
+        let answer = router.clone().call(request.map(|body| Arriving::new(body, state.clone())));
+        async move {
+            let answer = answer.await;
+            state.waits_for_peer();
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        .serve_connection(TokioIo::new(Timely::new(stream)), answer);
     let connection = open.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection.ended");
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%error, "connection.ended");
+            },
+            () = place.state().asked_to_give_way() => tracing::debug!("connection.gave_way"),
         }
         drop(place);
     });
@@ -79,10 +105,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
 
+    use super::super::timely::ANSWER_TIMEOUT;
     use super::*;
 
     #[tokio::test]
@@ -125,5 +154,81 @@ mod tests {
         caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
         shutdown.stop_hard();
         server.await.expect("no panic").expect("ended");
+    }
+
+    /// A server of `most` connections that answers 64 MB at `/` and never at `/never`.
+    async fn large(most: usize) -> (std::net::SocketAddr, Shutdown) {
+        let body = async || vec![b'x'; 64 << 20];
+        let never = async || std::future::pending::<()>().await;
+        let router = Router::new().route("/", get(body)).route("/never", get(never));
+        let router = router.route("/healthz", get(async || "alive"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        tokio::spawn(serve_at_most(most, listener, router, shutdown.clone()));
+        (address, shutdown)
+    }
+
+    async fn asks(address: std::net::SocketAddr, path: &str) -> TcpStream {
+        let mut caller = TcpStream::connect(address).await.expect("accepted");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        caller.write_all(request.as_bytes()).await.expect("sent");
+        caller
+    }
+
+    /// Reads `piece` bytes each `pause` until the connection ends; how long that took, and how.
+    async fn read_slowly(caller: &mut TcpStream, piece: usize, pause: Duration) -> (Duration, io::Error) {
+        let began = tokio::time::Instant::now();
+        let mut buffer = vec![0; piece];
+        loop {
+            match caller.read(&mut buffer).await {
+                Ok(0) => return (began.elapsed(), io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => tokio::time::sleep(pause).await,
+                Err(error) => return (began.elapsed(), error),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_slowly_is_cut_off_after_its_time() {
+        let (address, _shutdown) = large(8).await;
+        let mut caller = asks(address, "/").await;
+        let (took, error) = read_slowly(&mut caller, 1024, Duration::from_millis(10)).await;
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        // What the kernel holds is still read; the whole would take more than ten minutes.
+        assert!(took > ANSWER_TIMEOUT && took < Duration::from_mins(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_and_an_idle_connection_are_closed_after_their_time() {
+        let (address, _shutdown) = large(8).await;
+        let mut silent = TcpStream::connect(address).await.expect("accepted");
+        let mut idle = asks(address, "/healthz").await;
+        for caller in [&mut silent, &mut idle] {
+            let mut answer = Vec::new();
+            let ended = tokio::time::timeout(2 * HEADER_TIMEOUT, caller.read_to_end(&mut answer)).await;
+            ended.expect("in time").expect("closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_callers_and_slow_readers_give_way_to_a_health_check_and_work_does_not() {
+        let (address, _shutdown) = large(4).await;
+        let mut working = asks(address, "/never").await;
+        for _ in 0..50 {
+            let _slow = asks(address, "/").await;
+        }
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.push(TcpStream::connect(address).await.expect("in the backlog"));
+        }
+        for _ in 0..20 {
+            let mut check = asks(address, "/healthz").await;
+            let mut answer = [0; 12];
+            check.read_exact(&mut answer).await.expect("answered");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        assert_eq!(working.try_read(&mut [0; 1]).expect_err("open").kind(), io::ErrorKind::WouldBlock);
+        working.shutdown().await.expect("open");
     }
 }

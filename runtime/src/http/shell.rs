@@ -21,6 +21,10 @@ use crate::telemetry;
 /// How long a request may take before it is answered 503.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What `/readyz` says of a service that refuses every caller.
+const NO_KEYS: &str =
+    "no key is configured (RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS): every call is refused with 401";
+
 /// What surrounds a service's own endpoints.
 pub struct Shell {
     /// Who may call.
@@ -37,7 +41,11 @@ impl Shell {
     /// `endpoints` with `/healthz`, `/readyz`, `/metrics` and `/openapi.json` beside them, keys,
     /// body limit, time limit and access log around them, and problems for unknown paths and methods.
     pub fn into_router(self, endpoints: Router) -> Router {
-        let Self { keyring, readiness, metrics, openapi } = self;
+        let Self { keyring, mut readiness, metrics, openapi } = self;
+        if keyring.is_empty() {
+            tracing::warn!(setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS", "keys.none_configured");
+            readiness = readiness.with_warning(NO_KEYS);
+        }
         let requests = access::RequestSeconds::new(&metrics);
         let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -154,6 +162,24 @@ mod tests {
         for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
             let (status, ..) = answer(Request::builder().uri(path), Body::empty()).await;
             assert_eq!(status, 200, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_without_any_key_says_so_where_it_says_that_it_is_ready() {
+        let shell = |operator: Option<&Secret>| Shell {
+            keyring: Keyring::new(operator, &MerchantKeys::default()),
+            readiness: Readiness::new(),
+            metrics: Registry::new(),
+            openapi: utoipa::openapi::OpenApi::default(),
+        };
+        for (operator, warned) in [(None, true), (Some(Secret::new("op")), false)] {
+            let router = shell(operator.as_ref()).into_router(Router::new());
+            let request = Request::builder().uri("/readyz").body(Body::empty()).expect("a request");
+            let response = router.oneshot(request).await.expect("infallible");
+            assert_eq!(response.status(), 200);
+            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+            assert_eq!(String::from_utf8_lossy(&bytes).contains("RINGBACK_OPERATOR_KEY"), warned);
         }
     }
 

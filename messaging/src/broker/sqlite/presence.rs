@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use runtime::problem::Chain;
+use runtime::recurring::Recurring;
 use uuid::Uuid;
 
 use super::store::{SEEN_EVERY, Store};
@@ -64,6 +65,7 @@ fn holding(seats: &Seats) -> Vec<Uuid> {
 
 /// Consumers that hold nothing need not be seen, so an idle process writes nothing.
 async fn keep_seen(store: Store, seats: Weak<Seats>) {
+    let failures = Recurring::new();
     loop {
         tokio::time::sleep(SEEN_EVERY).await;
         let Some(living) = seats.upgrade().map(|seats| holding(&seats)) else { return };
@@ -71,7 +73,9 @@ async fn keep_seen(store: Store, seats: Weak<Seats>) {
             continue;
         }
         if let Err(error) = store.see(&living).await {
-            tracing::warn!(error = %Chain(&error), "broker.presence_failed");
+            if let Some(times) = failures.note(&Chain(&error)) {
+                tracing::warn!(error = %Chain(&error), times, "broker.presence_failed");
+            }
         }
     }
 }
