@@ -18,9 +18,9 @@ use messaging::broker::{
 use runtime::Sources;
 use runtime::duration::HumanDuration;
 use runtime::http::Page;
+use runtime::testing::proxy::Proxy;
 use runtime::testing::required_variable;
 use support::broker::{Bench, Capabilities, STEPS, queues};
-use support::proxy::Proxy;
 use support::{GLIMPSE, LINGER, PATIENCE, bodies, event, events, receive};
 
 /// Short enough for tests, long enough for a busy machine.

@@ -5,6 +5,7 @@ pub mod counters;
 pub mod log;
 pub mod metrics;
 pub mod property;
+pub mod proxy;
 pub mod servers;
 
 use std::sync::atomic::{AtomicU64, Ordering};

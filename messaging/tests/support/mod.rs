@@ -6,7 +6,6 @@ pub mod broker;
 pub mod fake;
 pub mod moves;
 pub mod outbox;
-pub mod proxy;
 pub mod server;
 
 use std::time::Duration;
