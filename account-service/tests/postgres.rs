@@ -6,10 +6,9 @@ mod support;
 
 use account_service::domain::ExceptionFilter;
 use account_service::store::{PostgresStore, Store};
-use runtime::database::Postgres;
+use runtime::database::{PgPool, Postgres};
 use runtime::http::Page;
 use runtime::testing::counters::rows_read;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use support::database::Database;
 use support::{arrival, noon, open_account, paid, tx};

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::postgres::{PostgresOutbox, insert};
 use messaging::outbox::{POSTGRES_TABLE, RowLease};
+use runtime::database::PgPool;
 use runtime::testing::temporary_postgres;
-use sqlx::PgPool;
 use support::outbox::{Bench, Write};
 
 struct Writer(PgPool);
@@ -27,7 +27,7 @@ impl Write for Writer {
 }
 
 async fn fresh() -> Bench {
-    let pool = temporary_postgres().await;
+    let pool = PgPool::from(temporary_postgres().await);
     sqlx::raw_sql(POSTGRES_TABLE).execute(&pool).await.expect("the table is made");
     Bench::new(Arc::new(PostgresOutbox { pool: pool.clone() }), Box::new(Writer(pool)), Box::new(()))
 }

@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::clock::{Clock, TRUST_AFTER, Timeline};
-use crate::database::{Proven, Sqlite, open_sqlite};
+use crate::database::{Proven, Sqlite, SqlitePool, open_sqlite};
 use crate::identity::{Entropy, Sources};
 
 /// A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z.
@@ -119,6 +119,7 @@ pub async fn memory_sqlite() -> Sqlite {
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
     let writer = pool.test_before_acquire(false).connect_with(options).await.expect("a database");
+    let writer = SqlitePool::from(writer);
     Sqlite { reader: writer.clone(), writer, proven: Proven::default() }
 }
 

@@ -12,9 +12,8 @@ mod unknown_accounts;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{Postgres, StoreResult, takes_writes};
+use runtime::database::{PgPool, Postgres, StoreResult, takes_writes};
 use runtime::http::Page;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{OPEN_DIFFERENCES, Store, TRIES, collided, rows};
@@ -40,7 +39,7 @@ impl PostgresStore {
     pub async fn migrated(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
         let Postgres { planned: pool, steady } = connections.into();
         let migrations = sqlx::migrate!("../migrations/account-service/postgres");
-        migrations.run(&pool).await.context("the database can't be migrated")?;
+        pool.migrate(&migrations).await.context("the database can't be migrated")?;
         Ok(Self { pool, steady })
     }
 }
@@ -191,7 +190,7 @@ impl Store for PostgresStore {
     }
 
     async fn check(&self) -> StoreResult<()> {
-        sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.pool).await?;
-        takes_writes(&self.steady).await
+        sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.pool.for_checks()).await?;
+        takes_writes(&self.steady.for_checks()).await
     }
 }

@@ -35,7 +35,7 @@ impl SqliteStore {
     /// The books in `database`, its schema brought up to date.
     pub async fn migrated(database: Sqlite) -> anyhow::Result<Self> {
         let migrations = sqlx::migrate!("../migrations/account-service/sqlite");
-        migrations.run(&database.writer).await.context("the database can't be migrated")?;
+        database.writer.migrate(&migrations).await.context("the database can't be migrated")?;
         Ok(Self { database })
     }
 }

@@ -78,11 +78,8 @@ impl Database {
     pub async fn is_left_alone(&self) -> bool {
         for _ in 0..100 {
             let held = match self {
-                Self::Sqlite(database, _) => database.writer.size() as usize - database.writer.num_idle(),
-                Self::Postgres(Postgres { planned, steady }) => {
-                    let held = |pool: &sqlx::PgPool| pool.size() as usize - pool.num_idle();
-                    held(planned) + held(steady)
-                }
+                Self::Sqlite(database, _) => database.writer.busy(),
+                Self::Postgres(Postgres { planned, steady }) => planned.busy() + steady.busy(),
             };
             if held == 0 {
                 return true;

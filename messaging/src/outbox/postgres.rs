@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use runtime::database::StoreResult;
-use sqlx::{PgConnection, PgPool};
+use runtime::database::{PgPool, StoreResult};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Claimed, Furthest, OutboxStore, RowLease, SLACK, stored_event};

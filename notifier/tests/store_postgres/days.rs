@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use notifier::domain::{Day, NotificationId, Outcome, Retention};
 use notifier::store::{Removed, Store};
-use sqlx::{AssertSqlSafe, PgPool};
+use runtime::database::PgPool;
+use sqlx::AssertSqlSafe;
 use tokio::task::JoinHandle;
 
 use super::locks::until_waiting;

@@ -7,7 +7,7 @@ use notifier::domain::{
     BulkAction, BulkFilter, DisableAfter, FailureClass, NotificationId, Outcome, SubscriptionState,
 };
 use notifier::store::Recorded;
-use sqlx::{PgPool, PgTransaction};
+use runtime::database::{PgPool, PgTransaction};
 
 use super::world_on;
 
@@ -50,7 +50,7 @@ async fn a_change_of_a_subscription_is_not_passed_by_those_who_match_events() {
 }
 
 /// Holds the row of a notification, as whoever claims, records, resends or cancels it does.
-async fn hold(pool: &PgPool, statement: &'static str, id: NotificationId) -> PgTransaction<'static> {
+async fn hold(pool: &PgPool, statement: &'static str, id: NotificationId) -> PgTransaction {
     let mut holding = pool.begin().await.expect("a transaction");
     sqlx::query(statement).bind(id.0).fetch_one(&mut *holding).await.expect("it lies there");
     holding

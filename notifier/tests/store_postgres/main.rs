@@ -15,11 +15,11 @@ use notifier::domain::{Day, Delivery, Outcome, States, SubscriptionId};
 use notifier::store::postgres::PostgresStore;
 use notifier::store::{NotificationFilter, Store, UpkeepStore};
 use runtime::Clock;
-use runtime::database::Postgres;
+use runtime::database::{PgPool, Postgres};
 use runtime::testing::counters::flush;
 use runtime::testing::{ManualClock, required_variable};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{Open, Run, Shelf, World};
 use tokio::sync::OnceCell;
 
@@ -31,7 +31,7 @@ static COPIES: AtomicUsize = AtomicUsize::new(0);
 
 async fn template() -> String {
     let url = runtime::testing::temporary_postgres_url().await;
-    let pool = PgPool::connect(&url).await.expect("the fresh database opens");
+    let pool = sqlx::PgPool::connect(&url).await.expect("the fresh database opens");
     let store = PostgresStore::migrate(pool.clone()).await.expect("the schema is made");
     let today = Day::of(ManualClock::default().now());
     let days: Vec<Day> = (-1..=3).map(|days| today.plus(days)).collect();

@@ -3,9 +3,9 @@
 use notifier::domain::notification::StateName;
 use notifier::domain::{EventPattern, FailureClass, States, SubscriptionCounts, SubscriptionId};
 use notifier::store::{CountsFilter, NotificationFilter};
+use runtime::database::PgPool;
 use runtime::http::Page;
 use runtime::testing::counters::rows_read;
-use sqlx::PgPool;
 
 use super::counted_world;
 use super::store::World;

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::postgres::{self as outbox, PostgresOutbox};
 use messaging::outbox::{OutboxStore, RowLease};
-use runtime::database::{Postgres, StoreResult, takes_writes};
+use runtime::database::{PgPool, Postgres, StoreResult, takes_writes};
 use runtime::http::Page;
-use sqlx::{PgConnection, PgPool, QueryBuilder};
+use sqlx::{PgConnection, QueryBuilder};
 use uuid::Uuid;
 
 use super::row::{columns, narrow};
@@ -31,7 +31,7 @@ impl PostgresStore {
     /// The store behind these connections, its schema brought up to date.
     pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
         let Postgres { planned: pool, steady } = connections.into();
-        sqlx::migrate!("../migrations/pay-service/postgres").run(&pool).await?;
+        pool.migrate(&sqlx::migrate!("../migrations/pay-service/postgres")).await?;
         Ok(Self { pool, steady })
     }
 }
@@ -72,6 +72,7 @@ impl Store for PostgresStore {
         .execute(&mut *transaction)
         .await?;
         if updated.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(false);
         }
         outbox::insert(&mut transaction, std::slice::from_ref(event), None, now).await?;
@@ -117,8 +118,8 @@ impl Store for PostgresStore {
     }
 
     async fn check(&self) -> StoreResult<()> {
-        sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.pool).await?;
-        takes_writes(&self.steady).await
+        sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.pool.for_checks()).await?;
+        takes_writes(&self.steady.for_checks()).await
     }
 
     fn outbox(&self) -> Arc<dyn OutboxStore> {

@@ -31,7 +31,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// The store in `db`, its schema brought up to date.
     pub async fn migrate(db: Sqlite) -> anyhow::Result<Self> {
-        sqlx::migrate!("../migrations/pay-service/sqlite").run(&db.writer).await?;
+        db.writer.migrate(&sqlx::migrate!("../migrations/pay-service/sqlite")).await?;
         Ok(Self { db })
     }
 }
@@ -75,6 +75,7 @@ impl Store for SqliteStore {
         .execute(&mut *transaction)
         .await?;
         if updated.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(false);
         }
         outbox::insert(&mut transaction, std::slice::from_ref(event), None, now).await?;
@@ -93,7 +94,9 @@ impl Store for SqliteStore {
 
     async fn recharge_of_order(&self, merchant: &str, order_no: &OrderNo) -> StoreResult<Option<Recharge>> {
         let mut connection = self.db.reader.acquire().await?;
-        of_order(&mut connection, merchant, order_no).await
+        let found = of_order(&mut connection, merchant, order_no).await?;
+        connection.release();
+        Ok(found)
     }
 
     async fn statement(&self, statement: &Statement, page: Page) -> StoreResult<Vec<Recharge>> {

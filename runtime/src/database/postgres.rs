@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 
 use super::postgres_url::Servers;
 use super::primary::Follower;
-use super::{BadDatabaseUrl, PostgresUrl, StoreResult, read_only, session, trust};
+use super::{BadDatabaseUrl, PgPool, PostgresUrl, StoreResult, idle, read_only, session};
 
 /// How long a caller waits for a free connection before the database counts as down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,18 +43,15 @@ pub fn open_postgres(
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
-            .before_acquire(|_, connection| Box::pin(async move { Ok(trust::covers(connection.age)) }))
+            .before_acquire(idle::serves)
     };
-    let opened = Postgres {
-        planned: beginning_with(session::PLANNED, must_write, pool(searches))
-            .connect_lazy_with(first.clone()),
-        steady: beginning_with(session::STEADY, must_write, pool(rest)).connect_lazy_with(first),
-    };
+    let planned = beginning_with(session::PLANNED, must_write, pool(searches)).connect_lazy_with(first.clone());
+    let steady = beginning_with(session::STEADY, must_write, pool(rest)).connect_lazy_with(first);
     if hosts.len() > 1 {
-        let pools = [opened.planned.clone(), opened.steady.clone()];
+        let pools = [planned.clone(), steady.clone()];
         tokio::spawn(Follower::new(Servers { hosts, must_write }, pools).run());
     }
-    Ok(opened)
+    Ok(Postgres { planned: planned.into(), steady: steady.into() })
 }
 
 impl Postgres {
@@ -86,11 +83,11 @@ fn beginning_with(planner: &[(&str, &str)], must_write: bool, pool: PgPoolOption
 }
 
 /// A pool as it comes, as tests open them, and beside it one for the hot path.
-impl From<PgPool> for Postgres {
-    fn from(planned: PgPool) -> Self {
+impl From<sqlx::PgPool> for Postgres {
+    fn from(planned: sqlx::PgPool) -> Self {
         let options = PgPoolOptions::new().max_connections(planned.options().get_max_connections());
         let steady = beginning_with(session::STEADY, false, options)
             .connect_lazy_with(planned.connect_options().as_ref().clone());
-        Self { planned, steady }
+        Self { planned: planned.into(), steady: steady.into() }
     }
 }

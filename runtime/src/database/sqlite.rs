@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::time::Instant;
 
-use super::StoreResult;
+use super::{SqlitePool, StoreResult};
 use crate::private_file::{make_private, make_private_folder, restrict};
 
 /// How long a statement waits for another process's write before the database counts as busy.
@@ -66,7 +64,7 @@ pub async fn open_sqlite(file: &Path) -> Result<Sqlite, sqlx::Error> {
     let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT).test_before_acquire(false);
     let writer = pool().max_connections(1).connect_with(options.clone()).await?;
     let reader = pool().max_connections(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Sqlite { writer, reader, proven: Proven::default() })
+    Ok(Sqlite { writer: writer.into(), reader: reader.into(), proven: Proven::default() })
 }
 
 /// Makes `file` and its folder for their owner alone, before `SQLite` makes them by the umask. What

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::Json;
+use crate::database::outage_class;
 use crate::problem::{Chain, Problem};
 use crate::recurring::Recurring;
 use crate::validation::FieldError;
@@ -115,7 +116,8 @@ impl Readiness {
                 self.log(name, &Chain(error).to_string());
                 Err(match error.downcast_ref::<NotReady>() {
                     Some(NotReady(text)) => text.clone(),
-                    None => "does not answer".to_owned(),
+                    None => outage_class(error)
+                        .map_or_else(|| "does not answer".to_owned(), |class| format!("does not answer: {class}")),
                 })
             }
             Err(_) => Err(format!("did not answer within {} s", CHECK_TIMEOUT.as_secs())),

@@ -1,7 +1,7 @@
 //! The audit: one snapshot of the whole books, summed up in the database.
 
-use runtime::database::StoreResult;
-use sqlx::{AssertSqlSafe, Executor, FromRow, PgConnection, PgPool};
+use runtime::database::{PgPool, StoreResult};
+use sqlx::{AssertSqlSafe, Executor, FromRow, PgConnection};
 
 use crate::domain::{AccountNo, Audit, AuditDifference, AuditTotal};
 use crate::store::rows::{corrupt, counted, large};
@@ -47,6 +47,7 @@ pub(super) async fn audit(pool: &PgPool, limit: u32) -> StoreResult<Audit> {
     .await?;
     let differing = rows.iter().map(|row| row.differing.unsigned_abs()).sum();
     let differences = if differing == 0 { Vec::new() } else { differences(&mut snapshot, limit).await? };
+    snapshot.rollback().await?;
     let totals = rows.into_iter().map(TotalRow::read).collect::<StoreResult<_>>()?;
     Ok(Audit { totals, differing, differences })
 }

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{PgPool, StoreResult};
 use runtime::http::Page;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{PostgresStore, again_if_collided, posting};
@@ -88,6 +88,7 @@ async fn resolve(
     let mut transaction = pool.begin().await?;
     let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
     if let Err(refused) = ledger.resolve(id, decision, now) {
+        transaction.rollback().await?;
         return Ok(Some(Err(refused)));
     }
     posting::write(&mut transaction, &ledger.into_changes(), now).await?;

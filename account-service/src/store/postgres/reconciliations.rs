@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{PgPool, StoreResult};
 use runtime::http::Page;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{CreditRow, PostgresStore, again_if_collided, posting};
@@ -193,7 +193,10 @@ async fn keep(
             .bind(token)
             .fetch_optional(&mut *transaction)
             .await?;
-    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else { return Ok(None) };
+    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
     let mut ledger = posting::read(&mut transaction, &Named::by_stretch(stretch)).await?;
     let findings = ledger.reconcile(stretch, now);
     reconciliation.advance(stretch, &findings, now);
@@ -217,8 +220,12 @@ async fn cancel(
             .bind(id)
             .fetch_optional(&mut *transaction)
             .await?;
-    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else { return Ok(None) };
+    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
     if let Err(ended) = reconciliation.cancel(cancellation.clone()) {
+        transaction.rollback().await?;
         return Ok(Some(Err(ended)));
     }
     sqlx::query(

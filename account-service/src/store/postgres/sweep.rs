@@ -2,8 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::PgPool;
+use runtime::database::{PgPool, StoreResult};
 use uuid::Uuid;
 
 use super::{PostgresStore, again_if_collided};

@@ -52,6 +52,7 @@ pub(super) async fn audit(database: &Sqlite, limit: u32) -> StoreResult<Audit> {
     .await?;
     let differing = rows.iter().map(|row| row.differing.unsigned_abs()).sum();
     let differences = if differing == 0 { Vec::new() } else { differences(&mut snapshot, limit).await? };
+    snapshot.rollback().await?;
     let totals = rows.into_iter().map(TotalRow::read).collect::<StoreResult<_>>()?;
     Ok(Audit { totals, differing, differences })
 }

@@ -88,6 +88,7 @@ async fn resolve(
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
     if let Err(refused) = ledger.resolve(id, decision, now) {
+        transaction.rollback().await?;
         return Ok(Some(Err(refused)));
     }
     posting::write(&mut transaction, &ledger.into_changes(), now).await?;

@@ -157,10 +157,16 @@ pub(super) async fn note_answer(
         .bind(merchant_order_no)
         .fetch_optional(&mut *transaction)
         .await?;
-    let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
+    let Some(request) = row.map(RequestRow::read).transpose()? else {
+        transaction.rollback().await?;
+        return Ok(Ok(()));
+    };
     match request.learn(answer) {
         Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], &ANSWERED, now).await?,
-        Err(contradiction) => return Ok(Err(contradiction)),
+        Err(contradiction) => {
+            transaction.rollback().await?;
+            return Ok(Err(contradiction));
+        }
     }
     transaction.commit().await?;
     Ok(Ok(()))

@@ -205,7 +205,10 @@ async fn keep(
             .bind(token)
             .fetch_optional(&mut *transaction)
             .await?;
-    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else { return Ok(None) };
+    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
     let mut ledger = posting::read(&mut transaction, &Named::by_stretch(stretch)).await?;
     let findings = ledger.reconcile(stretch, now);
     reconciliation.advance(stretch, &findings, now);
@@ -228,8 +231,12 @@ async fn cancel(
         .bind(id)
         .fetch_optional(&mut *transaction)
         .await?;
-    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else { return Ok(None) };
+    let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
     if let Err(ended) = reconciliation.cancel(cancellation.clone()) {
+        transaction.rollback().await?;
         return Ok(Some(Err(ended)));
     }
     sqlx::query(

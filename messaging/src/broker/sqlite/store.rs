@@ -5,11 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use runtime::SharedClock;
 use runtime::clock::StepWatch;
-use runtime::database::{Sqlite, hex_list, list};
+use runtime::database::{Sqlite, SqlitePool, SqliteTransaction, hex_list, list};
 use runtime::duration::HumanDuration;
 use serde_json::json;
 use sqlx::migrate::Migrator;
-use sqlx::{Sqlite as Engine, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::DEAD_AFTER;
@@ -85,7 +84,7 @@ impl Store {
         (self.clock.lease_time() - grace).timestamp_micros()
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Engine>, BrokerError> {
+    pub(super) async fn begin(&self) -> Result<SqliteTransaction, BrokerError> {
         Ok(self.db.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
@@ -279,7 +278,7 @@ fn step_of(queue: &str) -> Option<i64> {
 }
 
 async fn see(
-    transaction: &mut Transaction<'_, Engine>,
+    transaction: &mut SqliteTransaction,
     living: &[Uuid],
     now: i64,
 ) -> Result<(), sqlx::Error> {

@@ -5,8 +5,8 @@
 //! table that others use: those queue behind it meanwhile.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use runtime::database::StoreResult;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
+use runtime::database::{PgPool, PgTransaction, StoreResult};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::domain::Day;
 
@@ -19,7 +19,7 @@ const LOCK: i64 = 0x7269_6E67_6461_7973;
 
 /// A transaction in which nobody else makes, drops or empties days. It waits long for that, and
 /// then for no table longer than Postgres takes to look for a deadlock (1 s).
-pub(super) async fn begin(pool: &PgPool) -> StoreResult<PgTransaction<'static>> {
+pub(super) async fn begin(pool: &PgPool) -> StoreResult<PgTransaction> {
     let mut transaction = pool.begin().await?;
     let limit = "SELECT set_config('lock_timeout', $1, TRUE)";
     sqlx::query(limit).bind("10s").execute(&mut *transaction).await?;
@@ -51,6 +51,7 @@ fn named(partition: &str) -> Option<Day> {
 pub(super) async fn make(pool: &PgPool, day: Day) -> StoreResult<bool> {
     let mut transaction = begin(pool).await?;
     if existing(&mut transaction).await?.contains(&day) {
+        transaction.rollback().await?;
         return Ok(false);
     }
     // What is attached below is matched with what lies in these, so nothing may come in meanwhile.
@@ -81,13 +82,17 @@ pub(super) async fn make(pool: &PgPool, day: Day) -> StoreResult<bool> {
 /// in since `before`. Whether it did.
 pub(super) async fn drop(pool: &PgPool, day: Day, before: DateTime<Utc>) -> StoreResult<bool> {
     // Asked without the locks first: a day that must stay is asked about again and again.
-    if stays(&mut *pool.acquire().await?, day, before).await? {
+    let mut connection = pool.acquire().await?;
+    let kept = stays(&mut connection, day, before).await?;
+    connection.release();
+    if kept {
         return Ok(false);
     }
     let mut transaction = begin(pool).await?;
     let lock = "LOCK TABLE ONLY events, ONLY notifications, ONLY attempts IN ACCESS EXCLUSIVE MODE";
     sqlx::query(lock).execute(&mut *transaction).await?;
     if stays(&mut transaction, day, before).await? || !existing(&mut transaction).await?.contains(&day) {
+        transaction.rollback().await?;
         return Ok(false);
     }
     raise_floor(&mut transaction, day).await?;

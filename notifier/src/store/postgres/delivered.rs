@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::PgPool;
+use runtime::database::{PgPool, StoreResult};
 use uuid::Uuid;
 
 use super::place_under_lease;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{StoreResult, takes_writes};
-use sqlx::PgPool;
+use runtime::database::{PgPool, StoreResult, takes_writes};
 use uuid::Uuid;
 
 use super::{PostgresStore, place_under_lease};
@@ -111,8 +110,8 @@ impl DeliveryStore for PostgresStore {
     }
 
     async fn check(&self) -> StoreResult<()> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        takes_writes(&self.steady).await
+        sqlx::query("SELECT 1").execute(&self.pool.for_checks()).await?;
+        takes_writes(&self.steady.for_checks()).await
     }
 }
 

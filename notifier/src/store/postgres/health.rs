@@ -20,11 +20,17 @@ type Row = HealthRow<DateTime<Utc>>;
 #[async_trait]
 impl HealthStore for PostgresStore {
     async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HealthMap> {
-        read(&mut *self.pool.acquire().await?, subscriptions.iter().copied()).await
+        let mut connection = self.pool.acquire().await?;
+        let health = read(&mut connection, subscriptions.iter().copied()).await?;
+        connection.release();
+        Ok(health)
     }
 
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
-        forget(&mut *self.pool.acquire().await?, &[id.0]).await
+        let mut connection = self.pool.acquire().await?;
+        forget(&mut connection, &[id.0]).await?;
+        connection.release();
+        Ok(())
     }
 
     async fn unwell(&self) -> StoreResult<Unwell> {

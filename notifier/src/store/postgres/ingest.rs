@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::PgPool;
+use runtime::database::{PgPool, StoreResult};
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use uuid::Uuid;

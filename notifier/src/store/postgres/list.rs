@@ -4,9 +4,9 @@
 //! notifications ends in it. Each table answers a page; the newest of the two are the list's page.
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{PgPool, StoreResult};
 use runtime::http::Page;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::list_page::ListPage;
@@ -51,6 +51,7 @@ pub(super) async fn rows(
             break;
         }
     }
+    connection.release();
     Ok(rows)
 }
 

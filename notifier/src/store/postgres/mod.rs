@@ -24,8 +24,8 @@ mod upkeep;
 use std::sync::Arc;
 
 use runtime::Vault;
-use runtime::database::{Postgres, StoreResult};
-use sqlx::{PgConnection, PgPool};
+use runtime::database::{PgPool, Postgres, StoreResult};
+use sqlx::PgConnection;
 
 use super::cache::{self, DirectoryCache};
 use super::rows::subscription_columns;
@@ -69,7 +69,7 @@ impl PostgresStore {
     /// The store behind these connections, its schema brought up to date.
     pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
         let Postgres { planned: pool, steady } = connections.into();
-        sqlx::migrate!("../migrations/notifier/postgres").run(&pool).await?;
+        pool.migrate(&sqlx::migrate!("../migrations/notifier/postgres")).await?;
         Ok(Self {
             pool,
             steady,
@@ -97,7 +97,9 @@ impl PostgresStore {
         let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version")
             .fetch_one(&mut *connection)
             .await?;
-        Ok((version, self.directory_at(version, &mut connection).await?))
+        let directory = self.directory_at(version, &mut connection).await?;
+        connection.release();
+        Ok((version, directory))
     }
 
     /// The directory at `version`, which `connection` has read.

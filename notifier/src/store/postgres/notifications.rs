@@ -27,7 +27,10 @@ impl NotificationStore for PostgresStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<Notification>> {
         let rows = list::rows(&self.pool, filter, page, now).await?;
-        shown(&mut *self.pool.acquire().await?, rows, now).await
+        let mut connection = self.pool.acquire().await?;
+        let shown = shown(&mut connection, rows, now).await?;
+        connection.release();
+        Ok(shown)
     }
 
     async fn notification(
@@ -37,7 +40,10 @@ impl NotificationStore for PostgresStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Option<NotificationDetail>> {
         let mut connection = self.pool.acquire().await?;
-        let Some(row) = find(&mut connection, id, owner).await? else { return Ok(None) };
+        let Some(row) = find(&mut connection, id, owner).await? else {
+            connection.release();
+            return Ok(None);
+        };
         let event: EventRow<Time> = sqlx::query_as("SELECT * FROM events WHERE key = $1")
             .bind(row.event_key)
             .fetch_one(&mut *connection)
@@ -52,7 +58,9 @@ impl NotificationStore for PostgresStore {
                 .bind(id.0)
                 .fetch_all(&mut *connection)
                 .await?;
-        let Some(notification) = shown(&mut connection, vec![row], now).await?.pop() else { return Ok(None) };
+        let shown = shown(&mut connection, vec![row], now).await?.pop();
+        connection.release();
+        let Some(notification) = shown else { return Ok(None) };
         Ok(Some(NotificationDetail {
             notification,
             event: event.event()?,
@@ -132,7 +140,10 @@ impl PostgresStore {
         change: Change,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.pool.begin().await?;
-        let Some(row) = find_locked(&mut transaction, id, owner).await? else { return Ok(None) };
+        let Some(row) = find_locked(&mut transaction, id, owner).await? else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
         if let Err(refused) = (change.may)(&row.notification(audit.at, &HealthMap::new())?, deleted) {
             // Not left to the connection's next user: until then claims would pass over the locked row.

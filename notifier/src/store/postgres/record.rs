@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::{PgConnection, PgPool};
+use runtime::database::{PgPool, StoreResult};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{audits, bump_version, delivered, health, operator_events, place_under_lease};

@@ -41,6 +41,7 @@ impl SecretStore for PostgresStore {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
         if find(&mut transaction, id, owner).await?.is_none() {
+            transaction.rollback().await?;
             return Ok(None);
         }
         let key = rotate(&mut transaction, id, rotation, &self.vault).await?;

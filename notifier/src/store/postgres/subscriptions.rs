@@ -42,11 +42,13 @@ impl SubscriptionStore for PostgresStore {
         .execute(&mut *transaction)
         .await?;
         if inserted.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(Err(NameTaken.into()));
         }
         if count_up_to(&mut transaction, subscription.merchant.as_deref(), i64::from(limit) + 1).await?
             > i64::from(limit)
         {
+            transaction.rollback().await?;
             return Ok(Err(LimitReached::Subscriptions(limit).into()));
         }
         secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
@@ -60,7 +62,10 @@ impl SubscriptionStore for PostgresStore {
         id: SubscriptionId,
         owner: Option<&str>,
     ) -> StoreResult<Option<Subscription>> {
-        find(&mut *self.pool.acquire().await?, id, owner).await
+        let mut connection = self.pool.acquire().await?;
+        let found = find(&mut connection, id, owner).await?;
+        connection.release();
+        Ok(found)
     }
 
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>> {
@@ -86,9 +91,13 @@ impl SubscriptionStore for PostgresStore {
     ) -> StoreResult<Option<Result<Subscription, PatchRefused>>> {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
-        let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let Some(mut subscription) = find(&mut transaction, id, owner).await? else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         let before = subscription.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
+            transaction.rollback().await?;
             return Ok(Some(Err(invalid.into())));
         }
         let updated = sqlx::query(
@@ -109,6 +118,7 @@ impl SubscriptionStore for PostgresStore {
         .execute(&mut *transaction)
         .await?;
         if updated.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
@@ -130,6 +140,7 @@ impl SubscriptionStore for PostgresStore {
         let mut transaction = self.pool.begin().await?;
         bump_version(&mut transaction).await?;
         if find(&mut transaction, id, owner).await?.is_none() {
+            transaction.rollback().await?;
             return Ok(false);
         }
         sqlx::query("UPDATE subscriptions SET deleted_at = $2, updated_at = $2 WHERE id = $1")

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::{PgConnection, PgPool};
+use runtime::database::{PgPool, StoreResult};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{PostgresStore, days, identities, of_event};
@@ -18,7 +18,7 @@ impl UpkeepStore for PostgresStore {
     }
 
     async fn prepare(&self, wanted: &[Day]) -> StoreResult<u64> {
-        let existing = days::existing(&mut *self.pool.acquire().await?).await?;
+        let existing = self.existing_days().await?;
         let mut made = 0;
         for day in wanted.iter().filter(|day| !existing.contains(day)) {
             made += u64::from(days::make(&self.pool, *day).await?);
@@ -28,7 +28,7 @@ impl UpkeepStore for PostgresStore {
 
     async fn remove(&self, before: DateTime<Utc>, limit: u32) -> StoreResult<Removed> {
         let mut removed = Removed::default();
-        for day in days::existing(&mut *self.pool.acquire().await?).await? {
+        for day in self.existing_days().await? {
             if day.is_settled_at(before) {
                 let dropped = days::drop(&self.pool, day, before).await?;
                 removed.days += u64::from(dropped);
@@ -41,6 +41,15 @@ impl UpkeepStore for PostgresStore {
         removed.identities += identities::remove(&self.pool, floor, limit).await?;
         removed.bulks += remove_bulks(&self.pool, before, limit).await?;
         Ok(removed)
+    }
+}
+
+impl PostgresStore {
+    async fn existing_days(&self) -> StoreResult<Vec<Day>> {
+        let mut connection = self.pool.acquire().await?;
+        let days = days::existing(&mut connection).await?;
+        connection.release();
+        Ok(days)
     }
 }
 
@@ -69,13 +78,18 @@ async fn remove_without_day(
     let mut from = Uuid::nil();
     loop {
         let mut transaction = days::begin(pool).await?;
-        let Some(day) = next_day(&mut transaction, from).await? else { return Ok(()) };
+        let Some(day) = next_day(&mut transaction, from).await? else {
+            transaction.rollback().await?;
+            return Ok(());
+        };
         if !day.is_settled_at(before) {
+            transaction.rollback().await?;
             return Ok(());
         }
         from = day.plus(1).first_id();
         if days::stays(&mut transaction, day, before).await? {
             removed.kept_days += 1;
+            transaction.rollback().await?;
             continue;
         }
         days::raise_floor(&mut transaction, day).await?;
@@ -84,6 +98,7 @@ async fn remove_without_day(
         let events = if notifications == 0 { remove_events(&mut transaction, day, limit).await? } else { 0 };
         if notifications + events == 0 {
             removed.kept_days += 1;
+            transaction.rollback().await?;
             continue;
         }
         transaction.commit().await?;

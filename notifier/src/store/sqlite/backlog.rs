@@ -36,7 +36,10 @@ impl BacklogStore for SqliteStore {
         let next_at = next_at(now, began.elapsed());
 
         let mut transaction = self.begin().await?;
-        let Some(remembered) = remembered(&mut transaction, token).await? else { return Ok(false) };
+        let Some(remembered) = remembered(&mut transaction, token).await? else {
+            transaction.rollback().await?;
+            return Ok(false);
+        };
         let decided = decide(measured, &remembered, limits, now)?;
         write(&mut transaction, &decided, (now, next_at)).await?;
         operator_events::tell(&mut transaction, &decided.told, now).await?;

@@ -91,7 +91,10 @@ impl BulkStore for SqliteStore {
         ))
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some(row) = running else { return Ok(BulkStep { changed: 0, more: false }) };
+        let Some(row) = running else {
+            transaction.rollback().await?;
+            return Ok(BulkStep { changed: 0, more: false });
+        };
         let cursor = row.cursor_id;
         let bulk = row.bulk()?;
         let found = bulk_search::find(&mut transaction, &bulk, cursor, limit, now).await?;

@@ -73,6 +73,7 @@ impl DeliveryStore for SqliteStore {
                 waiting.push((*id, probing.map_or(due, |probing| due.max(probing.next_at()))));
             }
         }
+        connection.release();
         Ok(waiting)
     }
 
@@ -115,7 +116,10 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn directory(&self) -> StoreResult<Arc<Directory>> {
-        self.directory_of(&mut *self.db.reader.acquire().await?).await
+        let mut connection = self.db.reader.acquire().await?;
+        let directory = self.directory_of(&mut connection).await?;
+        connection.release();
+        Ok(directory)
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -18,11 +18,17 @@ use crate::store::health::{self, Change, HealthMap, HealthRow, count_unwell, hea
 #[async_trait]
 impl HealthStore for SqliteStore {
     async fn health(&self, subscriptions: &[SubscriptionId]) -> StoreResult<HealthMap> {
-        read(&mut *self.db.reader.acquire().await?, subscriptions.iter().copied()).await
+        let mut connection = self.db.reader.acquire().await?;
+        let health = read(&mut connection, subscriptions.iter().copied()).await?;
+        connection.release();
+        Ok(health)
     }
 
     async fn forget_health(&self, id: SubscriptionId) -> StoreResult<()> {
-        forget(&mut *self.db.writer.acquire().await?, id).await
+        let mut connection = self.db.writer.acquire().await?;
+        forget(&mut connection, id).await?;
+        connection.release();
+        Ok(())
     }
 
     async fn unwell(&self) -> StoreResult<Unwell> {

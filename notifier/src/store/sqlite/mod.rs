@@ -25,8 +25,8 @@ mod upkeep;
 use std::sync::Arc;
 
 use runtime::Vault;
-use runtime::database::{Sqlite, StoreResult};
-use sqlx::{SqliteConnection, SqliteTransaction};
+use runtime::database::{Sqlite, SqliteTransaction, StoreResult};
+use sqlx::SqliteConnection;
 
 use super::cache::{self, DirectoryCache};
 use super::rows::subscription_columns;
@@ -44,7 +44,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// The store in `db`, its schema brought up to date.
     pub async fn migrate(db: Sqlite) -> anyhow::Result<Self> {
-        sqlx::migrate!("../migrations/notifier/sqlite").run(&db.writer).await?;
+        db.writer.migrate(&sqlx::migrate!("../migrations/notifier/sqlite")).await?;
         Ok(Self {
             db,
             cache: DirectoryCache::default(),
@@ -65,7 +65,7 @@ impl SqliteStore {
         Self { vault, ..self }
     }
 
-    async fn begin(&self) -> StoreResult<SqliteTransaction<'static>> {
+    async fn begin(&self) -> StoreResult<SqliteTransaction> {
         Ok(self.db.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{SqliteTransaction, StoreResult};
 use runtime::http::Page;
-use sqlx::{SqliteConnection, SqliteTransaction};
+use sqlx::SqliteConnection;
 
 use super::moves::{self, Resend, move_back, start_over};
 use super::{SqliteStore, health, list};
@@ -31,7 +31,9 @@ impl NotificationStore for SqliteStore {
         // One look at both tables: what moves from one to the other meanwhile is listed once.
         let mut transaction = self.db.reader.begin().await?;
         let rows = list::rows(&mut transaction, filter, page, now).await?;
-        shown(&mut transaction, rows, now).await
+        let shown = shown(&mut transaction, rows, now).await?;
+        transaction.rollback().await?;
+        Ok(shown)
     }
 
     async fn notification(
@@ -41,7 +43,10 @@ impl NotificationStore for SqliteStore {
         now: DateTime<Utc>,
     ) -> StoreResult<Option<NotificationDetail>> {
         let mut connection = self.db.reader.begin().await?;
-        let Some(row) = find(&mut connection, id, owner).await? else { return Ok(None) };
+        let Some(row) = find(&mut connection, id, owner).await? else {
+            connection.rollback().await?;
+            return Ok(None);
+        };
         let event: EventRow<Time> = sqlx::query_as("SELECT * FROM events WHERE key = ?1")
             .bind(row.event_key)
             .fetch_one(&mut *connection)
@@ -56,7 +61,9 @@ impl NotificationStore for SqliteStore {
                 .bind(id.0)
                 .fetch_all(&mut *connection)
                 .await?;
-        let Some(notification) = shown(&mut connection, vec![row], now).await?.pop() else { return Ok(None) };
+        let shown = shown(&mut connection, vec![row], now).await?.pop();
+        connection.rollback().await?;
+        let Some(notification) = shown else { return Ok(None) };
         Ok(Some(NotificationDetail {
             notification,
             event: event.event()?,
@@ -72,7 +79,10 @@ impl NotificationStore for SqliteStore {
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.begin().await?;
-        let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let Some(row) = find(&mut transaction, id, owner).await? else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
         if let Err(refused) = may_resend(&row.notification(audit.at, &HealthMap::new())?, deleted) {
             return Ok(Some(Err(refused)));
@@ -115,7 +125,7 @@ async fn shown(
 
 /// Writes the audit of what was done; the notification as it is now.
 async fn changed(
-    mut transaction: SqliteTransaction<'_>,
+    mut transaction: SqliteTransaction,
     id: NotificationId,
     owner: Option<&str>,
     audit: &Audit,

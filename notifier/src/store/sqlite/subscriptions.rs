@@ -41,11 +41,13 @@ impl SubscriptionStore for SqliteStore {
         .execute(&mut *transaction)
         .await?;
         if inserted.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(Err(NameTaken.into()));
         }
         if count_up_to(&mut transaction, subscription.merchant.as_deref(), i64::from(limit) + 1).await?
             > i64::from(limit)
         {
+            transaction.rollback().await?;
             return Ok(Err(LimitReached::Subscriptions(limit).into()));
         }
         secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
@@ -59,7 +61,10 @@ impl SubscriptionStore for SqliteStore {
         id: SubscriptionId,
         owner: Option<&str>,
     ) -> StoreResult<Option<Subscription>> {
-        find(&mut *self.db.reader.acquire().await?, id, owner).await
+        let mut connection = self.db.reader.acquire().await?;
+        let found = find(&mut connection, id, owner).await?;
+        connection.release();
+        Ok(found)
     }
 
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>> {
@@ -85,9 +90,13 @@ impl SubscriptionStore for SqliteStore {
     ) -> StoreResult<Option<Result<Subscription, PatchRefused>>> {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
-        let Some(mut subscription) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let Some(mut subscription) = find(&mut transaction, id, owner).await? else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         let before = subscription.clone();
         if let Err(invalid) = patch.apply(&mut subscription, audit.at) {
+            transaction.rollback().await?;
             return Ok(Some(Err(invalid.into())));
         }
         let updated = sqlx::query(
@@ -108,6 +117,7 @@ impl SubscriptionStore for SqliteStore {
         .execute(&mut *transaction)
         .await?;
         if updated.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(Some(Err(NameTaken.into())));
         }
         audits::insert(&mut transaction, id, audit).await?;
@@ -129,6 +139,7 @@ impl SubscriptionStore for SqliteStore {
         let mut transaction = self.begin().await?;
         bump_version(&mut transaction).await?;
         if find(&mut transaction, id, owner).await?.is_none() {
+            transaction.rollback().await?;
             return Ok(false);
         }
         sqlx::query("UPDATE subscriptions SET deleted_at = ?2, updated_at = ?2 WHERE id = ?1")
