@@ -9,6 +9,8 @@ use account_service::store::{PostgresStore, Store};
 use runtime::database::{PgPool, Postgres};
 use runtime::http::Page;
 use runtime::testing::counters::rows_read;
+use runtime::testing::proxy::Proxy;
+use runtime::testing::sessions::until_no_transaction_is_open;
 use sqlx::postgres::PgPoolOptions;
 use support::database::Database;
 use support::{arrival, noon, open_account, paid, tx};
@@ -122,4 +124,32 @@ async fn hold(statistics: &'static str) {
             pour(&connections.planned).await;
         }
     }
+}
+
+/// Every call after the stall runs on what is left of the one connection.
+#[tokio::test]
+async fn results_that_are_answered_after_a_batch_was_given_up_in_a_stall_are_credited_once() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let (proxy, through) = Proxy::before_url(&url).await;
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&through).expect("a URL of Postgres");
+    let store = PostgresStore::migrated(pool).await.expect("migrates");
+    for (round, stalled) in (0..).zip(["BEGIN", "account-1", "COMMIT"]) {
+        let account_no = format!("account-{round}");
+        open_account(&store, &account_no).await;
+        let result = |n| [arrival(paid(tx(10 * round + n), &account_no, 7))];
+        proxy.give_up_at(stalled, store.post(&result(1), noon())).await;
+        store.post(&result(2), noon()).await.expect("answered");
+        store.post(&result(1), noon()).await.expect("answered when it is redelivered");
+    }
+    let past = sqlx::PgPool::connect(&url).await.expect("the server answers");
+    until_no_transaction_is_open(&past).await;
+    let (credits, credited): (i64, i64) = sqlx::query_as("SELECT count(*), sum(amount)::bigint FROM credits")
+        .fetch_one(&past)
+        .await
+        .expect("sums");
+    let balances: i64 = sqlx::query_scalar("SELECT sum(balance)::bigint FROM accounts")
+        .fetch_one(&past)
+        .await
+        .expect("a sum");
+    assert_eq!((credits, credited, balances), (6, 42, 42));
 }

@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod property;
 pub mod proxy;
 pub mod servers;
+pub mod sessions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

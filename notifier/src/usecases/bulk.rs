@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::background::{Progress, RoundError, Worker};
-use runtime::database::StoreError;
+use runtime::database::{StoreError, bounded_upkeep};
 use runtime::keys::Caller;
 use runtime::validation::Invalid;
 
@@ -71,7 +71,7 @@ impl Worker for RunBulks {
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let Tools { store, sources, schedule, .. } = &self.0;
         let ids = sources.ids.clone();
-        let step = store.advance_bulk(STEP, &move || ids.next(), sources.clock.now()).await?;
+        let step = bounded_upkeep(store.advance_bulk(STEP, &move || ids.next(), sources.clock.now())).await?;
         if step.changed > 0 {
             schedule.look_now();
         }

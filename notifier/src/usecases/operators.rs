@@ -11,7 +11,7 @@ use messaging::outbox::OutboxGauge;
 use messaging::{Broker, Relay};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use runtime::background::{Progress, RoundError, Worker};
-use runtime::database::bounded;
+use runtime::database::{bounded, bounded_upkeep};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
@@ -89,7 +89,8 @@ impl Worker for MeasureBacklog {
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let Sources { clock, ids, .. } = &self.sources;
-        let measured = self.store.measure_backlog(&self.limits, ids.next(), clock.now()).await;
+        let measured =
+            bounded_upkeep(self.store.measure_backlog(&self.limits, ids.next(), clock.now())).await;
         let waiting = bounded(self.store.waiting()).await?;
         self.gauges.show(&waiting, clock.now());
         self.gauges.show_unwell(bounded(self.store.unwell()).await?);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::background::{Progress, RoundError, Worker};
+use runtime::database::bounded_upkeep;
 
 use crate::store::{SecretPlace, Store};
 
@@ -34,7 +35,7 @@ impl Worker for ResealSecrets {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        let step = self.store.reseal(self.after, STEP).await?;
+        let step = bounded_upkeep(self.store.reseal(self.after, STEP)).await?;
         self.resealed += step.resealed;
         if let Some(last) = step.last {
             self.after = last;

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use runtime::background::{Progress, RoundError, Worker};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, bounded_upkeep};
 
 use super::Tools;
 use crate::domain::{Day, Retention};
@@ -55,7 +55,7 @@ impl Upkeep {
 
     async fn prepare(&self, now: DateTime<Utc>) -> StoreResult<()> {
         let days: Vec<Day> = DAYS.map(|days| Day::of(now).plus(days)).collect();
-        let made = self.tools.store.prepare(&days).await?;
+        let made = bounded_upkeep(self.tools.store.prepare(&days)).await?;
         if made > 0 {
             tracing::info!(days = made, "days.prepared");
         }
@@ -63,7 +63,7 @@ impl Upkeep {
     }
 
     async fn remove(&self, now: DateTime<Utc>) -> StoreResult<bool> {
-        let removed = self.tools.store.remove(self.retention.end(now), STEP).await?;
+        let removed = bounded_upkeep(self.tools.store.remove(self.retention.end(now), STEP)).await?;
         self.metrics.removed(&removed);
         if removed.days > 0 {
             tracing::info!(days = removed.days, kept_days = removed.kept_days, "days.dropped");
@@ -83,7 +83,7 @@ impl Worker for Upkeep {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
-        if self.tools.store.move_cancelled(STEP).await? > 0 {
+        if bounded_upkeep(self.tools.store.move_cancelled(STEP)).await? > 0 {
             return Ok(Progress::More);
         }
         let clock = &self.tools.sources.clock;

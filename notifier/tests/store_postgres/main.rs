@@ -4,6 +4,7 @@ mod days;
 mod kept_plans;
 mod locks;
 mod plans;
+mod stalls;
 #[path = "../store/mod.rs"]
 mod store;
 

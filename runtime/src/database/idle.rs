@@ -17,22 +17,24 @@ const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// How long the test may take. A connection that fails it is replaced within the same wait.
 const TEST_LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether `connection` still serves.
+/// Whether `connection` still serves, for `before_acquire`.
 pub(super) fn serves(
     connection: &mut PgConnection,
     metadata: PoolConnectionMetadata,
 ) -> BoxFuture<'_, Result<bool, Error>> {
     Box::pin(async move {
-        if !trust::covers(metadata.age) {
-            return Ok(false);
-        }
-        if metadata.idle_for < TESTED_AFTER {
-            return Ok(true);
-        }
+        let fresh = metadata.idle_for < TESTED_AFTER;
+        Ok(trust::covers(metadata.age) && (fresh || answers(connection, metadata.idle_for).await))
+    })
+}
+
+/// Whether `connection` answers in time.
+pub(super) fn answers(connection: &mut PgConnection, idle_for: Duration) -> BoxFuture<'_, bool> {
+    Box::pin(async move {
         let answered = matches!(timeout(TEST_LIMIT, connection.ping()).await, Ok(Ok(())));
         if !answered {
-            tracing::debug!(idle_for = ?metadata.idle_for, "database.idle_connection_replaced");
+            tracing::debug!(?idle_for, "database.idle_connection_replaced");
         }
-        Ok(answered)
+        answered
     })
 }

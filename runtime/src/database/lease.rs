@@ -11,10 +11,6 @@ use tokio::time::timeout;
 
 use super::usage::Usage;
 
-/// How long a connection may take to answer that it is ready for the next caller. `SQLx` waits for
-/// this answer without a limit, and a half-open connection would keep its slot in the pool for ever.
-const RETURN_LIMIT: Duration = Duration::from_secs(5);
-
 /// A connection that a caller uses. It serves again only after [`Lease::release`], which says that
 /// the last statement has ended. Dropped without it (an error, a time limit, a client that
 /// disconnected, a shutdown), the connection is closed: a statement may still be under way on it,
@@ -22,13 +18,14 @@ const RETURN_LIMIT: Duration = Duration::from_secs(5);
 pub struct Lease<DB: Database> {
     connection: PoolConnection<DB>,
     usage: Arc<Usage>,
+    return_limit: Duration,
     released: bool,
 }
 
 impl<DB: Database> Lease<DB> {
-    pub(super) fn new(connection: PoolConnection<DB>, usage: Arc<Usage>) -> Self {
+    pub(super) fn new(connection: PoolConnection<DB>, usage: Arc<Usage>, return_limit: Duration) -> Self {
         usage.began();
-        Self { connection, usage, released: false }
+        Self { connection, usage, return_limit, released: false }
     }
 
     /// Gives the connection back: its last statement has ended, and no transaction is open.
@@ -44,9 +41,9 @@ impl<DB: Database> Drop for Lease<DB> {
             // SQLx gives a graceful end five seconds, then frees the slot.
             self.connection.close_on_drop();
         } else if let Ok(runtime) = Handle::try_current() {
-            let returning = self.connection.return_to_pool();
+            let (returning, limit) = (self.connection.return_to_pool(), self.return_limit);
             runtime.spawn(async move {
-                if timeout(RETURN_LIMIT, returning).await.is_err() {
+                if timeout(limit, returning).await.is_err() {
                     tracing::warn!("database.connection_silent");
                 }
             });

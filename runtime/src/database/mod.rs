@@ -12,13 +12,15 @@ mod postgres;
 mod postgres_url;
 mod primary;
 mod session;
+#[cfg(all(test, feature = "server-tests"))]
+mod server_tests;
 mod sqlite;
 mod transaction;
 mod trust;
 mod url;
 mod usage;
 
-pub use bounded::bounded;
+pub use bounded::{bounded, bounded_upkeep};
 use error::read_only;
 pub use error::{StoreError, StoreResult};
 pub use lease::Lease;

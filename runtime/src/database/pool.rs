@@ -16,15 +16,24 @@ use super::lease::Lease;
 use super::transaction::Transaction;
 use super::usage::{self, Usage};
 
-/// How long one statement outside a transaction may take, with the wait for its connection. Longer
-/// than a healthy database ever takes, shorter than a request may take.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
-
 /// How long a readiness check waits for its connection: less than `/readyz` waits for the check.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 
 /// A caller that waits this long for its connection finds out why.
 const WAITS_LONG: Duration = Duration::from_millis(500);
+
+/// How long each step of a connection's use may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The wait for a connection.
+    pub(super) acquire: Duration,
+    /// One statement outside a transaction, with the wait for its connection. Longer than a healthy
+    /// database ever takes, shorter than a request may take.
+    pub(super) statement: Duration,
+    /// The answer of a connection that is given back, that it is ready for the next caller. `SQLx`
+    /// waits for it without a limit, and a half-open connection would keep its slot for ever.
+    pub(super) returning: Duration,
+}
 
 /// Connections to Postgres.
 pub type PgPool = Pool<sqlx::Postgres>;
@@ -39,15 +48,19 @@ pub type SqliteTransaction = Transaction<sqlx::Sqlite>;
 pub struct Pool<DB: Database> {
     connections: sqlx::Pool<DB>,
     usage: Arc<Usage>,
-    acquire_limit: Duration,
+    pub(super) limits: Limits,
 }
 
 impl<DB: Database> From<sqlx::Pool<DB>> for Pool<DB> {
     fn from(connections: sqlx::Pool<DB>) -> Self {
         let options = connections.options();
         let usage = Arc::new(Usage::of(options.get_max_connections()));
-        let acquire_limit = options.get_acquire_timeout();
-        Self { connections, usage, acquire_limit }
+        let limits = Limits {
+            acquire: options.get_acquire_timeout(),
+            statement: Duration::from_secs(20),
+            returning: Duration::from_secs(5),
+        };
+        Self { connections, usage, limits }
     }
 }
 
@@ -57,7 +70,7 @@ impl<DB: Database> Pool<DB> {
     /// # Errors
     /// When no connection is free or can be made in time; the error says why.
     pub async fn acquire(&self) -> Result<Lease<DB>, Error> {
-        let mut acquiring = pin!(timeout(self.acquire_limit, self.connections.acquire()));
+        let mut acquiring = pin!(timeout(self.limits.acquire, self.connections.acquire()));
         let acquired = match timeout(WAITS_LONG, &mut acquiring).await {
             Ok(soon) => soon,
             Err(_) => tokio::select! {
@@ -66,16 +79,16 @@ impl<DB: Database> Pool<DB> {
             },
         };
         match acquired {
-            Ok(Err(Error::PoolTimedOut)) | Err(_) => Err(self.usage.why(self.acquire_limit)),
+            Ok(Err(Error::PoolTimedOut)) | Err(_) => Err(self.usage.why(self.limits.acquire)),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(connection)) => Ok(Lease::new(connection, Arc::clone(&self.usage))),
+            Ok(Ok(connection)) => Ok(Lease::new(connection, Arc::clone(&self.usage), self.limits.returning)),
         }
     }
 
     /// The same connections for a readiness check, which does not wait for one as long.
     #[must_use]
     pub fn for_checks(&self) -> Self {
-        Self { acquire_limit: CHECK_LIMIT, ..self.clone() }
+        Self { limits: Limits { acquire: CHECK_LIMIT, ..self.limits }, ..self.clone() }
     }
 
     /// Brings the schema up to date.
@@ -138,7 +151,8 @@ where
             }
             answer
         };
-        timeout(STATEMENT_LIMIT, work).await.unwrap_or_else(|_| Err(usage::silent(STATEMENT_LIMIT)))
+        let limit = self.limits.statement;
+        timeout(limit, work).await.unwrap_or_else(|_| Err(usage::silent(limit)))
     }
 }
 
@@ -213,11 +227,7 @@ where
 
 impl<DB: Database> Clone for Pool<DB> {
     fn clone(&self) -> Self {
-        Self {
-            connections: self.connections.clone(),
-            usage: Arc::clone(&self.usage),
-            acquire_limit: self.acquire_limit,
-        }
+        Self { connections: self.connections.clone(), usage: Arc::clone(&self.usage), limits: self.limits }
     }
 }
 

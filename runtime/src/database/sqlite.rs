@@ -96,6 +96,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::database::StoreError;
 
     const FILES: [&str; 3] = ["", "-wal", "-shm"];
 
@@ -125,5 +126,29 @@ mod tests {
         let again = written(&file).await;
         assert_eq!(FILES.map(|suffix| mode(&beside(&file, suffix))), [0o600; 3]);
         drop((database, again));
+    }
+
+    /// `SQLite` rolls back by itself when the file can't grow. The limit is the connection's own, so
+    /// the next one finds room again.
+    #[tokio::test]
+    async fn after_a_full_disk_the_writer_writes_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = open_sqlite(&folder.path().join("full.db")).await.expect("opens");
+        sqlx::raw_sql("CREATE TABLE books (entry BLOB)").execute(&db.writer).await.expect("made");
+        sqlx::raw_sql("PRAGMA max_page_count = 4").execute(&db.writer).await.expect("set");
+        let write = async |bytes: i64| {
+            let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
+            let entry = sqlx::query("INSERT INTO books VALUES (zeroblob(?1))").bind(bytes);
+            entry.execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        let full = StoreError::from(write(1_000_000).await.expect_err("the file can't grow"));
+        assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+        for _ in 0..3 {
+            write(1_000_000).await.expect("there is room again");
+        }
+        let entries: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM books").fetch_one(&db.reader).await.expect("a count");
+        assert_eq!((entries, db.writer.given_up()), (3, 1));
     }
 }

@@ -18,8 +18,9 @@ use crate::keys::Keyring;
 use crate::problem::Problem;
 use crate::telemetry;
 
-/// How long a request may take before it is answered 503.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take before it is answered 503: longer than one statement may take (20 s),
+/// and so short that connections that went silent under requests are replaced within 25 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(24);
 
 /// What `/readyz` says of a service that refuses every caller.
 const NO_KEYS: &str =

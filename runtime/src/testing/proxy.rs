@@ -110,6 +110,16 @@ impl Proxy {
         self.state.send_modify(|state| state.stall_at = Some(pattern.as_ref().into()));
     }
 
+    /// Gives `work` up when it sends `pattern`, which arrives, with all that follows, afterwards.
+    pub async fn give_up_at<T>(&self, pattern: impl AsRef<[u8]>, work: impl Future<Output = T>) {
+        self.hang_at(pattern);
+        tokio::select! {
+            _ = work => panic!("it never sent this"),
+            () = self.hung() => {}
+        }
+        self.resume();
+    }
+
     /// Waits until nothing passes, as after [`Proxy::hang_at`].
     pub async fn hung(&self) {
         self.until(|state| state.flow == Flow::Nothing).await;
