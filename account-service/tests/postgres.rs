@@ -133,10 +133,10 @@ async fn results_that_are_answered_after_a_batch_was_given_up_in_a_stall_are_cre
     let (proxy, through) = Proxy::before_url(&url).await;
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&through).expect("a URL of Postgres");
     let store = PostgresStore::migrated(pool).await.expect("migrates");
-    for (round, stalled) in (0..).zip(["BEGIN", "account-1", "COMMIT"]) {
+    for (round, stalled) in (0_u128..).zip(["BEGIN", "account-1", "COMMIT"]) {
         let account_no = format!("account-{round}");
         open_account(&store, &account_no).await;
-        let result = |n| [arrival(paid(tx(10 * round + n), &account_no, 7))];
+        let result = |n: u128| [arrival(paid(tx(10 * round + n), &account_no, 7))];
         proxy.give_up_at(stalled, store.post(&result(1), noon())).await;
         store.post(&result(2), noon()).await.expect("answered");
         store.post(&result(1), noon()).await.expect("answered when it is redelivered");

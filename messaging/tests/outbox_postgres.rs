@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::postgres::{PostgresOutbox, insert};
-use messaging::outbox::{POSTGRES_TABLE, RowLease};
+use messaging::outbox::{OutboxStore, POSTGRES_TABLE, RowLease};
 use runtime::Clock;
 use runtime::database::PgPool;
 use runtime::testing::proxy::Proxy;

@@ -102,6 +102,19 @@ impl<DB: Database> Pool<DB> {
         migrations.run(&self.connections).await
     }
 
+    /// The same within one transaction. It is `SQLx`'s own: migrations begin a savepoint in it each.
+    ///
+    /// # Errors
+    /// As [`Pool::migrate`].
+    pub async fn migrate_within(&self, begin: &'static str, migrations: &Migrator) -> Result<(), MigrateError>
+    where
+        DB::Connection: Migrate,
+    {
+        let mut transaction = self.connections.begin_with(begin).await?;
+        migrations.run_direct(None, &mut *transaction, false).await?;
+        Ok(transaction.commit().await?)
+    }
+
     /// Closes all connections, as before the file is opened again.
     pub async fn close(&self) {
         self.connections.close().await;

@@ -60,9 +60,7 @@ impl Store {
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         // Processes that start together would migrate at once: SQLite has no lock of its own for that.
-        let mut transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
-        migrator.run_direct(None, &mut *transaction, false).await.map_err(BrokerError::unavailable)?;
-        transaction.commit().await?;
+        db.writer.migrate_within("BEGIN IMMEDIATE", &migrator).await.map_err(BrokerError::unavailable)?;
         Ok(Self { db, clock })
     }
 
