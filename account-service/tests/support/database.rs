@@ -47,11 +47,11 @@ impl Database {
         match self {
             Self::Sqlite(database, _) => {
                 let all = sqlx::migrate!("../migrations/account-service/sqlite");
-                up_to(all).run(&database.writer).await
+                database.writer.migrate(&up_to(all)).await
             }
             Self::Postgres(connections) => {
                 let all = sqlx::migrate!("../migrations/account-service/postgres");
-                up_to(all).run(&connections.planned).await
+                connections.planned.migrate(&up_to(all)).await
             }
         }
         .expect("migrates");

@@ -11,9 +11,9 @@ mod pool;
 mod postgres;
 mod postgres_url;
 mod primary;
-mod session;
 #[cfg(all(test, feature = "server-tests"))]
 mod server_tests;
+mod session;
 mod sqlite;
 mod transaction;
 mod trust;

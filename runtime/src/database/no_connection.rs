@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sqlx::Error;
 
+use super::outage;
+
 /// No connection came in time.
 #[derive(Debug)]
 pub(super) struct NoConnection {
@@ -66,7 +68,7 @@ fn class(error: &Error) -> Option<&'static str> {
             None => Some(io_class(error.kind())),
         },
         Error::Tls(_) => Some("no TLS connection"),
-        Error::Database(error) => error.code().and_then(|code| code_class(&code)),
+        Error::Database(_) => Some(outage::meaning(error)).filter(|meaning| !meaning.is_empty()),
         _ => None,
     }
 }
@@ -75,19 +77,9 @@ fn io_class(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::TimedOut => "the server does not answer",
+        io::ErrorKind::ReadOnlyFilesystem => "the server takes no writes",
         _ => "connection lost",
     }
-}
-
-/// By SQLSTATE.
-fn code_class(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "53300" => "too many connections",
-        "3D000" => "no such database",
-        _ if code.starts_with("28") => "authentication failed",
-        _ if code.starts_with("57P") => "the server is starting or shutting down",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

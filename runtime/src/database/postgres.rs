@@ -45,7 +45,8 @@ pub fn open_postgres(
             .test_before_acquire(false)
             .before_acquire(idle::serves)
     };
-    let planned = beginning_with(session::PLANNED, must_write, pool(searches)).connect_lazy_with(first.clone());
+    let planned =
+        beginning_with(session::PLANNED, must_write, pool(searches)).connect_lazy_with(first.clone());
     let steady = beginning_with(session::STEADY, must_write, pool(rest)).connect_lazy_with(first);
     if hosts.len() > 1 {
         let pools = [planned.clone(), steady.clone()];

@@ -5,8 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::pool::{Limits, PgPool};
-use super::{StoreError, idle, open_postgres, outage_class};
-use crate::Secret;
+use super::{DatabaseUrl, StoreError, idle, open_postgres, outage_class};
 use crate::testing::proxy::Proxy;
 use crate::testing::sessions::until_no_transaction_is_open;
 use crate::testing::temporary_postgres_url;
@@ -185,7 +184,8 @@ async fn a_caller_without_a_connection_learns_the_cause() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = unused.local_addr().expect("bound").port();
     drop(unused);
-    let url = Secret::new(format!("postgres://shop:hush@127.0.0.1:{port}/books"));
+    let url = format!("postgres://shop:hush@127.0.0.1:{port}/books");
+    let DatabaseUrl::Postgres(url) = url.parse().expect("a URL") else { panic!("it is Postgres") };
     let mut refused = open_postgres(&url, "test", 2).expect("a URL of Postgres").steady;
     refused.limits.acquire = Duration::from_millis(1500);
     let (text, kind) = class(refused.begin().await.err().expect("refused"));

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::PgPool;
+use runtime::database::{PgPool, StoreResult};
 use uuid::Uuid;
 
 use crate::domain::{Day, NewEvent};
