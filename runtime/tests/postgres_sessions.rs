@@ -1,8 +1,8 @@
 //! What a session with Postgres begins with, and which sessions are left, on the server of `TEST_POSTGRES_URL`.
 
-use runtime::database::{Postgres, StoreError, StoreResult, open_postgres, takes_writes};
+use runtime::database::{PgPool, Postgres, StoreError, StoreResult, open_postgres, takes_writes};
 use runtime::testing::temporary_postgres_url;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// An administrator's session with the database of `url`.
 async fn administrator(url: &str) -> PgConnection {
