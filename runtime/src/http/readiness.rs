@@ -116,8 +116,10 @@ impl Readiness {
                 self.log(name, &Chain(error).to_string());
                 Err(match error.downcast_ref::<NotReady>() {
                     Some(NotReady(text)) => text.clone(),
-                    None => outage_class(error)
-                        .map_or_else(|| "does not answer".to_owned(), |class| format!("does not answer: {class}")),
+                    None => outage_class(error).map_or_else(
+                        || "does not answer".to_owned(),
+                        |class| format!("does not answer: {class}"),
+                    ),
                 })
             }
             Err(_) => Err(format!("did not answer within {} s", CHECK_TIMEOUT.as_secs())),

@@ -43,6 +43,7 @@ impl BulkStore for PostgresStore {
         .execute(&mut *transaction)
         .await?;
         if inserted.rows_affected() == 0 {
+            transaction.rollback().await?;
             return Ok(Err(LimitReached::BulkActions(limit)));
         }
         transaction.commit().await?;
