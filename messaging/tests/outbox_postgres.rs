@@ -62,10 +62,10 @@ async fn events_written_after_a_call_was_given_up_in_a_stall_are_in_the_outbox()
     }
     let lease = Duration::from_secs(30);
     let (lost, token) = (sources.ids.next(), sources.ids.next());
-    proxy.give_up_at(lost.as_bytes(), outbox.claim(lost, now, lease, 1)).await;
+    proxy.give_up_at(lost.as_bytes(), outbox.claim(lost, now, now, lease, 1)).await;
     let past = sqlx::PgPool::connect(&url).await.expect("the server answers");
     until_no_transaction_is_open(&past).await;
-    let claimed = outbox.claim(token, now + lease, lease, 100).await.expect("answered");
+    let claimed = outbox.claim(token, now + lease, now + lease, lease, 100).await.expect("answered");
     assert_eq!(claimed.len(), written);
     let ids: Vec<_> = claimed.iter().map(|row| row.id).collect();
     proxy.give_up_at(token.as_bytes(), outbox.finish(token, &ids)).await;

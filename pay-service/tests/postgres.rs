@@ -20,12 +20,13 @@ async fn orders_that_are_answered_after_a_batch_was_given_up_in_a_stall_are_kept
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&through).expect("a URL of Postgres");
     let store = PostgresStore::migrate(pool).await.expect("migrated");
     let (sources, _) = manual_sources(1);
+    let now = sources.clock.now();
     let batch = |order_no: &str| [taken(&sources, order(order_no, "instant"))];
     for stalled in ["BEGIN", "statement", "COMMIT"] {
         let given_up = batch(&stalled.to_lowercase());
-        proxy.give_up_at(stalled, store.create(&given_up, None)).await;
-        store.create(&batch(&format!("after-{}", stalled.len())), None).await.expect("answered");
-        store.create(&given_up, None).await.expect("answered when it is asked again");
+        proxy.give_up_at(stalled, store.create(&given_up, None, now)).await;
+        store.create(&batch(&format!("after-{}", stalled.len())), None, now).await.expect("answered");
+        store.create(&given_up, None, now).await.expect("answered when it is asked again");
     }
     let past = sqlx::PgPool::connect(&url).await.expect("the server answers");
     until_no_transaction_is_open(&past).await;

@@ -275,11 +275,7 @@ fn step_of(queue: &str) -> Option<i64> {
     i64::try_from(step.0.as_micros()).ok()
 }
 
-async fn see(
-    transaction: &mut SqliteTransaction,
-    living: &[Uuid],
-    now: i64,
-) -> Result<(), sqlx::Error> {
+async fn see(transaction: &mut SqliteTransaction, living: &[Uuid], now: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO consumers (id, seen_at) SELECT unhex(value), ?2 FROM json_each(?1) WHERE true
          ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",

@@ -85,6 +85,7 @@ impl NotificationStore for SqliteStore {
         };
         let (waits, deleted) = (row.waits(), row.subscription_deleted());
         if let Err(refused) = may_resend(&row.notification(audit.at, &HealthMap::new())?, deleted) {
+            transaction.rollback().await?;
             return Ok(Some(Err(refused)));
         }
         if waits {
@@ -102,8 +103,12 @@ impl NotificationStore for SqliteStore {
         audit: &Audit,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.begin().await?;
-        let Some(row) = find(&mut transaction, id, owner).await? else { return Ok(None) };
+        let Some(row) = find(&mut transaction, id, owner).await? else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         if let Err(refused) = row.notification(audit.at, &HealthMap::new())?.state.cancel() {
+            transaction.rollback().await?;
             return Ok(Some(Err(refused)));
         }
         moves::cancel(&mut transaction, id.0, audit.at).await?;
