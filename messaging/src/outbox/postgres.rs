@@ -88,7 +88,8 @@ impl OutboxStore for PostgresOutbox {
         let (wait, lease) = furthest.at(now);
         let clamped = sqlx::query(
             "UPDATE outbox SET due_at = LEAST(due_at, CASE WHEN failures = 0 THEN $1 ELSE $2 END),
-                 lease_until = LEAST(lease_until, $3), created_at = LEAST(created_at, $1)
+                 lease_until = CASE WHEN lease_until > $3 THEN $3 ELSE lease_until END,
+                 created_at = LEAST(created_at, $1)
              WHERE id = ANY (ARRAY(
                  SELECT id FROM outbox
                  WHERE (due_at > $1 + $4 AND failures = 0) OR due_at > $2 + $4 OR lease_until > $3 + $4

@@ -65,7 +65,8 @@ impl PostgresStore {
 }
 
 /// A row that was written in the future was written now: what it waits for is as far ahead of now as it
-/// was when it was written. Locked in the order of ids, as results are.
+/// was when it was written. Locked in the order of ids, as results are. `LEAST` passes over NULL, so
+/// a column that may be NULL is compared instead.
 const CLAMP: &str = "
     WITH ahead AS MATERIALIZED (
         SELECT ctid AS place FROM waiting
@@ -75,17 +76,19 @@ const CLAMP: &str = "
     )
     UPDATE waiting n
     SET due_at = LEAST(due_at - GREATEST(updated_at - $3, interval '0'), $4),
-        leased_until = LEAST(leased_until, $5), updated_at = LEAST(updated_at, $3)
+        leased_until = CASE WHEN leased_until > $5 THEN $5 ELSE leased_until END,
+        updated_at = LEAST(updated_at, $3)
     FROM ahead WHERE n.ctid = ahead.place";
 
 /// What was held against endpoints, and their probes. A pause that a receiver asked for in the future was
 /// asked for now: it lasts as long as it was to last then, a day at most.
 const CLAMP_HEALTH: &str = "
     UPDATE subscription_health
-    SET failing_since = LEAST(failing_since, $1), failed_at = LEAST(failed_at, $1),
-        probe_at = LEAST(probe_at + LEAST($1 - failed_at, interval '0'),
-            CASE WHEN pause_answers IS NULL THEN $2 ELSE $1 + interval '1 day' END),
-        probe_until = LEAST(probe_until, $3)
+    SET failing_since = LEAST(failing_since, $1),
+        failed_at = CASE WHEN failed_at > $1 THEN $1 ELSE failed_at END,
+        probe_at = CASE WHEN probe_at IS NOT NULL THEN LEAST(probe_at + LEAST($1 - failed_at, interval '0'),
+            CASE WHEN pause_answers IS NULL THEN $2 ELSE $1 + interval '1 day' END) END,
+        probe_until = CASE WHEN probe_until > $3 THEN $3 ELSE probe_until END
     WHERE failing_since > $1 OR failed_at > $1 OR (probe_at > $2 AND pause_answers IS NULL)
        OR probe_at > $1 + interval '1 day' OR probe_until > $3";
 
