@@ -185,6 +185,30 @@ async fn a_broker_that_hangs_costs_a_bounded_time_and_is_used_again_when_it_goes
     own.finish().await;
 }
 
+/// The bound that the fault page states for a link that died without a sign.
+const HEALED_WITHIN: Duration = Duration::from_secs(25);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_die_without_a_sign_are_replaced_within_the_bound() {
+    let own = fresh().await;
+    let Bench { broker, queue, sources, .. } = &own.bench;
+    let mut consumer = broker.consume(*queue, 10).await.expect("a consumer");
+    publish_one(broker.as_ref(), &event(sources, "recharge.succeeded", 1)).await.expect("confirmed");
+    let first = receive(consumer.as_mut(), 1).await;
+    consumer.settle(vec![(first[0].tag, Settlement::Ack)]).await.expect("settled");
+    own.proxy.half_open();
+    let sent = event(sources, "recharge.succeeded", 2);
+    let healed = async {
+        eventually(async || publish_one(broker.as_ref(), &sent).await).await;
+        consumer.receive(1, HEALED_WITHIN, LINGER).await.expect_err("the heartbeat is missed");
+        drop(consumer);
+        let mut next = eventually(async || broker.consume(*queue, 10).await).await;
+        assert_eq!(bodies(&receive(next.as_mut(), 1).await), [sent.to_json()]);
+    };
+    tokio::time::timeout(HEALED_WITHIN, healed).await.expect("normal again within the bound");
+    own.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_fails_while_the_broker_is_down_and_succeeds_after() {
     let own = fresh().await;

@@ -27,8 +27,8 @@ const OURS: [&str; 8] =
 
 /// Starts logging to standard error. `RUST_LOG` refines what is shown (default `info`).
 pub fn init(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,lapin=error"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sqlx_core::pool=off,lapin=error"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let harmless = filter_fn(is_harmless);
     match format {
