@@ -34,12 +34,18 @@ struct RechargeJson {
     status: String,
 }
 
+/// Reads a recharge that is received now: its order number must be one that a database can keep.
+pub fn receive_recharge(json: &[u8]) -> Result<Recharge, NotARecharge> {
+    let recharge = read_recharge(json)?;
+    if recharge.merchant_order_no.contains('\0') {
+        return Err(Invalid::field("merchant_order_no", "must not contain the NUL character").into());
+    }
+    Ok(recharge)
+}
+
 /// Reads a recharge.
 pub fn read_recharge(json: &[u8]) -> Result<Recharge, NotARecharge> {
     let told: RechargeJson = serde_json::from_slice(json)?;
-    if told.merchant_order_no.contains('\0') {
-        return Err(Invalid::field("merchant_order_no", "must not contain the NUL character").into());
-    }
     Ok(Recharge {
         tx_no: told.tx_no,
         merchant: told.merchant,

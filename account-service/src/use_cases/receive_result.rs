@@ -1,7 +1,7 @@
 //! Reading what the notifier or the queue tells: whether it is a result, and ours to credit.
 
 use crate::domain::{Recharge, Status};
-use crate::wire::{NotARecharge, read_merchant, read_recharge};
+use crate::wire::{NotARecharge, read_merchant, receive_recharge};
 
 /// What an event tells this service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl ReadResults {
         if read_merchant(data.as_bytes()).is_some_and(|merchant| merchant != self.merchant) {
             return Ok(Told::NotOurs);
         }
-        let recharge = read_recharge(data.as_bytes())?;
+        let recharge = receive_recharge(data.as_bytes())?;
         if recharge.status != status {
             return Err(NotAResult::OtherStatus(recharge.status.as_str()));
         }

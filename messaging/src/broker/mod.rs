@@ -201,8 +201,8 @@ pub async fn check_queue(
     broker.check().await.map_err(BrokerError::for_readiness)
 }
 
-/// Counts what was deleted of the topology.
-fn losses_counter() -> IntCounter {
+/// Counts what was deleted of the topology; each broker registers its own.
+pub fn losses_counter() -> IntCounter {
     IntCounter::new(
         "ringback_broker_topology_losses_total",
         "Exchanges, queues and bindings that this process had declared and found deleted",

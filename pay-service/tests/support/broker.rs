@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use messaging::broker::{BrokerError, DeadLetters, Queue};
+use messaging::broker::{BrokerError, DeadLetters, Queue, losses_counter};
 use messaging::{Broker, Consumer, Event};
+use prometheus::Registry;
 use runtime::duration::HumanDuration;
 
 #[derive(Default)]
@@ -59,5 +60,9 @@ impl Broker for TestBroker {
 
     async fn check(&self) -> Result<(), BrokerError> {
         self.answer()
+    }
+
+    fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(losses_counter()))
     }
 }
