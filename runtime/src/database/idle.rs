@@ -18,6 +18,7 @@ const TESTED_AFTER: Duration = Duration::from_secs(1);
 const TEST_LIMIT: Duration = Duration::from_secs(1);
 
 /// Whether `connection` still serves, for `before_acquire`.
+#[expect(clippy::needless_pass_by_value, reason = "the pool hands it over so")]
 pub(super) fn serves(
     connection: &mut PgConnection,
     metadata: PoolConnectionMetadata,

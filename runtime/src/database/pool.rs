@@ -71,12 +71,13 @@ impl<DB: Database> Pool<DB> {
     /// When no connection is free or can be made in time; the error says why.
     pub async fn acquire(&self) -> Result<Lease<DB>, Error> {
         let mut acquiring = pin!(timeout(self.limits.acquire, self.connections.acquire()));
-        let acquired = match timeout(WAITS_LONG, &mut acquiring).await {
-            Ok(soon) => soon,
-            Err(_) => tokio::select! {
+        let acquired = if let Ok(soon) = timeout(WAITS_LONG, &mut acquiring).await {
+            soon
+        } else {
+            tokio::select! {
                 late = &mut acquiring => late,
                 never = usage::watch(&self.usage, &self.connections) => match never {},
-            },
+            }
         };
         match acquired {
             Ok(Err(Error::PoolTimedOut)) | Err(_) => Err(self.usage.why(self.limits.acquire)),

@@ -45,9 +45,10 @@ pub(super) fn covers(age: Duration) -> bool {
     TRUST.covers(millis(age), now())
 }
 
+/// Begins at 1, so that the first time that is noted is over when it is noted.
 fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    millis(START.get_or_init(Instant::now).elapsed())
+    millis(START.get_or_init(Instant::now).elapsed()).saturating_add(1)
 }
 
 fn millis(duration: Duration) -> u64 {

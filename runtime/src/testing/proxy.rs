@@ -111,13 +111,20 @@ impl Proxy {
     }
 
     /// Gives `work` up when it sends `pattern`, which arrives, with all that follows, afterwards.
-    pub async fn give_up_at<T>(&self, pattern: impl AsRef<[u8]>, work: impl Future<Output = T>) {
+    pub fn give_up_at<'a, T: 'a>(
+        &'a self,
+        pattern: impl AsRef<[u8]>,
+        work: impl Future<Output = T> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
         self.hang_at(pattern);
-        tokio::select! {
-            _ = work => panic!("it never sent this"),
-            () = self.hung() => {}
+        let work = Box::pin(work);
+        async move {
+            tokio::select! {
+                _ = work => panic!("it never sent this"),
+                () = self.hung() => {}
+            }
+            self.resume();
         }
-        self.resume();
     }
 
     /// Waits until nothing passes, as after [`Proxy::hang_at`].
