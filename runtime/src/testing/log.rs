@@ -1,8 +1,9 @@
 //! The log of one test, line by line.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -10,9 +11,15 @@ use tracing_subscriber::fmt::MakeWriter;
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
+/// With a single subscriber in the process, `tracing` asks only the thread that reaches a line first
+/// whether the line is of interest, and remembers a no for all threads. A second one that is never
+/// dropped makes it ask every subscriber.
+static SECOND: OnceLock<Dispatch> = OnceLock::new();
+
 impl Log {
     /// Begins to listen; ends when the guard is dropped.
     pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new("info,sqlx=warn,lapin=error"))
