@@ -57,7 +57,8 @@ pub fn make_private(path: &Path) -> io::Result<()> {
 /// owner, whose mode can't be changed, is used as it is, with a warning.
 pub fn restrict(path: &Path) -> io::Result<()> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return Ok(());
     }
     let (from, to) = (format!("{mode:04o}"), format!("{:04o}", mode & 0o700));

@@ -192,10 +192,10 @@ impl RequestRecharge {
     /// A failure of the database loses nothing here either: the request stays unknown, so pay-service
     /// will be asked about it again.
     async fn keep(&self, incident: Incident) {
-        if let Err(error) = self.store.note(&[incident], self.sources.clock.now()).await {
-            if let Some(times) = NOT_KEPT.note(&Chain(&error)) {
-                tracing::warn!(error = %Chain(&error), times, "exception.not_kept");
-            }
+        if let Err(error) = self.store.note(&[incident], self.sources.clock.now()).await
+            && let Some(times) = NOT_KEPT.note(&Chain(&error))
+        {
+            tracing::warn!(error = %Chain(&error), times, "exception.not_kept");
         }
     }
 }

@@ -32,10 +32,10 @@ impl HandleBatch for Returner {
     type Answer = ();
 
     async fn handle(&mut self, unused: Vec<Unused>) -> Vec<()> {
-        if let Err(error) = bounded(self.store.give_back(&unused, self.clock.now())).await {
-            if let Some(times) = NOT_GIVEN_BACK.note(&Chain(&error)) {
-                tracing::warn!(leases = unused.len(), error = %Chain(&error), times, "leases.not_given_back");
-            }
+        if let Err(error) = bounded(self.store.give_back(&unused, self.clock.now())).await
+            && let Some(times) = NOT_GIVEN_BACK.note(&Chain(&error))
+        {
+            tracing::warn!(leases = unused.len(), error = %Chain(&error), times, "leases.not_given_back");
         }
         vec![(); unused.len()]
     }

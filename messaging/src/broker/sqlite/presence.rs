@@ -72,10 +72,10 @@ async fn keep_seen(store: Store, seats: Weak<Seats>) {
         if living.is_empty() {
             continue;
         }
-        if let Err(error) = store.see(&living).await {
-            if let Some(times) = failures.note(&Chain(&error)) {
-                tracing::warn!(error = %Chain(&error), times, "broker.presence_failed");
-            }
+        if let Err(error) = store.see(&living).await
+            && let Some(times) = failures.note(&Chain(&error))
+        {
+            tracing::warn!(error = %Chain(&error), times, "broker.presence_failed");
         }
     }
 }
