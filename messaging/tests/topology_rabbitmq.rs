@@ -220,17 +220,17 @@ async fn the_publishers_own_exchange_is_made_again_when_it_is_deleted() {
 async fn no_confirmed_event_is_missing_after_any_number_of_deletions_under_load() {
     let own = Arc::new(fresh().await);
     let _consumer = own.elsewhere.consume(own.other, 1).await.expect("a consumer");
-    let publisher = own.clone();
+    let sender = own.clone();
     let (count, mut batches) = watch::channel(0);
     let publishing = tokio::spawn(async move {
-        let mut published = HashSet::new();
+        let mut sent = HashSet::new();
         for number in 0..60 {
             count.send_replace(number);
-            let batch = events(&publisher.sources, "recharge.succeeded", 50);
-            publisher.publish(&batch).await;
-            published.extend(ids(&batch));
+            let batch = events(&sender.sources, "recharge.succeeded", 50);
+            sender.publish(&batch).await;
+            sent.extend(ids(&batch));
         }
-        published
+        sent
     });
     let mut turn = 0;
     // One for each batch, while it is published.

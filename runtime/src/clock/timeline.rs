@@ -201,8 +201,7 @@ impl Timeline {
 
     fn step_back(&self, state: &mut State, measured: i64, elapsed: i64) {
         let trusted = self.offset();
-        let is_young = |before: &Since| elapsed - before.at < self.trust_after;
-        if state.before.filter(is_young).is_none() {
+        if state.before.as_ref().is_none_or(|before| elapsed - before.at >= self.trust_after) {
             let undoubted = self.doubt(state, elapsed).is_none();
             state.before = undoubted.then_some(Since { offset: trusted, at: elapsed });
         }
