@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 pub use gauge::register_clock_metrics;
 pub use timeline::{Distrust, TRUST_AFTER, Timeline};
@@ -75,6 +76,14 @@ pub trait Clock: Send + Sync + 'static {
         self.timeline().expect_since(seen, within, wall, elapsed);
     }
 
+    /// Says what another machine's clock reads now. A jump ahead that it agrees with is followed at
+    /// once by [`Clock::now`], so that processes that share leases agree on the time; what can't be undone
+    /// still waits until the jump has lasted, since both machines may have one time server.
+    fn confirm(&self, other: DateTime<Utc>) {
+        let (wall, elapsed) = read(self);
+        self.timeline().confirm(other, wall, elapsed);
+    }
+
     /// Whether what can't be undone may rest on [`Clock::now`].
     fn is_trusted(&self) -> bool {
         let (wall, elapsed) = read(self);
@@ -108,16 +117,16 @@ pub type SharedClock = Arc<dyn Clock>;
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
-    started: std::time::Instant,
+    /// The monotonic clock when this one was made.
+    started: Duration,
     timeline: Timeline,
 }
 
 impl SystemClock {
     /// The machine's clocks; jumps ahead are trusted after they have lasted for `trust_after`.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn new(trust_after: Duration) -> Self {
         let timeline = Timeline::starting(wall_clock(), Duration::ZERO, trust_after);
-        Self { started: std::time::Instant::now(), timeline }
+        Self { started: monotonic_clock(), timeline }
     }
 }
 
@@ -125,6 +134,18 @@ impl Default for SystemClock {
     fn default() -> Self {
         Self::new(TRUST_AFTER)
     }
+}
+
+/// The monotonic clock; on Linux the one that goes on while the machine is suspended, so that waking up is
+/// no jump of the wall clock.
+fn monotonic_clock() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+    let nanos = u32::try_from(tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(tv_sec).unwrap_or(0), nanos)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
@@ -138,7 +159,7 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        monotonic_clock().saturating_sub(self.started)
     }
 
     fn timeline(&self) -> &Timeline {

@@ -31,6 +31,9 @@ pub trait ClockStore: Send + Sync + 'static {
     /// The last time that was noted, if one was.
     async fn last_seen(&self) -> StoreResult<Option<DateTime<Utc>>>;
 
+    /// The time of the database server, where it has a clock of its own.
+    async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>>;
+
     /// Notes that a process with a trusted clock is at work at `now`.
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()>;
 

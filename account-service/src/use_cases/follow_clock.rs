@@ -31,6 +31,16 @@ impl FollowClock {
         let watch = StepWatch::new(clock.clone());
         Self { store, clock, furthest, watch, note_at: DateTime::UNIX_EPOCH }
     }
+
+    /// While a jump of this machine's clock is refused, the database server's is asked about it.
+    async fn confirm_jump(&self) -> Result<(), RoundError> {
+        if self.clock.timeline().refuses_a_jump()
+            && let Some(time) = bounded(self.store.server_time()).await?
+        {
+            self.clock.confirm(time);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -40,6 +50,7 @@ impl Worker for FollowClock {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
+        self.confirm_jump().await?;
         if let Some(steps) = self.watch.due() {
             let clamped = bounded(self.store.clamp_times(self.clock.now(), &self.furthest)).await?;
             if clamped > 0 {

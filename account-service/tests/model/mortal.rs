@@ -203,6 +203,10 @@ impl ClockStore for Mortal {
         self.call(self.store.last_seen(), nothing).await
     }
 
+    async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>> {
+        self.call(self.store.server_time(), nothing).await
+    }
+
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
         self.call(self.store.note_time(now), nothing).await
     }

@@ -48,8 +48,9 @@ pub struct Furthest {
     pub lease: Duration,
 }
 
-/// How far two processes' clocks may differ without anything being clamped for it.
-const SLACK: TimeDelta = TimeDelta::seconds(1);
+/// How far two processes' clocks may differ without anything being clamped for it: clamping what another
+/// process has written would end its leases early.
+const SLACK: TimeDelta = TimeDelta::seconds(30);
 
 impl Furthest {
     /// The latest times at `now`: of a wait's end and of a lease's.

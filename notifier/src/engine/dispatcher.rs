@@ -47,6 +47,7 @@ impl Dispatcher {
             return Ok(false);
         }
         let clock = &self.sources.clock;
+        // In this order, so that they are equal or `ended` is the later one, but after a jump.
         let (now, ended) = (clock.now(), clock.lease_time());
         let want = |reservation: &Reservation| Want {
             subscription: reservation.subscription,
@@ -56,7 +57,7 @@ impl Dispatcher {
         let wants: Vec<Want> = reserved.iter().map(want).collect();
         let deliveries = bounded(self.store.claim_due(&wants, self.sources.ids.next(), now, ended)).await?;
         // Leases that seem to have ended since the clock moved are left alone until they have.
-        let again = !deliveries.is_empty() || ended == now;
+        let again = !deliveries.is_empty() || ended >= now;
         let mut reserved: BTreeMap<SubscriptionId, Reservation> =
             reserved.into_iter().map(|reservation| (reservation.subscription, reservation)).collect();
         for delivery in deliveries {

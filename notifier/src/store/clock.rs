@@ -15,8 +15,9 @@ pub(super) const FURTHEST_PROBE: TimeDelta = TimeDelta::minutes(1);
 /// The furthest that the next measurement of what waits can be ahead of now: nineteen times as long as one
 /// may take.
 pub(super) const FURTHEST_MEASUREMENT: TimeDelta = TimeDelta::minutes(90);
-/// How far two processes' clocks may differ without anything being clamped for it.
-pub(super) const SLACK: TimeDelta = TimeDelta::seconds(1);
+/// How far two processes' clocks may differ without anything being clamped for it: clamping what another
+/// process has written would end its leases early.
+pub(super) const SLACK: TimeDelta = TimeDelta::seconds(30);
 
 /// What clamping a page of rows came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub struct Clamped {
 pub trait ClockStore: Send + Sync + 'static {
     /// The last time that was noted; `None` when none was and no event is older.
     async fn last_seen(&self) -> StoreResult<Option<DateTime<Utc>>>;
+
+    /// The time of the database server, where it has a clock of its own.
+    async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>>;
 
     /// Notes that a process with a trusted clock is at work at `now`.
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()>;

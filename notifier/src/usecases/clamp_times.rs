@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::clock::StepWatch;
+use runtime::database::bounded;
 use uuid::Uuid;
 
 use super::Tools;
@@ -29,6 +30,17 @@ impl ClampTimes {
         let watch = StepWatch::new(tools.sources.clock.clone());
         Self { tools, watch, under_way: None }
     }
+
+    /// While a jump of this machine's clock is refused, the database server's is asked about it.
+    async fn confirm_jump(&self) -> Result<(), RoundError> {
+        let clock = &self.tools.sources.clock;
+        if clock.timeline().refuses_a_jump()
+            && let Some(time) = bounded(self.tools.store.server_time()).await?
+        {
+            clock.confirm(time);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -38,12 +50,13 @@ impl Worker for ClampTimes {
     }
 
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
+        self.confirm_jump().await?;
         // A step while an earlier one is followed begins again from the first row.
         let due = self.watch.due();
         let Some(steps) = due else { return Ok(Progress::Idle) };
         let after = self.under_way.filter(|(seen, _)| *seen == steps).map_or(Uuid::nil(), |(_, id)| id);
         let now = self.tools.sources.clock.now();
-        let clamped = self.tools.store.clamp_times(after, now, STEP).await?;
+        let clamped = bounded(self.tools.store.clamp_times(after, now, STEP)).await?;
         if clamped.rows > 0 {
             tracing::warn!(rows = clamped.rows, "notifications.times_clamped");
             self.tools.schedule.look_now();

@@ -66,6 +66,51 @@ fn a_jump_that_ends_before_the_hour_leaves_no_trace_and_the_next_one_waits_a_who
 }
 
 #[test]
+fn a_jump_that_grows_is_trusted_as_far_as_it_has_lasted() {
+    let clock = ManualClock::default();
+    for _ in 0..4 {
+        clock.step(TimeDelta::minutes(1));
+        clock.now();
+        clock.advance(HOUR / 2);
+    }
+    assert_eq!(clock.now(), at("2026-01-01T02:03:00Z"), "three minutes have lasted for an hour");
+    clock.advance(HOUR);
+    assert_eq!(clock.now(), at("2026-01-01T03:04:00Z"));
+}
+
+#[test]
+fn a_jump_that_another_clock_confirms_is_followed_at_once_but_not_for_what_can_t_be_undone() {
+    let clock = ManualClock::default();
+    clock.step(TimeDelta::minutes(5));
+    clock.confirm(at("2026-01-01T00:00:00Z"));
+    assert_eq!(clock.now(), at("2026-01-01T00:00:00Z"), "the other one did not jump");
+    clock.confirm(at("2026-01-01T00:05:02Z"));
+    assert_eq!(clock.now(), at("2026-01-01T00:05:00Z"));
+    assert!(!clock.is_trusted());
+    assert_eq!(clock.distrust().map(|distrust| distrust.ahead), Some(TimeDelta::minutes(5)));
+    clock.advance(HOUR);
+    assert!(clock.is_trusted() && clock.distrust().is_none());
+}
+
+#[test]
+fn a_small_jump_is_not_confirmed_by_a_clock_that_is_closer_to_the_time_before_it() {
+    let clock = ManualClock::default();
+    clock.step(TimeDelta::seconds(10));
+    clock.confirm(at("2026-01-01T00:00:03Z"));
+    assert_eq!(clock.now(), at("2026-01-01T00:00:00Z"));
+}
+
+#[test]
+fn a_confirmed_jump_that_is_taken_back_leaves_no_doubt() {
+    let clock = ManualClock::default();
+    clock.step(TimeDelta::minutes(5));
+    clock.confirm(at("2026-01-01T00:05:00Z"));
+    clock.step(TimeDelta::minutes(-5));
+    assert!(clock.is_trusted() && clock.distrust().is_none());
+    assert_eq!(clock.now(), at("2026-01-01T00:00:00Z"));
+}
+
+#[test]
 fn a_clock_that_goes_back_and_returns_is_trusted_as_before() {
     let clock = ManualClock::default();
     clock.step(TimeDelta::days(-3));
@@ -129,6 +174,11 @@ fn stored_times_are_looked_at_at_the_start_after_each_step_a_minute_later_and_ev
         }
         due.is_some()
     };
+    assert!(look() && !look());
+    clock.step(TimeDelta::hours(2));
+    clock.advance(Duration::from_mins(2));
+    assert!(!look(), "others may be right to be ahead");
+    clock.step(TimeDelta::hours(-2));
     assert!(look() && !look());
     clock.step(TimeDelta::seconds(-30));
     assert!(look() && !look());

@@ -14,6 +14,8 @@ const STEP: i64 = 1_000_000;
 const DRIFT: i64 = 1_000;
 /// Longer than any lease, in microseconds.
 const LEASES: i64 = 60_000_000;
+/// How far another machine's clock may be from a jump that it confirms, in microseconds.
+const CONFIRMS: i64 = 30_000_000;
 
 /// Follows the wall clock through its steps. Times are microseconds; an offset is what the wall clock
 /// is ahead of the monotonic one.
@@ -32,8 +34,11 @@ pub struct Timeline {
 
 #[derive(Debug, Default)]
 struct State {
-    /// A jump ahead that is not trusted yet.
+    /// A jump ahead that is not trusted yet: the lowest offset that was measured since it came.
     jump: Option<Since>,
+    /// The offset before a jump ahead that is followed because another machine's clock agrees, but has
+    /// not lasted long enough for what can't be undone.
+    confirmed: Option<Since>,
     /// The offset before a step back that is not old yet: going back to it is no jump.
     before: Option<Since>,
     /// The lowest offset that leases may have been granted at which have not ended yet.
@@ -135,7 +140,25 @@ impl Timeline {
 
     pub(super) fn is_trusted(&self, wall: DateTime<Utc>, elapsed: Duration) -> bool {
         let elapsed = micros(elapsed);
-        elapsed >= self.trust_after || self.doubt(&self.observe(wall, elapsed), elapsed).is_none()
+        let state = self.observe(wall, elapsed);
+        state.confirmed.is_none() && self.doubt(&state, elapsed).is_none()
+    }
+
+    /// Whether a jump ahead is refused at present.
+    pub fn refuses_a_jump(&self) -> bool {
+        !self.plain.load(Ordering::Acquire) && self.lock().jump.is_some()
+    }
+
+    pub(super) fn confirm(&self, other: DateTime<Utc>, wall: DateTime<Utc>, elapsed: Duration) {
+        let elapsed = micros(elapsed);
+        let mut state = self.observe(wall, elapsed);
+        let (trusted, measured) = (self.offset(), wall.timestamp_micros() - elapsed);
+        let other = other.timestamp_micros() - elapsed;
+        let agrees = (other - measured).abs() < CONFIRMS.min((other - trusted).abs());
+        if let Some(jump) = state.jump.filter(|_| agrees) {
+            self.trust(&mut state, measured, elapsed);
+            state.confirmed = Some(Since { offset: trusted, at: jump.at });
+        }
     }
 
     pub(super) fn distrust(&self, wall: DateTime<Utc>, elapsed: Duration) -> Option<Distrust> {
@@ -145,7 +168,11 @@ impl Timeline {
             ahead: TimeDelta::microseconds(jump.offset - self.offset()),
             trusted_in: self.left(elapsed - jump.at),
         });
-        jump.or_else(|| self.doubt(&state, elapsed))
+        let confirmed = state.confirmed.map(|before| Distrust {
+            ahead: TimeDelta::microseconds(self.offset() - before.offset),
+            trusted_in: self.left(elapsed - before.at),
+        });
+        jump.or(confirmed).or_else(|| self.doubt(&state, elapsed))
     }
 
     /// Whether the clock that started this late is doubted still.
@@ -195,6 +222,7 @@ impl Timeline {
             _ => self.jump_ahead(&mut state, measured, elapsed),
         }
         state.leases = state.leases.filter(|leases| elapsed - leases.at < LEASES);
+        state.confirmed = state.confirmed.filter(|before| elapsed - before.at < self.trust_after);
         self.plain.store(state.jump.is_none() && state.leases.is_none(), Ordering::Release);
         state
     }
@@ -202,10 +230,11 @@ impl Timeline {
     fn step_back(&self, state: &mut State, measured: i64, elapsed: i64) {
         let trusted = self.offset();
         if state.before.as_ref().is_none_or(|before| elapsed - before.at >= self.trust_after) {
-            let undoubted = self.doubt(state, elapsed).is_none();
+            let undoubted = state.confirmed.is_none() && self.doubt(state, elapsed).is_none();
             state.before = undoubted.then_some(Since { offset: trusted, at: elapsed });
         }
         state.jump = None;
+        state.confirmed = state.confirmed.filter(|before| measured - before.offset >= STEP);
         self.offset.store(measured, Ordering::Release);
         self.steps.fetch_add(1, Ordering::AcqRel);
         tracing::warn!(clock.step_seconds = seconds(measured - trusted), "clock.stepped_back");
@@ -217,18 +246,28 @@ impl Timeline {
         if known.as_ref().is_some_and(is_same) {
             return self.trust(state, measured, elapsed);
         }
-        match state.jump.filter(is_same) {
-            Some(jump) if elapsed - jump.at >= self.trust_after => self.trust(state, measured, elapsed),
-            Some(jump) => state.jump = Some(Since { offset: measured, at: jump.at }),
-            None => {
-                state.jump = Some(Since { offset: measured, at: elapsed });
-                tracing::warn!(
-                    clock.ahead_seconds = seconds(measured - self.offset()),
-                    clock.trusted_in_seconds = seconds(self.trust_after),
-                    "clock.jump_refused"
-                );
+        // One that grows, as on a machine that is suspended again and again, is trusted as far as it
+        // has lasted.
+        let lasted = state.jump.map(|jump| Since { offset: jump.offset.min(measured), at: jump.at });
+        match lasted {
+            Some(jump) if elapsed - jump.at >= self.trust_after => {
+                self.trust(state, jump.offset, elapsed);
+                if measured - jump.offset >= STEP {
+                    self.refuse(state, measured, elapsed);
+                }
             }
+            Some(jump) => state.jump = Some(jump),
+            None => self.refuse(state, measured, elapsed),
         }
+    }
+
+    fn refuse(&self, state: &mut State, measured: i64, elapsed: i64) {
+        state.jump = Some(Since { offset: measured, at: elapsed });
+        tracing::warn!(
+            clock.ahead_seconds = seconds(measured - self.offset()),
+            clock.trusted_in_seconds = seconds(self.trust_after),
+            "clock.jump_refused"
+        );
     }
 
     fn trust(&self, state: &mut State, measured: i64, elapsed: i64) {

@@ -29,9 +29,13 @@ impl StepWatch {
         Self { clock, checked: None }
     }
 
-    /// Whether it is time; what to hand to [`StepWatch::checked`] when it was done.
+    /// Whether it is time; what to hand to [`StepWatch::checked`] when it was done. Not while a jump ahead
+    /// is refused: if it is right, the times of other processes only look as if they were ahead.
     pub fn due(&self) -> Option<u64> {
         self.clock.now();
+        if self.clock.timeline().refuses_a_jump() {
+            return None;
+        }
         let steps = self.clock.timeline().steps();
         let is_done = |(seen, next): (u64, DateTime<Utc>)| seen == steps && self.clock.steady() < next;
         (!self.checked.is_some_and(is_done)).then_some(steps)

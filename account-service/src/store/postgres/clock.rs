@@ -13,6 +13,10 @@ impl ClockStore for PostgresStore {
         Ok(sqlx::query_scalar("SELECT seen_at FROM clock").fetch_one(&self.pool).await?)
     }
 
+    async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>> {
+        Ok(Some(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await?))
+    }
+
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
         sqlx::query("UPDATE clock SET seen_at = $1").bind(now).execute(&self.pool).await?;
         Ok(())

@@ -15,6 +15,10 @@ impl ClockStore for SqliteStore {
         Ok(seen.and_then(DateTime::from_timestamp_micros))
     }
 
+    async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>> {
+        Ok(None)
+    }
+
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
         let note = sqlx::query("UPDATE clock SET seen_at = ?1").bind(now.timestamp_micros());
         note.execute(&self.database.writer).await?;
