@@ -120,6 +120,12 @@ impl Store for PostgresStore {
     }
 
     async fn post(&self, arrivals: &[Arrival], now: DateTime<Utc>) -> StoreResult<Vec<Verdict>> {
+        match posting::post_new(&self.steady, arrivals, now).await {
+            Ok(Some(verdicts)) => return Ok(verdicts),
+            Ok(None) => {}
+            Err(error) if collided(&error) => {}
+            Err(error) => return Err(error),
+        }
         again_if_collided(|| posting::post(&self.steady, arrivals, now)).await
     }
 

@@ -127,6 +127,13 @@ impl Inbox {
         self.queue.is_empty()
     }
 
+    /// Waits until more was handed over, or rows wait.
+    pub async fn more(&self) {
+        while self.is_empty() && !self.shared.rows_wait.load(Ordering::Acquire) {
+            self.shared.wake.notified().await;
+        }
+    }
+
     /// Whether rows without a lease are known to wait; forgets that.
     pub fn rows_wait(&self) -> bool {
         self.shared.rows_wait.swap(false, Ordering::AcqRel)

@@ -4,10 +4,12 @@
 //! The table `outbox` belongs to the service that publishes: its definition is in
 //! `migrations/messaging/outbox/<postgres|sqlite>.sql`, to be copied into that service's migrations.
 
+mod finishing;
 mod gauge;
 mod handover;
 pub mod postgres;
 mod relay;
+mod sorted;
 pub mod sqlite;
 
 use std::time::Duration;

@@ -10,13 +10,14 @@ use runtime::Sources;
 use runtime::background::{Progress, RoundError, Worker};
 use runtime::clock::StepWatch;
 use runtime::database::bounded;
-use runtime::problem::Chain;
 use runtime::recurring::Recurring;
 use runtime::trace::Spans;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use uuid::Uuid;
 
+use super::finishing::Finishing;
 use super::handover::{self, Handover, Inbox};
+use super::sorted::Sorted;
 use super::{Claimed, Furthest, OutboxStore};
 use crate::broker::{Broker, BrokerError};
 use crate::event::Event;
@@ -49,6 +50,7 @@ pub struct Relay {
     sources: Sources,
     spans: Spans,
     inbox: Option<Inbox>,
+    finishing: Finishing,
     /// When it looked into the table last, by the steady clock.
     looked_at: Option<DateTime<Utc>>,
     refusals: Recurring,
@@ -75,6 +77,7 @@ impl Relay {
             sources,
             spans: Spans::off(),
             inbox: None,
+            finishing: Finishing::default(),
             looked_at: None,
             refusals: Recurring::default(),
             steps,
@@ -99,6 +102,7 @@ impl Relay {
     /// Gives back what was handed over and is not published yet: another relay, or this process's
     /// next one, need not wait for the lease to end. For an orderly stop.
     pub async fn give_up(&mut self) -> Result<(), RoundError> {
+        self.finishing.end().await?;
         let Some(inbox) = &mut self.inbox else { return Ok(()) };
         let handed = inbox.take(usize::MAX);
         let ids: Vec<Uuid> = handed.iter().flat_map(|one| &one.events).map(|event| event.key().0).collect();
@@ -169,6 +173,21 @@ impl Relay {
         }
     }
 
+    /// Waits until what was published is forgotten, or there is more to publish.
+    async fn rest(&mut self) -> Result<Progress, RoundError> {
+        let more = async {
+            match &self.inbox {
+                Some(inbox) => inbox.more().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = self.finishing.end() => ended.map(|()| Progress::Idle).map_err(Into::into),
+            () = more => Ok(Progress::More),
+        }
+    }
+
     async fn give_back(&self, token: Uuid, sorted: &Sorted) -> Result<(), RoundError> {
         if !sorted.refused.is_empty() {
             let now = self.sources.clock.now();
@@ -195,7 +214,7 @@ impl Worker for Relay {
     async fn run_once(&mut self) -> Result<Progress, RoundError> {
         let Batch { token, rows, events, room } = self.next_batch().await?;
         if rows.is_empty() {
-            return Ok(Progress::Idle);
+            return self.rest().await;
         }
         let full = rows.len() >= MAX_BATCH as usize || self.inbox.as_ref().is_some_and(|i| !i.is_empty());
         let started_at = self.sources.clock.now();
@@ -204,15 +223,17 @@ impl Worker for Relay {
         for (event, _) in events.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
             spans::published(&self.spans, event, token, took);
         }
-        let sorted = Sorted::new(rows, answers, &self.refusals);
+        let mut sorted = Sorted::new(rows, answers, &self.refusals);
+        let earlier = self.finishing.end().await;
         if !sorted.confirmed.is_empty() {
-            bounded(self.store.finish(token, &sorted.confirmed)).await?;
+            self.finishing.begin(&self.store, token, std::mem::take(&mut sorted.confirmed), room);
         }
         self.give_back(token, &sorted).await?;
-        drop(room);
+        earlier?;
         match sorted.outage {
             Some(error) => Err(error.into()),
-            None => Ok(if full { Progress::More } else { Progress::Idle }),
+            None if full => Ok(Progress::More),
+            None => self.rest().await,
         }
     }
 }
@@ -228,42 +249,4 @@ fn handed(inbox: &mut Inbox, now: DateTime<Utc>) -> Batch {
         batch.room.push(one.room);
     }
     batch
-}
-
-/// A round's rows by what is to become of them.
-#[derive(Default)]
-struct Sorted {
-    /// Confirmed by the broker.
-    confirmed: Vec<Uuid>,
-    /// Refused one by one, with their earlier failures: the row's own trouble.
-    refused: Vec<(Uuid, u32)>,
-    /// Not answered: the broker's trouble, which is no failure of the row.
-    untried: Vec<Uuid>,
-    outage: Option<BrokerError>,
-}
-
-impl Sorted {
-    fn new(rows: Vec<(Uuid, u32)>, answers: Vec<Result<(), BrokerError>>, refusals: &Recurring) -> Self {
-        let mut sorted = Self::default();
-        let mut answers = answers.into_iter();
-        for (id, failures) in rows {
-            match answers.next() {
-                Some(Ok(())) => sorted.confirmed.push(id),
-                Some(Err(error @ BrokerError::Unavailable(_))) => {
-                    sorted.untried.push(id);
-                    sorted.outage = Some(error);
-                }
-                Some(Err(error)) => {
-                    let error = Chain(&error).to_string();
-                    if let Some(times) = refusals.note(&error) {
-                        tracing::warn!(event.id = %id, failures = failures + 1, error, times, "outbox.refused");
-                    }
-                    sorted.refused.push((id, failures));
-                }
-                // A broker that answers fewer than it was asked has confirmed nothing of the rest.
-                None => sorted.untried.push(id),
-            }
-        }
-        sorted
-    }
 }

@@ -7,6 +7,7 @@ pub mod fake;
 pub mod moves;
 pub mod outbox;
 pub mod server;
+pub mod slow;
 
 use std::time::Duration;
 

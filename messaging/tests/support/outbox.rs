@@ -15,6 +15,7 @@ use runtime::{Clock, Sources};
 use uuid::Uuid;
 
 use super::fake::{FakeBroker, down};
+use super::slow::SlowToForget;
 use super::{events, published};
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -340,10 +341,36 @@ pub async fn a_relay_that_is_behind_is_handed_no_more_until_it_has_caught_up(ben
         assert_eq!(bench.handed_over(&handover, 100).await, 100);
     }
     assert_eq!(bench.handed_over(&handover, 1).await, 0);
-    assert_eq!(relay.run_once().await.expect("a round"), Progress::More);
-    assert_eq!(bench.handed_over(&handover, 500).await, 500);
+    for _ in 0..2 {
+        assert_eq!(relay.run_once().await.expect("a round"), Progress::More);
+    }
+    assert_eq!(bench.handed_over(&handover, 500).await, 500, "the first batch is forgotten");
     while relay.run_once().await.expect("a round") == Progress::More {}
     assert_eq!((broker.bodies().len(), bench.waiting().await), (2_500, 0));
+}
+
+pub async fn the_next_batch_is_published_while_the_last_one_is_being_forgotten(bench: &Bench) {
+    let (store, broker) = (SlowToForget::of(&bench.store), Arc::new(FakeBroker::answering(|_| Ok(()))));
+    let publishing: Arc<dyn Broker> = broker.clone();
+    let mut relay = Relay::new(store.clone(), publishing, bench.sources.clone());
+    let handover = relay.handover(Arc::default());
+    relay.run_once().await.expect("a first look");
+    bench.handed_over(&handover, 1).await;
+    let second = async {
+        store.asked.acquire().await.expect("asked").forget();
+        assert_eq!(bench.handed_over(&handover, 1).await, 1);
+    };
+    let (round, ()) = tokio::join!(relay.run_once(), second);
+    assert_eq!(round.expect("a round"), Progress::More);
+    let watching = async {
+        while broker.bodies().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.waiting().await, 2, "neither is forgotten");
+        store.go_on.add_permits(2);
+    };
+    let (round, ()) = tokio::join!(relay.run_once(), watching);
+    assert_eq!((round.expect("a round"), bench.waiting().await), (Progress::Idle, 0));
 }
 
 pub async fn a_relay_that_stops_gives_back_what_it_was_handed(bench: &Bench) {
@@ -423,6 +450,7 @@ macro_rules! outbox_suite {
             what_was_handed_over_too_long_ago_is_left_to_whoever_claims_it
             an_outage_gives_back_what_was_handed_over
             a_relay_that_is_behind_is_handed_no_more_until_it_has_caught_up
+            the_next_batch_is_published_while_the_last_one_is_being_forgotten
             a_relay_that_stops_gives_back_what_it_was_handed
             a_full_claim_says_that_there_may_be_more
             rows_from_a_clock_that_was_ahead_are_published_though_it_is_set_back

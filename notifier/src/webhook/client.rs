@@ -24,7 +24,6 @@ use super::failure::classify;
 use super::judge::{Body, MAX_BODY_BYTES, excerpt, judge};
 use super::lookup::Lookup;
 use super::progress::Progress;
-use super::proxy::MIN_HEADER_BYTES;
 use super::request::{Payload, request};
 use super::retry_after::retry_after;
 use super::socket::MadeAt;
@@ -38,8 +37,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The greatest age of a connection on which a request begins, so that a receiver that moves to another address is found there though
 /// its connections never fall idle.
 const MAX_AGE: Duration = Duration::from_mins(1);
-/// The longest head of an answer, and what one connection reads ahead at the most, in bytes.
+/// The longest head of an answer, and the most that one connection reads ahead, in bytes.
 const MAX_READ_AHEAD: usize = 64 * 1024;
+/// The most headers of an answer. Room for all of them is made for each answer, so a larger bound costs
+/// every answer: 16 384 took a quarter of the notifier's time.
+const MAX_HEADERS: usize = 1024;
 /// The most pieces that a body is taken in: a chunk of one byte costs as much work as a large one.
 const MAX_PIECES: usize = 4096;
 
@@ -66,7 +68,7 @@ impl WebhookClient {
     pub fn new(egress: Egress, lookup: Arc<dyn Lookup>, clock: SharedClock) -> Self {
         let http = Client::builder(TokioExecutor::new())
             .http1_max_buf_size(MAX_READ_AHEAD)
-            .http1_max_headers(MAX_READ_AHEAD / MIN_HEADER_BYTES)
+            .http1_max_headers(MAX_HEADERS)
             .pool_max_idle_per_host(MAX_IDLE)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())

@@ -24,7 +24,7 @@ use super::socket::Socket;
 /// The longest head of a proxy's answer, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The shortest header line: a name, a colon and the end of the line.
-pub(super) const MIN_HEADER_BYTES: usize = 4;
+const MIN_HEADER_BYTES: usize = 4;
 
 /// Where the proxy is, and who we are to it. The password is never printed.
 #[derive(Clone, PartialEq, Eq)]

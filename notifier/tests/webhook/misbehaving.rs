@@ -288,14 +288,15 @@ async fn a_request_that_breaks_off_without_an_answer_is_a_failure_of_the_connect
 }
 
 #[tokio::test]
-async fn a_head_of_64_kib_is_read_however_many_headers_it_has() {
-    for (count, line) in [(101, "x-number: 1\r\n"), (1_000, "x-number: 1\r\n"), (15_000, "a:\r\n")] {
+async fn a_head_of_64_kib_with_1_024_headers_is_read() {
+    let long = format!("x-number: {}\r\n", "1".repeat(48));
+    for (count, line) in [(101, "x-number: 1\r\n"), (1_023, &*long), (1_023, "a:\r\n")] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{}\r\nok", line.repeat(count));
         assert!(head.len() <= 64 * 1024, "{count}");
         let exchange = of_answer(head.as_bytes()).await;
         assert_eq!(exchange.outcome, Outcome::Delivered, "{count}: {exchange:?}");
     }
-    let names: Vec<String> = (0..3_000).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let names: Vec<String> = (0..1_000).map(|n| format!("x-{n}: 1\r\n")).collect();
     let names = names.concat();
     let head = format!("HTTP/1.1 429 X\r\n{names}retry-after: 7\r\ncontent-length: 0\r\n\r\n");
     let exchange = of_answer(head.as_bytes()).await;

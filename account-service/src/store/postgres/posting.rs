@@ -27,6 +27,26 @@ pub(super) async fn post(
     Ok(verdicts)
 }
 
+/// The same without looking for other credits of the orders, which are rare: the index refuses to credit an
+/// order twice. `None`, and nothing is posted, when a result is refused: only the whole look tells why.
+pub(super) async fn post_new(
+    pool: &PgPool,
+    arrivals: &[Arrival],
+    now: DateTime<Utc>,
+) -> StoreResult<Option<Vec<Verdict>>> {
+    let mut transaction = pool.begin().await?;
+    let named = Named { paid_orders: Vec::new(), ..Named::by_results(arrivals) };
+    let mut ledger = read(&mut transaction, &named).await?;
+    let verdicts = ledger.post_all(arrivals, now);
+    if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Refused(_))) {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    write(&mut transaction, &ledger.into_changes(), now).await?;
+    transaction.commit().await?;
+    Ok(Some(verdicts))
+}
+
 /// Accounts are locked first and in order, so that batches of several processes queue up instead of
 /// deadlocking, and credits are read under those locks. The order is that of an expression, which no
 /// index has: else a plan kept from an empty table would walk a whole index in its order.
