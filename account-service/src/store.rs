@@ -3,6 +3,7 @@
 mod clock_store;
 mod exception_store;
 mod named;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod reconciliation_store;
 mod requeue_store;
@@ -15,13 +16,16 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_postgres, open_sqlite};
+#[cfg(feature = "postgres")]
+use runtime::database::open_postgres;
+use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_sqlite};
 use runtime::http::Page;
 use uuid::Uuid;
 
 pub use self::clock_store::{ClockStore, Furthest};
 pub use self::exception_store::ExceptionStore;
 use self::named::Named;
+#[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::reconciliation_store::ReconciliationStore;
 pub use self::requeue_store::RequeueStore;
@@ -82,6 +86,7 @@ pub trait Store: ClockStore + ExceptionStore + ReconciliationStore + RequeueStor
 /// Opens the database and migrates it; `max_connections` counts for Postgres.
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
     match url {
+        #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => {
             let connections = open_postgres(url, "account-service", max_connections)
                 .context("DATABASE_URL can't be used")?;
@@ -94,6 +99,7 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
 
 /// How often what is posted is tried when another process has credited one of its `tx_no`s, or opened
 /// one of its exceptions, meanwhile.
+#[cfg(feature = "postgres")]
 const TRIES: u32 = 5;
 /// Recharges that reconciliations found to differ, and that a person has not judged.
 const OPEN_DIFFERENCES: &str = "

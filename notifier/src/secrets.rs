@@ -21,6 +21,7 @@ pub fn vault(
 ) -> anyhow::Result<Arc<Vault>> {
     let keys = match database {
         DatabaseUrl::Sqlite(database) => beside(database, configured, &*entropy)?,
+        #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(_) => configured.clone(),
     };
     if keys.is_empty() {

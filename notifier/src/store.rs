@@ -15,6 +15,7 @@ mod notification_row;
 mod operator_events;
 mod outcome;
 mod plan;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod recognition;
 mod rows;
@@ -28,7 +29,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::webhook::SigningKey;
 use runtime::Vault;
-use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
+#[cfg(feature = "postgres")]
+use runtime::database::open_postgres;
+use runtime::database::{DatabaseUrl, StoreResult, open_sqlite};
 use runtime::http::Page;
 use runtime::validation::Invalid;
 use uuid::Uuid;
@@ -389,6 +392,7 @@ pub async fn open(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match url {
+        #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => {
             let connections = open_postgres(url, "notifier", max_connections)?;
             let opened = postgres::PostgresStore::migrate(connections.clone()).await;

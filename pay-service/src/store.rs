@@ -1,5 +1,6 @@
 //! Where recharges are kept: a narrow trait whose methods are whole atomic steps.
 
+#[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 mod sqlite;
@@ -11,12 +12,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use messaging::Event;
 use messaging::outbox::{OutboxStore, RowLease};
-use runtime::database::{DatabaseUrl, StoreResult, open_postgres, open_sqlite};
+#[cfg(feature = "postgres")]
+use runtime::database::open_postgres;
+use runtime::database::{DatabaseUrl, StoreResult, open_sqlite};
 use runtime::http::Page;
 use uuid::Uuid;
 
 use crate::domain::{OrderNo, Recharge, Statement};
 
+#[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
@@ -75,6 +79,7 @@ pub trait Store: Send + Sync + 'static {
 /// Holds at most `max_connections` to a Postgres.
 pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match url {
+        #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(address) => {
             let connections = open_postgres(address, "pay-service", max_connections)
                 .context("DATABASE_URL can't be used")?;

@@ -1,5 +1,5 @@
-//! What a person sees at start: where the services are, the keys that were made just now, and
-//! something to paste. Standard output may be a log, so a key is shown once, when it is made.
+//! What a person sees at start: where the services and the data are, the keys that were made just now, and
+//! commands to paste. Standard output may be a log, so a key is shown once, when it is made.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use runtime::Secret;
 use crate::keys::{EXAMPLE_MERCHANT, Keys, Origin};
 use crate::process::{Process, http};
 
-/// Prints addresses, keys, and a first `curl` that works when pasted.
+/// Prints addresses, keys, the data directory, and commands that work when pasted: subscribe, then recharge.
 pub fn print(process: &Process, mut out: impl Write) -> io::Result<()> {
     let addresses = &process.addresses;
     let keys = &process.keys;
@@ -20,14 +20,32 @@ pub fn print(process: &Process, mut out: impl Write) -> io::Result<()> {
     for (merchant, key) in &keys.merchants.0 {
         writeln!(out, "  {merchant:<16} {}", shown(keys, key, keys.merchant_origin(merchant)))?;
     }
-    writeln!(out, "\nA first recharge of ten yuan, to paste into another terminal:\n")?;
-    writeln!(out, "  curl -s {}/v1/recharges \\", http(addresses.pay))?;
-    writeln!(out, "    -H {} -H 'content-type: application/json' \\", authorization(keys))?;
+    writeln!(out, "\n  data and keys    {}\n", std::path::absolute(process.data_directory())?.display())?;
     writeln!(
         out,
-        "    -d '{{\"merchant_order_no\": \"order-1\", \"account_no\": \"alice\", \"amount\": 1000}}'\n"
+        "A subscription, to paste into another terminal. The answer shows its signing secret, once:\n"
+    )?;
+    command(
+        &mut out,
+        &format!("{}/v1/subscriptions", http(addresses.notifier)),
+        keys,
+        r#"{"name": "my-shop", "url": "http://127.0.0.1:9000/hooks", "event_types": ["recharge.*"]}"#,
+    )?;
+    writeln!(out, "A recharge of ten yuan, whose result the subscription is sent:\n")?;
+    command(
+        &mut out,
+        &format!("{}/v1/recharges", http(addresses.pay)),
+        keys,
+        r#"{"merchant_order_no": "start-1", "account_no": "alice", "amount": 1000}"#,
     )?;
     out.flush()
+}
+
+/// A `curl` of the example merchant that posts `body` to `url`.
+fn command(out: &mut impl Write, url: &str, keys: &Keys, body: &str) -> io::Result<()> {
+    writeln!(out, "  curl -s {url} \\")?;
+    writeln!(out, "    -H {} -H 'content-type: application/json' \\", authorization(keys))?;
+    writeln!(out, "    -d '{body}'\n")
 }
 
 fn shown(keys: &Keys, key: &Secret, origin: Origin) -> String {

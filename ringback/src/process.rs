@@ -48,7 +48,7 @@ pub struct Process {
     shutdown: Shutdown,
     postings: Vec<Posting>,
     /// Locked until the services have ended.
-    _folder: DataDirectory,
+    folder: DataDirectory,
 }
 
 struct Listeners {
@@ -91,7 +91,7 @@ impl Process {
         let account = ground.account(&keys, settings, &secret, addresses.pay).await?;
         services.spawn(account_service::run(listeners.account, account, shutdown.clone()));
         let postings = ground.postings;
-        Ok(Self { addresses, keys, services, shutdown, postings, _folder: data_directory })
+        Ok(Self { addresses, keys, services, shutdown, postings, folder: data_directory })
     }
 
     /// Runs until all three have ended. When one ends by itself, the others are stopped.
@@ -105,6 +105,11 @@ impl Process {
             posting.finish().await;
         }
         outcome
+    }
+
+    /// Where databases and keys are kept.
+    pub fn data_directory(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A client of the account-service with the operator's key.

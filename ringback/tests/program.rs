@@ -24,7 +24,7 @@ fn ringback(folder: &Path) -> Command {
     command
 }
 
-/// Starts it and answers what it printed up to the end of the example.
+/// Starts it and answers what it printed up to the end of the last command.
 fn start(folder: &Path) -> (Program, String) {
     start_with(&mut ringback(folder))
 }
@@ -36,7 +36,7 @@ fn start_with(command: &mut Command) -> (Program, String) {
     for line in lines.map_while(Result::ok) {
         printed.push_str(&line);
         printed.push('\n');
-        if line.trim_start().starts_with("-d ") {
+        if line.contains("merchant_order_no") {
             break;
         }
     }
@@ -49,20 +49,21 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn the_printed_curl_works_when_pasted_and_the_keys_survive_a_restart_without_being_printed_again() {
+async fn the_printed_commands_work_when_pasted_and_the_keys_survive_a_restart_without_being_printed_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (program, printed) = start(folder.path());
-    let answer = reqwest::Client::new()
-        .post(between(&printed, "curl -s ", " \\"))
-        .header("authorization", between(&printed, "-H 'authorization: ", "'"))
-        .header("content-type", "application/json")
-        .body(between(&printed, "-d '", "'").to_owned())
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(answer.status(), 201);
-    let recharge: Value = answer.json().await.expect("JSON");
-    assert_eq!((&recharge["status"], &recharge["amount"]), (&"succeeded".into(), &1000.into()));
+    let (subscribe, recharge) = commands(&printed);
+    let (status, subscription) = paste(folder.path(), subscribe).await;
+    assert_eq!((status, &subscription["name"]), (201, &"my-shop".into()));
+    assert!(subscription["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")));
+    let (status, recharged) = paste(folder.path(), recharge).await;
+    assert_eq!((status, &recharged["amount"]), (201, &1000.into()));
+    assert_eq!(
+        (&recharged["status"], &recharged["merchant"]),
+        (&"succeeded".into(), &subscription["merchant"])
+    );
+    let data = between(&printed, "data and keys    ", "\n");
+    assert!(Path::new(data).is_absolute() && Path::new(data).join("keys.toml").is_file(), "{printed}");
     drop(program);
 
     let (_program, again) = start(folder.path());
@@ -71,21 +72,31 @@ async fn the_printed_curl_works_when_pasted_and_the_keys_survive_a_restart_witho
     assert!(kept.contains(key), "the first key is kept");
     assert!(!again.contains(key) && !again.contains("mk_"), "it is printed once:\n{again}");
     assert!(between(&again, "operator key     ", "\n").ends_with("ringback-data/keys.toml"), "{again}");
-    assert_eq!(paste(folder.path(), &again).await, 200, "the same order again:\n{again}");
+    assert_eq!(paste(folder.path(), commands(&again).1).await.0, 200, "the same order again:\n{again}");
 }
 
-/// What the printed `curl` is answered, its key read by a shell as printed.
-async fn paste(folder: &Path, printed: &str) -> u16 {
-    let header = between(printed, "-H \"authorization: ", "\" -H");
-    let mut shell = Command::new("sh");
-    let echo = format!("printf %s \"{header}\"");
-    let output = shell.current_dir(folder).args(["-c", &echo]).output().expect("a shell");
+/// The two commands that are printed: subscribe, recharge.
+fn commands(printed: &str) -> (&str, &str) {
+    let mut parts = printed.split("  curl -s ").skip(1);
+    let commands = (parts.next().expect("a first command"), parts.next().expect("a second one"));
+    assert!(parts.next().is_none(), "{printed}");
+    commands
+}
+
+/// What a printed `curl` is answered, its key read by a shell as printed.
+async fn paste(folder: &Path, command: &str) -> (u16, Value) {
+    let url = command.split_whitespace().next().expect("a URL");
+    let header = between(command, "-H ", " -H");
+    let echo = format!("printf %s {header}");
+    let output = Command::new("sh").current_dir(folder).args(["-c", &echo]).output().expect("a shell");
+    let header = String::from_utf8(output.stdout).expect("text");
     let request = reqwest::Client::new()
-        .post(between(printed, "curl -s ", " \\"))
-        .header("authorization", String::from_utf8(output.stdout).expect("a key"))
+        .post(url)
+        .header("authorization", header.strip_prefix("authorization: ").expect("the header"))
         .header("content-type", "application/json")
-        .body(between(printed, "-d '", "'").to_owned());
-    request.send().await.expect("answered").status().as_u16()
+        .body(between(command, "-d '", "'").to_owned());
+    let answer = request.send().await.expect("answered");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A broker behind a narrow trait: publish with confirms, receive in batches, settle.
 
+#[cfg(feature = "rabbitmq")]
+mod amqp_url;
 mod dead_letter;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod sqlite;
 mod topic;
@@ -19,10 +22,13 @@ use runtime::http::NotReady;
 
 use crate::event::Event;
 
+#[cfg(feature = "rabbitmq")]
+pub use amqp_url::AmqpUrls;
 pub use dead_letter::{DeadLetter, DeadLetters};
+#[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use sqlite::SqliteBroker;
-pub use url::{AmqpUrls, BadBrokerUrl, BrokerUrl};
+pub use url::{BadBrokerUrl, BrokerUrl};
 
 /// The exchange all events go through: topic, durable.
 pub const EXCHANGE: &str = "ringback.events";
@@ -107,6 +113,7 @@ pub async fn open(
     sources: &Sources,
 ) -> Result<Arc<dyn Broker>, BrokerError> {
     Ok(match url {
+        #[cfg(feature = "rabbitmq")]
         BrokerUrl::RabbitMq(urls) => Arc::new(RabbitMq::new(urls, application, sources)),
         BrokerUrl::Sqlite(file) => {
             Arc::new(SqliteBroker::open(file, sources).await?.requiring(NOTIFIER_EVENTS))

@@ -7,6 +7,7 @@
 mod finishing;
 mod gauge;
 mod handover;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod relay;
 mod sorted;

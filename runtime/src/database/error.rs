@@ -37,6 +37,7 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// The error of a session that can't write although no statement has been refused yet.
+#[cfg(feature = "postgres")]
 pub(super) fn read_only() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the server takes no writes"))
 }

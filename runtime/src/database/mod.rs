@@ -2,17 +2,22 @@
 
 mod bounded;
 mod error;
+#[cfg(feature = "postgres")]
 mod idle;
 mod lease;
 mod lists;
 mod no_connection;
 mod outage;
 mod pool;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
 mod postgres_url;
+#[cfg(feature = "postgres")]
 mod primary;
 #[cfg(all(test, feature = "server-tests"))]
 mod server_tests;
+#[cfg(feature = "postgres")]
 mod session;
 mod sqlite;
 mod transaction;
@@ -21,13 +26,18 @@ mod url;
 mod usage;
 
 pub use bounded::{bounded, bounded_upkeep};
+#[cfg(feature = "postgres")]
 use error::read_only;
 pub use error::{StoreError, StoreResult};
 pub use lease::Lease;
 pub use lists::{hex, hex_list, list};
 pub use no_connection::outage_class;
-pub use pool::{PgPool, PgTransaction, Pool, SqlitePool, SqliteTransaction};
+#[cfg(feature = "postgres")]
+pub use pool::{PgPool, PgTransaction};
+pub use pool::{Pool, SqlitePool, SqliteTransaction};
+#[cfg(feature = "postgres")]
 pub use postgres::{Postgres, open_postgres, takes_writes};
+#[cfg(feature = "postgres")]
 pub use postgres_url::PostgresUrl;
 pub use sqlite::{Proven, Sqlite, open_sqlite};
 pub use transaction::Transaction;

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 
 use sqlx::error::DatabaseError;
+#[cfg(feature = "postgres")]
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
@@ -33,6 +34,7 @@ const fn server(code: &'static str, means: &'static str) -> Class {
     Class { code, scope: Scope::Server, means }
 }
 
+#[cfg(feature = "postgres")]
 const POSTGRES: [Class; 14] = [
     server("08", "the connection is lost or was refused"),
     server("25006", "the server is read-only: a standby, a demoted server, or an administrator's guard"),
@@ -63,6 +65,7 @@ const SQLITE: [Class; 8] = [
 
 /// The class of an error that a database answered with, when it means an outage.
 fn class(error: &dyn DatabaseError) -> Option<&'static Class> {
+    #[cfg(feature = "postgres")]
     if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
         return POSTGRES.iter().find(|class| error.code().starts_with(class.code));
     }

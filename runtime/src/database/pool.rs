@@ -36,10 +36,12 @@ pub(super) struct Limits {
 }
 
 /// Connections to Postgres.
+#[cfg(feature = "postgres")]
 pub type PgPool = Pool<sqlx::Postgres>;
 /// Connections to a `SQLite` file.
 pub type SqlitePool = Pool<sqlx::Sqlite>;
 /// A transaction in Postgres.
+#[cfg(feature = "postgres")]
 pub type PgTransaction = Transaction<sqlx::Postgres>;
 /// A transaction in `SQLite`.
 pub type SqliteTransaction = Transaction<sqlx::Sqlite>;

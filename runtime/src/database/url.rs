@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(feature = "postgres")]
 use super::PostgresUrl;
 use crate::authorities::Authorities;
 
@@ -11,6 +12,7 @@ use crate::authorities::Authorities;
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// One server, or several of which one takes writes.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresUrl),
     /// The database file; made when missing.
     Sqlite(PathBuf),
@@ -22,6 +24,12 @@ pub enum BadDatabaseUrl {
     /// Neither Postgres nor `SQLite`.
     #[error("must be postgres://… or sqlite://FILE")]
     UnknownScheme,
+    /// The program was built without the feature `postgres`.
+    #[cfg(not(feature = "postgres"))]
+    #[error(
+        "this program was built without Postgres; build it with `--features postgres`, or use sqlite://FILE"
+    )]
+    NotBuilt,
     /// What is wrong with it.
     #[error("{0}")]
     Refused(String),
@@ -46,6 +54,7 @@ impl DatabaseUrl {
     /// has no server: nothing changes.
     pub fn trusting(self, authorities: Option<Authorities>) -> Result<Self, BadDatabaseUrl> {
         match (self, authorities) {
+            #[cfg(feature = "postgres")]
             (Self::Postgres(url), Some(authorities)) => url.trusting(authorities).map(Self::Postgres),
             (url, _) => Ok(url),
         }
@@ -57,7 +66,10 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, BadDatabaseUrl> {
         match text.split_once("://") {
+            #[cfg(feature = "postgres")]
             Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => text.parse().map(Self::Postgres),
+            #[cfg(not(feature = "postgres"))]
+            Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => Err(BadDatabaseUrl::NotBuilt),
             Some(("sqlite", file)) if file.contains('?') => {
                 Err(BadDatabaseUrl::Refused("sqlite://FILE takes no parameters".to_owned()))
             }
@@ -71,6 +83,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(file) => write!(f, "sqlite://{}", file.display()),
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => f.write_str(&url.shown()),
         }
     }

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use opentelemetry_otlp::{SpanExporter as Otlp, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::otlp::{Exporter, NoExporter};
 use super::{SampleRatio, Span, TraceContext, TraceSettings};
 use crate::http::client::MAX_AGE;
 
@@ -23,27 +21,16 @@ const BATCH: usize = 512;
 /// How long the first span of a batch waits for company.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long one post may take.
-const POST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const POST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of a process waits for the last posts.
 const LAST_POSTS: Duration = Duration::from_secs(3);
-
-/// The exporter can't be made of these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum NoExporter {
-    /// No HTTP client.
-    #[error("OTLP_ENDPOINT: no HTTP client can be made")]
-    Client(#[from] reqwest::Error),
-    /// The library refuses its own environment variables, or the endpoint.
-    #[error("OTLP_ENDPOINT: no exporter can be made")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-}
 
 /// Where finished spans go: a collector, or nowhere. Clones share one queue.
 #[derive(Clone, Default)]
 pub struct Spans(Option<Arc<Queue>>);
 
 struct Queue {
-    spans: mpsc::Sender<SpanData>,
+    spans: mpsc::Sender<Span>,
     left_out: Arc<AtomicU64>,
     ratio: SampleRatio,
 }
@@ -63,7 +50,7 @@ impl Spans {
     pub fn start(settings: &TraceSettings, service: &'static str) -> Result<(Self, Posting), NoExporter> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok((Self::off(), Posting::default())) };
         let endpoint = endpoint.traces();
-        let build = move || exporter(&endpoint, service);
+        let build = move || Exporter::new(&endpoint, service);
         let exporter = build()?;
         let (spans, waiting) = mpsc::channel(QUEUE);
         let left_out = Arc::new(AtomicU64::new(0));
@@ -93,22 +80,10 @@ impl Spans {
     /// Hands in a finished span; it is left out where nobody wants it or the queue is full.
     pub fn finish(&self, span: Span) {
         let Some(queue) = self.0.as_ref().filter(|_| self.wants(&span.context)) else { return };
-        if queue.spans.try_send(span.into()).is_err() {
+        if queue.spans.try_send(span).is_err() {
             queue.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn exporter(endpoint: &str, service: &'static str) -> Result<Otlp, NoExporter> {
-    // The collector is the one that is named: no proxy variable of the environment changes that.
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(POST_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none());
-    let exporter = Otlp::builder().with_http().with_http_client(client.build()?).with_endpoint(endpoint);
-    let mut exporter = exporter.build()?;
-    exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
-    Ok(exporter)
 }
 
 impl Posting {
@@ -123,10 +98,10 @@ impl Posting {
 }
 
 struct Task {
-    build: Box<dyn Fn() -> Result<Otlp, NoExporter> + Send + Sync>,
-    exporter: Otlp,
+    build: Box<dyn Fn() -> Result<Exporter, NoExporter> + Send + Sync>,
+    exporter: Exporter,
     made_at: Instant,
-    waiting: mpsc::Receiver<SpanData>,
+    waiting: mpsc::Receiver<Span>,
     left_out: Arc<AtomicU64>,
     failing: bool,
 }
@@ -165,7 +140,7 @@ impl Task {
     }
 
     /// Waits until the batch is full or has lingered.
-    async fn fill(&mut self, batch: &mut Vec<SpanData>) {
+    async fn fill(&mut self, batch: &mut Vec<Span>) {
         let filling = async {
             while batch.len() < BATCH
                 && let Some(span) = self.waiting.recv().await
@@ -178,13 +153,13 @@ impl Task {
 
     /// A batch that can't be posted is given up: spans are worth less than memory. Logged when that
     /// begins and when it ends.
-    async fn post(&mut self, batch: Vec<SpanData>) {
+    async fn post(&mut self, batch: Vec<Span>) {
         self.renew();
         let spans = batch.len() as u64;
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         let error = match timeout(POST_TIMEOUT, self.exporter.export(batch)).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(error),
             Err(_) => Some("no answer in time".to_owned()),
         };
         match (&error, self.failing) {

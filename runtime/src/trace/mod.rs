@@ -2,10 +2,13 @@
 
 mod context;
 mod export;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+mod otlp;
 mod settings;
 mod span;
 
 pub use context::TraceContext;
-pub use export::{NoExporter, Posting, Spans};
+pub use export::{Posting, Spans};
+pub use otlp::NoExporter;
 pub use settings::{OtlpEndpoint, SampleRatio, TraceSettings};
 pub use span::{Kind, Span};

@@ -1,9 +1,7 @@
 //! Something that took its time, as a collector is told of it.
 
 use chrono::{DateTime, Utc};
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry::Value;
 
 use super::TraceContext;
 
@@ -37,38 +35,4 @@ pub struct Span {
     pub attributes: Vec<(&'static str, Value)>,
     /// Why it failed, in a word that statistics can count; `None` where it did not.
     pub error: Option<&'static str>,
-}
-
-impl From<Span> for SpanData {
-    fn from(span: Span) -> Self {
-        let context = &span.context;
-        let flags = if context.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
-        let attributes = span.attributes.into_iter().map(|(key, value)| KeyValue::new(key, value));
-        let error = span.error.map(|class| KeyValue::new("error.type", class));
-        Self {
-            span_context: SpanContext::new(
-                context.trace_id().into(),
-                context.span_id().into(),
-                flags,
-                false,
-                TraceState::NONE,
-            ),
-            parent_span_id: span.parent.map_or(0, |parent| parent.span_id()).into(),
-            parent_span_is_remote: span.parent.is_some(),
-            span_kind: match span.kind {
-                Kind::Producer => SpanKind::Producer,
-                Kind::Consumer => SpanKind::Consumer,
-                Kind::Client => SpanKind::Client,
-            },
-            name: span.name.into(),
-            start_time: span.started_at.into(),
-            end_time: span.ended_at.max(span.started_at).into(),
-            attributes: attributes.chain(error).collect(),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: span.error.map_or(Status::Unset, Status::error),
-            instrumentation_scope: InstrumentationScope::builder("ringback").build(),
-        }
-    }
 }
