@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runtime::database::{Lease, PgPool, Postgres, StoreError, StoreResult, open_postgres, takes_writes};
+use runtime::testing::sessions::{until_none_waits_for_a_lock, until_one_waits_for_a_lock};
 use runtime::testing::temporary_postgres_url;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -53,6 +54,7 @@ async fn defaults_that_an_administrator_changed_do_not_reach_the_statements() {
         ("datestyle", "German, DMY"),
         ("intervalstyle", "iso_8601"),
         ("bytea_output", "escape"),
+        ("client_connection_check_interval", "0"),
         ("statement_timeout", "1s"),
         ("lock_timeout", "1s"),
         ("idle_in_transaction_session_timeout", "1s"),
@@ -70,8 +72,9 @@ async fn defaults_that_an_administrator_changed_do_not_reach_the_statements() {
             ("DateStyle", "ISO, MDY"),
             ("IntervalStyle", "postgres"),
             ("bytea_output", "hex"),
-            ("statement_timeout", "0"),
-            ("lock_timeout", "0"),
+            ("client_connection_check_interval", "5s"),
+            ("statement_timeout", "310s"),
+            ("lock_timeout", "22s"),
             ("idle_in_transaction_session_timeout", "1min"),
             ("idle_session_timeout", "0"),
             ("synchronous_commit", "on"),
@@ -88,12 +91,53 @@ async fn limits_and_a_schema_that_the_url_names_stay() {
     let (url, mut administrator) = database().await;
     run(&mut administrator, format!("ALTER DATABASE {} SET synchronous_commit = remote_apply", name(&url)))
         .await;
-    let chosen = "options=-c%20statement_timeout%3D7s%20-c%20default_transaction_isolation%3Dserializable";
+    let chosen = "options=-c%20statement_timeout%3D7s%20-c%20lock_timeout%3D0%20-c%20default_transaction_isolation%3Dserializable";
     let Postgres { planned, .. } = open(&format!("{url}?{chosen}&options[search_path]=mine"));
     assert_eq!(setting(&planned, "statement_timeout").await, "7s");
+    assert_eq!(setting(&planned, "lock_timeout").await, "0");
     assert_eq!(setting(&planned, "search_path").await, "mine");
     assert_eq!(setting(&planned, "transaction_isolation").await, "read committed", "statements rely on it");
     assert_eq!(setting(&planned, "synchronous_commit").await, "remote_apply", "how many servers is not ours");
+}
+
+/// The slots of a pool are free again soon after, so what bounds the sessions is that they end.
+#[tokio::test]
+async fn sessions_whose_callers_gave_up_end_while_the_lock_that_they_wait_for_is_held() {
+    let (url, _) = database().await;
+    let direct = sqlx::PgPool::connect(&url).await.expect("the server answers");
+    let Postgres { steady, .. } = open(&url);
+    let mut locking = direct.begin().await.expect("begins");
+    sqlx::query("LOCK TABLE written").execute(&mut *locking).await.expect("nobody holds it");
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..3 {
+        tokio::select! {
+            written = async { tokio::join!(write(&steady), write(&steady)) } => panic!("it is locked: {written:?}"),
+            () = until_one_waits_for_a_lock(&direct) => {}
+        }
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&direct).await.expect("a count");
+        assert!(waiting <= 6, "{waiting} sessions of a pool of two");
+    }
+    until_none_waits_for_a_lock(&direct).await;
+    locking.rollback().await.expect("it was held until now");
+    write(&steady).await.expect("a session is free");
+}
+
+#[tokio::test]
+async fn a_migration_may_take_longer_than_the_limits_and_its_session_serves_nothing_else() {
+    let url = temporary_postgres_url().await;
+    let Postgres { planned, .. } = open(&url);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let remembers = "CREATE TABLE limits AS
+        SELECT setting FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')";
+    std::fs::write(folder.path().join("0001_limits.sql"), remembers).expect("written");
+    let migrations = sqlx::migrate::Migrator::new(folder.path()).await.expect("a migration");
+    planned.migrate(&migrations).await.expect("migrated");
+    let limits: Vec<String> =
+        sqlx::query_scalar("SELECT setting FROM limits").fetch_all(&planned).await.expect("two");
+    assert_eq!(limits, ["0", "0"]);
+    assert_eq!(setting(&planned, "statement_timeout").await, "310s");
+    assert_eq!(planned.given_up(), 0);
 }
 
 #[tokio::test]

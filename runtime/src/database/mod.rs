@@ -6,6 +6,7 @@ mod error;
 mod idle;
 mod lease;
 mod lists;
+mod migrations;
 mod no_connection;
 mod outage;
 mod pool;
@@ -15,11 +16,13 @@ mod postgres;
 mod postgres_url;
 #[cfg(feature = "postgres")]
 mod primary;
+mod refusal;
 #[cfg(all(test, feature = "server-tests"))]
 mod server_tests;
 #[cfg(feature = "postgres")]
 mod session;
 mod sqlite;
+mod sqlite_interrupt;
 mod transaction;
 mod trust;
 mod url;
@@ -40,5 +43,6 @@ pub use postgres::{Postgres, open_postgres, takes_writes};
 #[cfg(feature = "postgres")]
 pub use postgres_url::PostgresUrl;
 pub use sqlite::{Proven, Sqlite, open_sqlite};
+pub use sqlite_interrupt::EndsWithCaller;
 pub use transaction::Transaction;
 pub use url::{BadDatabaseUrl, DatabaseUrl};

@@ -27,6 +27,15 @@ pub(super) enum Cause {
     Refused(Arc<Error>),
 }
 
+impl Cause {
+    /// The server has no connections, memory or disk space left (SQLSTATE 53).
+    pub(super) fn is_exhaustion(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code.len() == 5 && code.starts_with("53"))
+    }
+}
+
 impl fmt::Display for NoConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no connection within {:?}: ", self.limit)?;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Database, Either, Error, Execute, Executor, SqlStr};
 use tokio::time::timeout;
 
 use super::lease::Lease;
+use super::refusal::is_refusal;
 use super::transaction::Transaction;
 use super::usage::{self, Usage};
 
@@ -33,6 +33,9 @@ pub(super) struct Limits {
     /// The answer of a connection that is given back, that it is ready for the next caller. `SQLx`
     /// waits for it without a limit, and a half-open connection would keep its slot for ever.
     pub(super) returning: Duration,
+    /// How long a statement that was given up keeps its slot while it goes on. So a pool of N connections
+    /// leaves at most 3 N sessions on a server that ends one 5 s after its client is gone (`session.rs`).
+    pub(super) ending: Duration,
 }
 
 /// Connections to Postgres.
@@ -48,7 +51,7 @@ pub type SqliteTransaction = Transaction<sqlx::Sqlite>;
 
 /// Connections that callers share. `&Pool` executes a single statement, which is its own transaction.
 pub struct Pool<DB: Database> {
-    connections: sqlx::Pool<DB>,
+    pub(super) connections: sqlx::Pool<DB>,
     usage: Arc<Usage>,
     pub(super) limits: Limits,
 }
@@ -61,6 +64,7 @@ impl<DB: Database> From<sqlx::Pool<DB>> for Pool<DB> {
             acquire: options.get_acquire_timeout(),
             statement: Duration::from_secs(20),
             returning: Duration::from_secs(5),
+            ending: Duration::from_secs(3),
         };
         Self { connections, usage, limits }
     }
@@ -84,7 +88,7 @@ impl<DB: Database> Pool<DB> {
         match acquired {
             Ok(Err(Error::PoolTimedOut)) | Err(_) => Err(self.usage.why(self.limits.acquire)),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(connection)) => Ok(Lease::new(connection, Arc::clone(&self.usage), self.limits.returning)),
+            Ok(Ok(connection)) => Ok(Lease::new(connection, Arc::clone(&self.usage), self.limits)),
         }
     }
 
@@ -92,30 +96,6 @@ impl<DB: Database> Pool<DB> {
     #[must_use]
     pub fn for_checks(&self) -> Self {
         Self { limits: Limits { acquire: CHECK_LIMIT, ..self.limits }, ..self.clone() }
-    }
-
-    /// Brings the schema up to date.
-    ///
-    /// # Errors
-    /// When a migration fails, or the database holds one that this program does not know.
-    pub async fn migrate(&self, migrations: &Migrator) -> Result<(), MigrateError>
-    where
-        DB::Connection: Migrate,
-    {
-        migrations.run(&self.connections).await
-    }
-
-    /// The same within one transaction. It is `SQLx`'s own: migrations begin a savepoint in it each.
-    ///
-    /// # Errors
-    /// As [`Pool::migrate`].
-    pub async fn migrate_within(&self, begin: &'static str, migrations: &Migrator) -> Result<(), MigrateError>
-    where
-        DB::Connection: Migrate,
-    {
-        let mut transaction = self.connections.begin_with(begin).await?;
-        migrations.run_direct(None, &mut *transaction, false).await?;
-        Ok(transaction.commit().await?)
     }
 
     /// Closes all connections, as before the file is opened again.
@@ -170,17 +150,6 @@ where
         let limit = self.limits.statement;
         timeout(limit, work).await.unwrap_or_else(|_| Err(usage::silent(limit)))
     }
-}
-
-/// The statement ended, refused for its data (`PostgreSQL`'s classes 22, 23 and 40; `SQLite`'s
-/// CONSTRAINT and BUSY). After any other error the connection is closed, so that a pool leaves by
-/// itself a server that is shutting down or became read-only.
-fn is_refusal(error: &Error) -> bool {
-    let Error::Database(error) = error else { return false };
-    error.code().is_some_and(|code| match code.parse::<u32>() {
-        Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xFF, 5 | 19),
-        _ => ["22", "23", "40"].iter().any(|class| code.starts_with(class)),
-    })
 }
 
 impl<'p, DB: Database> Executor<'p> for &'_ Pool<DB>

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use super::pool::{Limits, PgPool};
 use super::{DatabaseUrl, StoreError, idle, open_postgres, outage_class};
 use crate::testing::proxy::Proxy;
-use crate::testing::sessions::until_no_transaction_is_open;
+use crate::testing::sessions::{until_no_transaction_is_open, until_one_waits_for_a_lock};
 use crate::testing::temporary_postgres_url;
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ async fn ground(connections: u32) -> Ground {
         })
         .connect_lazy_with(options);
     let mut pool = PgPool::from(pool);
-    pool.limits = Limits { acquire: PATIENCE, statement: PATIENCE, returning: SHORT };
+    pool.limits = Limits { acquire: PATIENCE, statement: PATIENCE, returning: SHORT, ending: SHORT };
     Ground { proxy, pool, direct }
 }
 
@@ -123,6 +123,48 @@ async fn a_refused_row_keeps_its_connection() {
     insert().await.expect("the first");
     assert!(insert().await.expect_err("the second").as_database_error().is_some());
     assert_eq!(ground.pool.given_up(), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_with_a_refused_row_is_rolled_back_and_keeps_its_connection() {
+    let ground = ground(1).await;
+    let session = async || {
+        let pid: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&ground.pool).await.expect("a number");
+        pid
+    };
+    ground.write(1).await.expect("the first");
+    let before = session().await;
+    let mut transaction = ground.pool.begin().await.expect("begins");
+    let done = async {
+        for entry in [2, 1] {
+            let insert = sqlx::query("INSERT INTO books VALUES ($1)").bind(entry);
+            insert.execute(&mut *transaction).await?;
+        }
+        Ok(())
+    };
+    let refused = done.await;
+    let refused = transaction.conclude(refused).await;
+    assert!(matches!(refused, Err(StoreError::Defect(_))), "{refused:?}");
+    assert_eq!((session().await, ground.pool.given_up()), (before, 0));
+    assert_eq!(ground.entries().await, [1]);
+}
+
+#[tokio::test]
+async fn a_statement_that_was_given_up_keeps_its_slot_while_it_goes_on() {
+    let mut ground = ground(1).await;
+    ground.pool.limits = Limits { acquire: SHORT, ending: PATIENCE, ..ground.pool.limits };
+    let mut locking = ground.direct.begin().await.expect("begins");
+    sqlx::query("LOCK TABLE books").execute(&mut *locking).await.expect("nobody holds it");
+    tokio::select! {
+        written = ground.write(1) => panic!("the table is locked: {written:?}"),
+        () = until_one_waits_for_a_lock(&ground.direct) => {}
+    }
+    let refused = ground.write(2).await.expect_err("the slot is taken").to_string();
+    assert!(refused.contains("all 1 connections are in use"), "{refused}");
+    locking.rollback().await.expect("let go");
+    ground.until_idle().await;
+    ground.write(3).await.expect("on a new connection");
 }
 
 #[tokio::test]

@@ -20,15 +20,27 @@ const RELIED_ON: [(&str, &str); 11] = [
     ("jit", "off"), // no statement of ours is worth compiling
 ];
 
-/// Limits. The program has its own, and a server's would end migrations and reports that are well.
-/// Only a transaction that its program has left alone is ended, since it holds locks.
-const LIMITS: [(&str, &str); 5] = [
-    ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
+/// Limits for what its program has given up: it closes the connection, but the server goes on until it
+/// notices. It looks for its client every 5 s (`PostgreSQL` 14 on Linux); where that says nothing, as in a
+/// network that lost the connection, a wait for a lock ends a little after the 20 s that a call may take, and
+/// a statement a little after the 5 min of upkeep. A transaction that its program has left alone holds
+/// locks, so it is ended. Other limits of the server would end reports that are well.
+const LIMITS: [(&str, &str); 6] = [
+    (CLIENT_CHECK, "5s"),
+    ("lock_timeout", "22s"),
+    ("statement_timeout", "310s"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("idle_session_timeout", "0"),
     ("transaction_timeout", "0"),
 ];
+
+/// Setting it is an error on servers that can't look.
+const CLIENT_CHECK: &str = "client_connection_check_interval";
+
+/// Ends the limits of a session that may take as long as it takes, unless the URL sets them.
+const LIFT: &str = "
+    SELECT set_config(name, '0', FALSE) FROM pg_settings
+    WHERE name IN ('lock_timeout', 'statement_timeout') AND source <> 'client'";
 
 /// Plans are made for the values at hand. A plan kept from when a table was empty would read it from
 /// end to end for ever after.
@@ -61,7 +73,8 @@ pub(super) fn beginning(planner: &[(&str, &str)]) -> String {
         "SELECT set_config(s.name, pinned.value, FALSE)
          FROM (VALUES {}) AS pinned (name, value, url_wins, instead_of) JOIN pg_settings s USING (name)
          WHERE NOT (pinned.url_wins AND s.source = 'client')
-           AND (pinned.instead_of IS NULL OR pinned.instead_of = s.setting);
+           AND (pinned.instead_of IS NULL OR pinned.instead_of = s.setting)
+           AND (s.name <> '{CLIENT_CHECK}' OR version() LIKE '%linux%');
          SELECT current_setting('transaction_read_only')",
         rows.join(", ")
     )
@@ -81,4 +94,9 @@ pub(super) async fn begin(
     let rows = connection.fetch_all(AssertSqlSafe(beginning)).await?;
     let read_only: &str = rows.last().map(|row: &PgRow| row.try_get(0)).transpose()?.unwrap_or_default();
     if must_write && read_only == "on" { Err(super::read_only()) } else { Ok(()) }
+}
+
+/// Lets the statements and the waits for locks of a session take as long as they take.
+pub(super) async fn lift_limits(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute(LIFT).await.map(drop)
 }

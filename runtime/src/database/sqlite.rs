@@ -42,7 +42,7 @@ impl Sqlite {
         if last.is_some_and(|last| last.elapsed() < PROOF) {
             return Ok(());
         }
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.writer.for_checks().begin_with("BEGIN IMMEDIATE").await?;
         // No program of ours reads this number; writing the one that it has rewrites its page.
         sqlx::query("PRAGMA user_version = 0").execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -64,7 +64,15 @@ pub async fn open_sqlite(file: &Path) -> Result<Sqlite, sqlx::Error> {
     let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT).test_before_acquire(false);
     let writer = pool().max_connections(1).connect_with(options.clone()).await?;
     let reader = pool().max_connections(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Sqlite { writer: writer.into(), reader: reader.into(), proven: Proven::default() })
+    Ok(Sqlite { writer: in_file(writer), reader: in_file(reader), proven: Proven::default() })
+}
+
+/// A statement that was given up keeps its slot until it has ended: it runs in a thread of this process, of
+/// which there are so never more than slots.
+fn in_file(connections: sqlx::SqlitePool) -> SqlitePool {
+    let mut pool = SqlitePool::from(connections);
+    pool.limits.ending = Duration::MAX;
+    pool
 }
 
 /// Makes `file` and its folder for their owner alone, before `SQLite` makes them by the umask. What
@@ -126,6 +134,18 @@ mod tests {
         let again = written(&file).await;
         assert_eq!(FILES.map(|suffix| mode(&beside(&file, suffix))), [0o600; 3]);
         drop((database, again));
+    }
+
+    #[tokio::test]
+    async fn readiness_does_not_queue_behind_a_writer_for_long() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = open_sqlite(&folder.path().join("busy.db")).await.expect("opens");
+        let writing = db.writer.begin_with("BEGIN IMMEDIATE").await.expect("begins");
+        let asked = tokio::time::timeout(Duration::from_secs(5), db.takes_writes());
+        let busy = asked.await.expect("it answers within the time that readiness has");
+        assert!(matches!(busy, Err(StoreError::Unavailable(_))), "{busy:?}");
+        writing.rollback().await.expect("let go");
+        db.takes_writes().await.expect("the writer is free");
     }
 
     /// `SQLite` rolls back by itself when the file can't grow. The limit is the connection's own, so
