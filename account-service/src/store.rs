@@ -22,7 +22,7 @@ use runtime::database::{DatabaseUrl, StoreError, StoreResult, open_sqlite};
 use runtime::http::Page;
 use uuid::Uuid;
 
-pub use self::clock_store::{ClockStore, Furthest};
+pub use self::clock_store::{Clamped, ClockStore, Furthest, Place};
 pub use self::exception_store::ExceptionStore;
 use self::named::Named;
 #[cfg(feature = "postgres")]

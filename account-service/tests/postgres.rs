@@ -4,18 +4,28 @@
 mod suite;
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use account_service::domain::ExceptionFilter;
 use account_service::store::{PostgresStore, Store};
+use chrono::TimeDelta;
+use runtime::Clock;
+use runtime::background::{Progress, Worker};
 use runtime::database::{PgPool, Postgres};
 use runtime::http::Page;
 use runtime::testing::counters::rows_read;
 use runtime::testing::proxy::Proxy;
-use runtime::testing::sessions::until_no_transaction_is_open;
+use runtime::testing::sessions::{until_no_transaction_is_open, until_one_waits_for_a_lock};
 use sqlx::postgres::PgPoolOptions;
 use support::database::Database;
-use support::{arrival, noon, open_account, paid, tx};
+use support::service::World;
+use support::{arrival, noon, open_account, paid, pay_service, recorded, tx};
 
 run_suite!(crate::support::database::Database::postgres);
+
+/// Less than the time after which a store call is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a session of this database waits for a lock of one of these kinds.
 macro_rules! waiting_for {
@@ -35,7 +45,7 @@ async fn until(pool: &PgPool, condition: &'static str) {
         if sqlx::query_scalar(condition).fetch_one(pool).await.expect("the server answers") {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it does not come to this: {condition}");
 }
@@ -73,6 +83,74 @@ async fn a_credit_closes_the_exception_of_a_batch_that_was_not_through_when_the_
     let kept = store.exceptions(filter, Page { limit: 10, after: None }).await.expect("the store answers");
     assert!(!kept.iter().any(account_service::domain::Exception::is_open), "{kept:?}");
     assert!(store.credit(tx(2)).await.expect("the store answers").is_some());
+}
+
+/// The backend that serves the only connection of a pool.
+async fn backend(pool: &PgPool) -> i32 {
+    sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(pool).await.expect("a number")
+}
+
+/// A collision is expected where processes share the books, so it must not cost a connection.
+#[tokio::test]
+async fn a_batch_that_collides_with_another_process_is_posted_again_on_the_same_connection() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a server");
+    let connections = Postgres::from(pool);
+    let store = PostgresStore::migrated(connections.clone()).await.expect("migrates");
+    for account_no in ["A", "B"] {
+        open_account(&store, account_no).await;
+    }
+    let before = backend(&connections.steady).await;
+    // Of another account, so that no lock keeps the two apart but that of the `tx_no`.
+    let other = sqlx::PgPool::connect(&url).await.expect("the server answers");
+    let mut credited = other.begin().await.expect("begins");
+    let credit = "INSERT INTO credits (tx_no, account_no, amount, currency, source, credited_at)
+                  SELECT $1, account_no, 1, currency, 'queue', now() FROM accounts WHERE account_no = 'B'";
+    sqlx::query(credit).bind(tx(1)).execute(&mut *credited).await.expect("credited");
+    let batch = [arrival(paid(tx(1), "A", 1))];
+    let posted = async { store.post(&batch, noon()).await.expect("the store answers") };
+    let commits = async {
+        until_one_waits_for_a_lock(&other).await;
+        credited.commit().await.expect("commits");
+    };
+    tokio::join!(posted, commits);
+    assert_eq!(
+        store.credit(tx(1)).await.expect("the store answers").expect("it is there").account_no.as_str(),
+        "B"
+    );
+    assert_eq!((backend(&connections.steady).await, connections.steady.given_up()), (before, 0));
+}
+
+/// The lock of another session is waited for neither by the clock nor by what else is ahead.
+#[tokio::test]
+async fn a_request_that_another_session_holds_is_passed_over_and_brought_back_a_minute_later() {
+    let database = Database::postgres().await;
+    let Database::Postgres(Postgres { planned: pool, .. }) = &database else {
+        unreachable!("it is Postgres")
+    };
+    let pool = pool.clone();
+    let world = World::new(database).await;
+    let mut follow_clock = world.another(2, Arc::new(pay_service::client("http://127.0.0.1:9"))).follow_clock;
+    open_account(&*world.store, "A").await;
+    let later = world.clock.now() + TimeDelta::days(30);
+    for n in 1..=2 {
+        recorded(&*world.store, tx(n), 100, later).await;
+    }
+    let ahead = async || {
+        let count = sqlx::query_scalar("SELECT count(*) FROM requests WHERE ask_at >= $1").bind(later);
+        let count: i64 = count.fetch_one(&pool).await.expect("a count");
+        count
+    };
+    let mut follow = async || while follow_clock.run_once().await.expect("a round") == Progress::More {};
+    let mut holding = pool.begin().await.expect("begins");
+    let hold = sqlx::query("SELECT FROM requests WHERE merchant_order_no = $1 FOR UPDATE").bind(tx(1));
+    hold.execute(&mut *holding).await.expect("locks");
+    tokio::time::timeout(PATIENCE, follow()).await.expect("it waits for no lock");
+    assert_eq!((world.store.last_seen().await.expect("answers").is_some(), ahead().await), (true, 1));
+    holding.rollback().await.expect("let go");
+    world.clock.advance(Duration::from_mins(1));
+    follow().await;
+    assert_eq!(ahead().await, 0);
 }
 
 /// Many accounts with a credit, a request and an exception each, and Postgres is not told.

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runtime::database::{PgPool, Postgres, StoreResult, takes_writes};
 use runtime::http::Page;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{OPEN_DIFFERENCES, Store, TRIES, collided, rows};
@@ -58,25 +59,33 @@ where
     work().await
 }
 
+async fn create_account(
+    connection: &mut PgConnection,
+    wish: &NewAccount,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<AccountRow>> {
+    unknown_accounts::keep_out(connection, &wish.account_no).await?;
+    let created = sqlx::query_as(
+        "INSERT INTO accounts (account_no, account_name, currency, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (account_no) DO NOTHING RETURNING *",
+    )
+    .bind(wish.account_no.as_str())
+    .bind(&wish.account_name)
+    .bind(wish.currency.as_str())
+    .bind(now)
+    .fetch_optional(connection)
+    .await?;
+    Ok(created)
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     /// Waits for results that are being refused for want of this account, so that whoever sees the
     /// account sees their exceptions too.
     async fn open_account(&self, wish: &NewAccount, now: DateTime<Utc>) -> StoreResult<Opened> {
         let mut transaction = self.pool.begin().await?;
-        unknown_accounts::keep_out(&mut transaction, &wish.account_no).await?;
-        let created: Option<AccountRow> = sqlx::query_as(
-            "INSERT INTO accounts (account_no, account_name, currency, created_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (account_no) DO NOTHING RETURNING *",
-        )
-        .bind(wish.account_no.as_str())
-        .bind(&wish.account_name)
-        .bind(wish.currency.as_str())
-        .bind(now)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        match created {
+        let created = create_account(&mut transaction, wish, now).await;
+        match transaction.conclude(created).await? {
             Some(row) => Ok(Opened::Created(row.read()?)),
             None => {
                 Ok(self.account(&wish.account_no).await?.map_or(Opened::Conflict, |a| Opened::again(wish, a)))

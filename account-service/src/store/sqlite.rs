@@ -167,7 +167,7 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> StoreResult<()> {
-        sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader).await?;
+        sqlx::query("SELECT 1 FROM accounts LIMIT 1").execute(&self.database.reader.for_checks()).await?;
         self.database.takes_writes().await
     }
 }

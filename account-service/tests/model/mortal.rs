@@ -8,7 +8,9 @@ use account_service::domain::{
     ExceptionFilter, Incident, NewAccount, NextAsk, Opened, Recharge, Request, Requeue, Resolve, Standing,
     Verdict,
 };
-use account_service::store::{ClockStore, ExceptionStore, Furthest, RequeueStore, Store, SweepStore};
+use account_service::store::{
+    Clamped, ClockStore, ExceptionStore, Furthest, Place, RequeueStore, Store, SweepStore,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -211,8 +213,14 @@ impl ClockStore for Mortal {
         self.call(self.store.note_time(now), nothing).await
     }
 
-    async fn clamp_times(&self, now: DateTime<Utc>, furthest: &Furthest) -> StoreResult<u64> {
-        self.call(self.store.clamp_times(now, furthest), nothing).await
+    async fn clamp_times(
+        &self,
+        after: Place,
+        now: DateTime<Utc>,
+        furthest: &Furthest,
+        limit: u32,
+    ) -> StoreResult<Clamped> {
+        self.call(self.store.clamp_times(after, now, furthest, limit), nothing).await
     }
 }
 

@@ -124,7 +124,9 @@ macro_rules! run_suite {
                                a_wrong_page_is_reported_and_becomes_no_difference,
                                the_statement_is_asked_for_page_by_page_over_http;
             sweep: a_request_from_a_clock_that_was_ahead_is_asked_about_after_its_step,
+                   however_many_times_are_ahead_they_are_brought_back_page_by_page,
                    the_last_time_that_was_noted_is_kept,
+                   the_time_that_is_noted_does_not_go_back_for_a_process_whose_clock_is_slow,
                    a_request_that_nothing_was_heard_of_is_asked_about_and_credited_once,
                    a_success_that_no_notification_tells_is_credited_by_the_sweep,
                    a_late_pending_does_not_hide_a_success_that_is_not_credited,

@@ -7,7 +7,7 @@ use account_service::domain::{CreditSource, NextAsk, Recharge, Request, RequestS
 use account_service::pay_service::{
     Answer, NotCreated, PayService, StatementPage, StatementQuery, Unanswered,
 };
-use account_service::store::Furthest;
+use account_service::store::{Clamped, Furthest, Place};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use runtime::Clock;
@@ -352,16 +352,41 @@ pub async fn a_request_from_a_clock_that_was_ahead_is_asked_about_after_its_step
     world.clock.step(TimeDelta::hours(-3));
     world.sweep_after(30).await;
     assert!(pay.books().asked.is_empty(), "it waits for the clock");
-    let step = TimeDelta::seconds(30);
-    let furthest = Furthest { steps: vec![step, step * 2], pause: step * 20, lease: step };
-    let clamped = world.store.clamp_times(world.clock.now(), &furthest).await.expect("the store answers");
-    assert_eq!(clamped, 1);
+    assert_eq!(clamp(&world, 10).await, 1);
     world.sweep_after(29).await;
     assert!(pay.books().asked.is_empty(), "not before its step");
     world.sweep_after(1).await;
     assert_eq!(pay.books().asked.len(), 1);
-    let clamped = world.store.clamp_times(world.clock.now(), &furthest).await.expect("the store answers");
-    assert_eq!(clamped, 0, "what can be stays as it is");
+    assert_eq!(clamp(&world, 10).await, 0, "what can be stays as it is");
+}
+
+/// Looks at all that waits, so many at a time; how many times were ahead.
+async fn clamp(world: &World, limit: u32) -> u64 {
+    let step = TimeDelta::seconds(30);
+    let furthest = Furthest { steps: vec![step, step * 2], pause: step * 20, lease: step };
+    let (mut after, mut all) = (Place::FIRST, 0);
+    loop {
+        let clamped = world.store.clamp_times(after, world.clock.now(), &furthest, limit).await;
+        let Clamped { rows, last } = clamped.expect("the store answers");
+        assert!(rows <= u64::from(limit), "{rows} at once");
+        all += rows;
+        let Some(last) = last else { return all };
+        after = last;
+    }
+}
+
+pub async fn however_many_times_are_ahead_they_are_brought_back_page_by_page(database: Database) {
+    let world = World::asking(database, Arc::new(Scripted::default())).await;
+    open_account(&*world.store, "A").await;
+    for n in 0..7 {
+        let ask_at = world.clock.now() + TimeDelta::seconds([10, 3600, 3600, 3600, 3600, 7200, 20][n]);
+        recorded(&*world.store, tx(n as u128), 100, ask_at).await;
+    }
+    assert_eq!(clamp(&world, 2).await, 5);
+    assert_eq!(clamp(&world, 2).await, 0);
+    let now = world.clock.now();
+    let claim = world.store.claim_requests(Uuid::from_u128(1), now + TimeDelta::seconds(30), now, 10);
+    assert_eq!(claim.await.expect("the store answers").len(), 7);
 }
 
 pub async fn the_last_time_that_was_noted_is_kept(database: Database) {
@@ -371,5 +396,16 @@ pub async fn the_last_time_that_was_noted_is_kept(database: Database) {
         world.store.note_time(world.clock.now()).await.expect("the store answers");
         assert_eq!(world.store.last_seen().await.expect("the store answers"), Some(world.clock.now()));
         world.clock.step(TimeDelta::hours(-1));
+    }
+}
+
+/// A time that was noted with a clock that was wrong is corrected all the same.
+pub async fn the_time_that_is_noted_does_not_go_back_for_a_process_whose_clock_is_slow(database: Database) {
+    let world = World::asking(database, Arc::new(Scripted::default())).await;
+    let now = world.clock.now();
+    for (noted, seen) in [(0, 0), (-20, 0), (1, 1), (3600, 3600), (0, 0)] {
+        world.store.note_time(now + TimeDelta::seconds(noted)).await.expect("the store answers");
+        let last = world.store.last_seen().await.expect("the store answers");
+        assert_eq!(last, Some(now + TimeDelta::seconds(seen)));
     }
 }

@@ -115,7 +115,7 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> StoreResult<()> {
-        sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.db.reader).await?;
+        sqlx::query("SELECT 1 FROM recharges LIMIT 1").execute(&self.db.reader.for_checks()).await?;
         self.db.takes_writes().await
     }
 

@@ -67,13 +67,20 @@ async fn show(pool: &PgPool, id: Uuid) -> StoreResult<Option<Exception>> {
 
 async fn note(pool: &PgPool, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
     let mut transaction = pool.begin().await?;
-    let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
+    let noted = note_within(&mut transaction, incidents, now).await;
+    transaction.conclude(noted).await
+}
+
+async fn note_within(
+    connection: &mut PgConnection,
+    incidents: &[Incident],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    let mut ledger = posting::read(connection, &Named::by_incidents(incidents)).await?;
     for incident in incidents {
         ledger.note(incident.clone(), now);
     }
-    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
-    Ok(())
+    posting::write(connection, &ledger.into_changes(), now).await
 }
 
 /// The exception is read first without a lock, for what it names, and judged under the locks of the
@@ -86,14 +93,26 @@ async fn resolve(
 ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
     let Some(exception) = show(pool, id).await? else { return Ok(None) };
     let mut transaction = pool.begin().await?;
-    let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
-    if let Err(refused) = ledger.resolve(id, decision, now) {
-        transaction.rollback().await?;
-        return Ok(Some(Err(refused)));
+    let resolved = resolve_within(&mut transaction, &exception, decision, now).await;
+    match transaction.conclude(resolved).await? {
+        Ok(()) => Ok(show(pool, id).await?.map(Ok)),
+        Err(refused) => Ok(Some(Err(refused))),
     }
-    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
-    Ok(show(pool, id).await?.map(Ok))
+}
+
+/// Writes nothing when the decision is refused.
+async fn resolve_within(
+    connection: &mut PgConnection,
+    exception: &Exception,
+    decision: &Resolve,
+    now: DateTime<Utc>,
+) -> StoreResult<Result<(), CantResolve>> {
+    let mut ledger = posting::read(connection, &Named::by_exception(exception)).await?;
+    if let Err(refused) = ledger.resolve(exception.id, decision, now) {
+        return Ok(Err(refused));
+    }
+    posting::write(connection, &ledger.into_changes(), now).await?;
+    Ok(Ok(()))
 }
 
 /// Every exception about `subjects`, locked in one order.

@@ -187,25 +187,34 @@ async fn keep(
     now: DateTime<Utc>,
 ) -> StoreResult<Option<(Reconciliation, Findings)>> {
     let mut transaction = pool.begin().await?;
+    let kept = keep_within(&mut transaction, token, id, stretch, now).await;
+    transaction.conclude(kept).await
+}
+
+async fn keep_within(
+    connection: &mut PgConnection,
+    token: Uuid,
+    id: Uuid,
+    stretch: &Stretch,
+    now: DateTime<Utc>,
+) -> StoreResult<Option<(Reconciliation, Findings)>> {
     let row: Option<ReconciliationRow> =
         sqlx::query_as("SELECT * FROM reconciliations WHERE id = $1 AND token = $2 FOR UPDATE")
             .bind(id)
             .bind(token)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
     let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
-        transaction.rollback().await?;
         return Ok(None);
     };
-    let mut ledger = posting::read(&mut transaction, &Named::by_stretch(stretch)).await?;
+    let mut ledger = posting::read(connection, &Named::by_stretch(stretch)).await?;
     let findings = ledger.reconcile(stretch, now);
     reconciliation.advance(stretch, &findings, now);
-    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
+    posting::write(connection, &ledger.into_changes(), now).await?;
     if !findings.differences.is_empty() {
-        insert(&mut transaction, id, &findings.differences, now).await?;
+        insert(connection, id, &findings.differences, now).await?;
     }
-    update(&mut transaction, &reconciliation).await?;
-    transaction.commit().await?;
+    update(connection, &reconciliation).await?;
     Ok(Some((reconciliation, findings)))
 }
 
@@ -215,17 +224,24 @@ async fn cancel(
     cancellation: &Cancellation,
 ) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
     let mut transaction = pool.begin().await?;
+    let cancelled = cancel_within(&mut transaction, id, cancellation).await;
+    transaction.conclude(cancelled).await
+}
+
+async fn cancel_within(
+    connection: &mut PgConnection,
+    id: Uuid,
+    cancellation: &Cancellation,
+) -> StoreResult<Option<Result<Reconciliation, Ended>>> {
     let row: Option<ReconciliationRow> =
         sqlx::query_as("SELECT * FROM reconciliations WHERE id = $1 FOR UPDATE")
             .bind(id)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await?;
     let Some(mut reconciliation) = row.map(ReconciliationRow::read).transpose()? else {
-        transaction.rollback().await?;
         return Ok(None);
     };
     if let Err(ended) = reconciliation.cancel(cancellation.clone()) {
-        transaction.rollback().await?;
         return Ok(Some(Err(ended)));
     }
     sqlx::query(
@@ -237,9 +253,8 @@ async fn cancel(
     .bind(cancellation.at)
     .bind(&cancellation.by)
     .bind(&cancellation.reason)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
-    transaction.commit().await?;
     Ok(Some(Ok(reconciliation)))
 }
 

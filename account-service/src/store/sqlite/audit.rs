@@ -1,7 +1,7 @@
 //! The audit: one snapshot of the whole books, summed up in the database. Sums are taken in two
 //! halves, of 2^20 and of what remains, since a sum beyond 64 bits is an error in `SQLite`.
 
-use runtime::database::{Sqlite, StoreResult};
+use runtime::database::{EndsWithCaller, Sqlite, StoreResult};
 use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
 use crate::domain::{AccountNo, Audit, AuditDifference, AuditTotal};
@@ -40,8 +40,10 @@ struct DifferenceRow {
     low: i64,
 }
 
+/// Reads everything, however long that takes; it ends with the request that asked for it.
 pub(super) async fn audit(database: &Sqlite, limit: u32) -> StoreResult<Audit> {
     let mut snapshot = database.reader.begin().await?;
+    let caller = EndsWithCaller::begin(&mut snapshot).await?;
     let rows: Vec<TotalRow> = sqlx::query_as(AssertSqlSafe(format!(
         "{BOOKS} SELECT currency, count(*) AS accounts, sum(credits) AS credits,
                         sum(balance >> 20) AS balances_high, sum(balance & 1048575) AS balances_low,
@@ -52,6 +54,7 @@ pub(super) async fn audit(database: &Sqlite, limit: u32) -> StoreResult<Audit> {
     .await?;
     let differing = rows.iter().map(|row| row.differing.unsigned_abs()).sum();
     let differences = if differing == 0 { Vec::new() } else { differences(&mut snapshot, limit).await? };
+    caller.done(&mut snapshot).await?;
     snapshot.rollback().await?;
     let totals = rows.into_iter().map(TotalRow::read).collect::<StoreResult<_>>()?;
     Ok(Audit { totals, differing, differences })

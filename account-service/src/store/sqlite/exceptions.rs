@@ -69,13 +69,20 @@ async fn show(database: &Sqlite, id: Uuid) -> StoreResult<Option<Exception>> {
 
 async fn note(database: &Sqlite, incidents: &[Incident], now: DateTime<Utc>) -> StoreResult<()> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut ledger = posting::read(&mut transaction, &Named::by_incidents(incidents)).await?;
+    let noted = note_within(&mut transaction, incidents, now).await;
+    transaction.conclude(noted).await
+}
+
+async fn note_within(
+    connection: &mut SqliteConnection,
+    incidents: &[Incident],
+    now: DateTime<Utc>,
+) -> StoreResult<()> {
+    let mut ledger = posting::read(connection, &Named::by_incidents(incidents)).await?;
     for incident in incidents {
         ledger.note(incident.clone(), now);
     }
-    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
-    Ok(())
+    posting::write(connection, &ledger.into_changes(), now).await
 }
 
 async fn resolve(
@@ -86,14 +93,26 @@ async fn resolve(
 ) -> StoreResult<Option<Result<Exception, CantResolve>>> {
     let Some(exception) = show(database, id).await? else { return Ok(None) };
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut ledger = posting::read(&mut transaction, &Named::by_exception(&exception)).await?;
-    if let Err(refused) = ledger.resolve(id, decision, now) {
-        transaction.rollback().await?;
-        return Ok(Some(Err(refused)));
+    let resolved = resolve_within(&mut transaction, &exception, decision, now).await;
+    match transaction.conclude(resolved).await? {
+        Ok(()) => Ok(show(database, id).await?.map(Ok)),
+        Err(refused) => Ok(Some(Err(refused))),
     }
-    posting::write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
-    Ok(show(database, id).await?.map(Ok))
+}
+
+/// Writes nothing when the decision is refused.
+async fn resolve_within(
+    connection: &mut SqliteConnection,
+    exception: &Exception,
+    decision: &Resolve,
+    now: DateTime<Utc>,
+) -> StoreResult<Result<(), CantResolve>> {
+    let mut ledger = posting::read(connection, &Named::by_exception(exception)).await?;
+    if let Err(refused) = ledger.resolve(exception.id, decision, now) {
+        return Ok(Err(refused));
+    }
+    posting::write(connection, &ledger.into_changes(), now).await?;
+    Ok(Ok(()))
 }
 
 /// Every exception about `subjects`.

@@ -20,10 +20,18 @@ pub(super) async fn post(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Verdict>> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut ledger = read(&mut transaction, &Named::by_results(arrivals)).await?;
+    let posted = post_within(&mut transaction, arrivals, now).await;
+    transaction.conclude(posted).await
+}
+
+async fn post_within(
+    connection: &mut SqliteConnection,
+    arrivals: &[Arrival],
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Verdict>> {
+    let mut ledger = read(connection, &Named::by_results(arrivals)).await?;
     let verdicts = ledger.post_all(arrivals, now);
-    write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
+    write(connection, &ledger.into_changes(), now).await?;
     Ok(verdicts)
 }
 
@@ -153,21 +161,26 @@ pub(super) async fn note_answer(
     now: DateTime<Utc>,
 ) -> StoreResult<Result<(), Contradiction>> {
     let mut transaction = database.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let noted = note_within(&mut transaction, merchant_order_no, answer, now).await;
+    transaction.conclude(noted).await
+}
+
+async fn note_within(
+    connection: &mut SqliteConnection,
+    merchant_order_no: Uuid,
+    answer: &Recharge,
+    now: DateTime<Utc>,
+) -> StoreResult<Result<(), Contradiction>> {
     let row: Option<RequestRow> = sqlx::query_as("SELECT * FROM requests WHERE merchant_order_no = ?1")
         .bind(merchant_order_no)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(&mut *connection)
         .await?;
-    let Some(request) = row.map(RequestRow::read).transpose()? else {
-        transaction.rollback().await?;
-        return Ok(Ok(()));
-    };
+    let Some(request) = row.map(RequestRow::read).transpose()? else { return Ok(Ok(())) };
     match request.learn(answer) {
-        Ok(state) => update_requests(&mut transaction, &[(merchant_order_no, state)], &ANSWERED, now).await?,
-        Err(contradiction) => {
-            transaction.rollback().await?;
-            return Ok(Err(contradiction));
+        Ok(state) => {
+            update_requests(connection, &[(merchant_order_no, state)], &ANSWERED, now).await?;
+            Ok(Ok(()))
         }
+        Err(contradiction) => Ok(Err(contradiction)),
     }
-    transaction.commit().await?;
-    Ok(Ok(()))
 }
