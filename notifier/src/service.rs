@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use axum::Router;
-use chrono::TimeDelta;
 use messaging::Broker;
 use messaging::broker::{NOTIFIER_EVENTS, check_queue};
 use messaging::consumer::Intake;
@@ -30,11 +29,9 @@ use crate::usecases::bulk::{self, RunBulks};
 use crate::usecases::clamp_times::{self, ClampTimes};
 use crate::usecases::operators::Operators;
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
-use crate::usecases::upkeep::{self, Upkeep};
+use crate::usecases::upkeep::{self, LONGEST_STOP, Upkeep};
 use crate::webhook::{Egress, SystemLookup, WebhookClient};
 
-/// A process that starts later than this after the last time that is known is in doubt at first.
-const LONGEST_STOP: TimeDelta = TimeDelta::hours(1);
 /// How long the intake rests when it has nothing to do; it waits for messages by itself.
 const INTAKE_POLL: Duration = Duration::from_millis(10);
 

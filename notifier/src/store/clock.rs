@@ -37,7 +37,8 @@ pub trait ClockStore: Send + Sync + 'static {
     /// The time of the database server, where it has a clock of its own.
     async fn server_time(&self) -> StoreResult<Option<DateTime<Utc>>>;
 
-    /// Notes that a process with a trusted clock is at work at `now`.
+    /// Notes that a process with a trusted clock is at work at `now`. The time that is noted goes back only
+    /// when it is so far ahead of `now` that one of the two clocks is wrong.
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()>;
 
     /// Looks at up to `limit` waiting notifications after the id `after`, and with the first of them at

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use runtime::background::{Progress, RoundError, Worker};
-use runtime::database::{StoreResult, bounded_upkeep};
+use runtime::database::{StoreResult, bounded, bounded_upkeep};
 
 use super::Tools;
 use crate::domain::{Day, Retention};
@@ -23,6 +23,10 @@ const EVERY: TimeDelta = TimeDelta::hours(1);
 /// From yesterday, for what comes in late, to so many days ahead, for when this fails.
 const DAYS: std::ops::RangeInclusive<i64> = -1..=3;
 
+/// The longest that all processes are expected to stop for: a process that starts when more has passed since
+/// the time that was noted last is not trusted at once.
+pub const LONGEST_STOP: TimeDelta = TimeDelta::hours(1);
+
 /// The worker that does it, one step a round.
 pub struct Upkeep {
     tools: Tools,
@@ -30,22 +34,47 @@ pub struct Upkeep {
     metrics: Metrics,
     /// When the days are to be looked after again, by the steady clock.
     next: DateTime<Utc>,
+    /// The time that this process noted last.
+    noted: Option<DateTime<Utc>>,
+    /// Another process has noted a much earlier time since.
+    is_contradicted: bool,
 }
 
 impl Upkeep {
     /// Removes what is older than `retention`; `registry` shows what was.
     pub fn new(tools: Tools, retention: Retention, registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry)?;
-        Ok(Self { tools, retention, metrics, next: DateTime::UNIX_EPOCH })
+        let next = DateTime::UNIX_EPOCH;
+        Ok(Self { tools, retention, metrics, next, noted: None, is_contradicted: false })
+    }
+
+    /// Whether the time that was noted last agrees with `now`. Processes correct what they find to be far ahead
+    /// of their clocks, so an earlier time than this process has noted says that another one is at work whose
+    /// clock differs: nothing is removed until it no longer does.
+    async fn is_agreed(&mut self, now: DateTime<Utc>) -> StoreResult<bool> {
+        let seen = bounded(self.tools.store.last_seen()).await?;
+        let expected = self.noted.unwrap_or(now) - LONGEST_STOP;
+        let contradiction = seen.filter(|seen| *seen < expected);
+        if let Some(seen) = contradiction
+            && !self.is_contradicted
+        {
+            tracing::warn!(clock.now = %now, clock.seen = %seen, "retention.clock_contradicted");
+        }
+        self.is_contradicted = contradiction.is_some();
+        Ok(!self.is_contradicted)
+    }
+
+    async fn note_time(&mut self, now: DateTime<Utc>) -> StoreResult<()> {
+        bounded(self.tools.store.note_time(now)).await?;
+        self.noted = Some(now);
+        Ok(())
     }
 
     /// Whether there may be more to do. What one of the two came upon does not keep the other from
     /// being done.
-    async fn look_after_days(&self, now: DateTime<Utc>) -> StoreResult<bool> {
+    async fn look_after_days(&self, now: DateTime<Utc>, may_remove: bool) -> StoreResult<bool> {
         let prepared = self.prepare(now).await;
-        // What is removed is gone, so a clock that is in doubt removes nothing.
-        let trusted = self.tools.sources.clock.is_trusted();
-        let removed = if trusted { self.remove(now).await } else { Ok(false) };
+        let removed = if may_remove { self.remove(now).await } else { Ok(false) };
         for _ in [prepared.is_err(), removed.is_err()].into_iter().filter(|failed| *failed) {
             self.metrics.failures.inc();
         }
@@ -88,18 +117,22 @@ impl Worker for Upkeep {
         }
         let clock = &self.tools.sources.clock;
         let (now, steady) = (clock.now(), clock.steady());
+        // What is removed is gone, so a clock that is in doubt removes nothing.
         let trusted = clock.is_trusted();
-        if trusted {
-            self.tools.store.note_time(now).await?;
+        let agreed = if trusted { self.is_agreed(now).await } else { Ok(false) };
+        let noted = if trusted { self.note_time(now).await } else { Ok(()) };
+        // The days are looked after whether or not the time could be noted.
+        let mut more = false;
+        if steady >= self.next {
+            let may_remove = *agreed.as_ref().unwrap_or(&false);
+            more = self.look_after_days(now, may_remove).await?;
+            if !more {
+                self.next = steady + if may_remove { EVERY } else { TimeDelta::zero() };
+            }
         }
-        if steady < self.next {
-            return Ok(Progress::Idle);
-        }
-        if self.look_after_days(now).await? {
-            return Ok(Progress::More);
-        }
-        self.next = steady + if trusted { EVERY } else { TimeDelta::zero() };
-        Ok(Progress::Idle)
+        agreed?;
+        noted?;
+        Ok(if more { Progress::More } else { Progress::Idle })
     }
 }
 

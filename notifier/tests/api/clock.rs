@@ -61,3 +61,23 @@ async fn a_clock_that_jumps_ahead_while_running_removes_nothing_and_dead_letters
     harness.run_upkeep().await;
     assert_eq!((shown(&harness).await, ahead(&harness).await), (1, Some(0)));
 }
+
+#[tokio::test]
+async fn what_is_too_old_is_removed_though_the_time_can_t_be_noted() {
+    let mut harness = with_an_old_notification(TimeDelta::days(100)).await;
+    assert!(harness.run_upkeep_without_noting().await > 0, "and it is said that it can't");
+    assert_eq!(shown(&harness).await, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_another_process_is_at_work_at_a_much_earlier_time() {
+    let mut harness = with_an_old_notification(TimeDelta::days(2)).await;
+    harness.run_upkeep().await;
+    let then = harness.clock.now();
+    harness.clock.advance(Duration::from_hours(24 * 100));
+    harness.store.note_time(then - TimeDelta::hours(2)).await.expect("a store");
+    harness.run_upkeep().await;
+    assert_eq!(shown(&harness).await, 1);
+    harness.run_upkeep().await;
+    assert_eq!(shown(&harness).await, 0, "the other is gone");
+}

@@ -5,12 +5,20 @@ use std::sync::Arc;
 use notifier::store::Store;
 use notifier::store::postgres::PostgresStore;
 
-/// What must live as long as the store.
-pub type Guard = ();
+/// The store's database.
+pub type Guard = sqlx::PgPool;
 
 pub async fn store() -> (Arc<dyn Store>, Guard) {
     let pool = runtime::testing::temporary_postgres().await;
-    (Arc::new(PostgresStore::migrate(pool).await.expect("a schema")), ())
+    (Arc::new(PostgresStore::migrate(pool.clone()).await.expect("a schema")), pool)
+}
+
+/// Makes it fail to note the time.
+pub async fn break_clock(pool: &Guard) {
+    let trigger = "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql
+                       AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+                   CREATE TRIGGER broken BEFORE UPDATE ON clock FOR EACH ROW EXECUTE FUNCTION broken()";
+    sqlx::raw_sql(trigger).execute(pool).await.expect("a trigger");
 }
 
 /// Whether the metrics tell of the end of a day: it is dropped whole.

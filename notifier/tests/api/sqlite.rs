@@ -4,13 +4,21 @@ use std::sync::Arc;
 
 use notifier::store::Store;
 use notifier::store::sqlite::SqliteStore;
+use runtime::database::Sqlite;
 
-/// What must live as long as the store.
-pub type Guard = tempfile::TempDir;
+/// The store's database, and its folder, which must live as long.
+pub struct Guard(Sqlite, #[expect(dead_code, reason = "it is held")] tempfile::TempDir);
 
 pub async fn store() -> (Arc<dyn Store>, Guard) {
     let (database, folder) = runtime::testing::temporary_sqlite().await;
-    (Arc::new(SqliteStore::migrate(database).await.expect("a schema")), folder)
+    let store = SqliteStore::migrate(database.clone()).await.expect("a schema");
+    (Arc::new(store), Guard(database, folder))
+}
+
+/// Makes it fail to note the time.
+pub async fn break_clock(Guard(database, _): &Guard) {
+    let trigger = "CREATE TRIGGER broken BEFORE UPDATE ON clock BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(trigger).execute(&database.writer).await.expect("a trigger");
 }
 
 /// Whether the metrics tell of the end of a day with one event and one notification: its rows are

@@ -138,6 +138,16 @@ pub async fn the_last_time_that_was_noted_is_kept(world: World) {
     }
 }
 
+/// A time that was noted with a clock that was wrong is corrected all the same.
+pub async fn the_time_that_is_noted_does_not_go_back_for_a_process_whose_clock_is_slow(world: World) {
+    let now = world.now();
+    for (noted, seen) in [(0, 0), (-20, 0), (1, 1), (3600, 3600), (0, 0)] {
+        world.store.note_time(now + TimeDelta::seconds(noted)).await.expect("a store");
+        let last = world.store.last_seen().await.expect("a store");
+        assert_eq!(last, Some(now + TimeDelta::seconds(seen)));
+    }
+}
+
 /// An event below the floor is expired only if it is older than the retention as well.
 pub async fn an_event_below_a_floor_that_was_raised_too_far_is_taken(world: World) {
     let subscription = world.subscribe("a", None).await;

@@ -169,6 +169,7 @@ macro_rules! suite {
             an_endpoint_that_was_found_unreachable_by_a_clock_that_was_ahead_is_probed
             a_receivers_pause_stays_as_long_as_it_was_asked_for_whatever_the_clock_did
             the_last_time_that_was_noted_is_kept
+            the_time_that_is_noted_does_not_go_back_for_a_process_whose_clock_is_slow
             an_event_below_a_floor_that_was_raised_too_far_is_taken
         );
     };

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use notifier::domain::{Day, NotificationId, Outcome, Retention};
 use notifier::store::{Removed, Store};
-use runtime::database::PgPool;
+use runtime::database::{PgPool, Postgres};
 use sqlx::AssertSqlSafe;
 use tokio::task::JoinHandle;
 
 use super::locks::until_waiting;
 use super::store::World;
-use super::{bare_world_on, world_on};
+use super::{bare_world_on, on, world_on};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -116,6 +116,23 @@ async fn when_no_day_can_be_made_events_are_taken_in_all_the_same() {
     reading.rollback().await.expect("it ends");
     assert_eq!(world.store.prepare(&days).await.expect("a store"), 1);
     assert_eq!(rows(&pool, days[0]).await, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_day_that_can_t_be_made_since_its_table_is_in_use_costs_no_connection() {
+    let url = runtime::testing::temporary_postgres_url().await;
+    let (world, Postgres { planned, .. }) = on(&url, 1).await;
+    let backend = async || {
+        let pid: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&planned).await.expect("a number");
+        pid
+    };
+    let before = backend().await;
+    let other = sqlx::PgPool::connect(&url).await.expect("the server answers");
+    let mut reading = other.begin().await.expect("a transaction");
+    sqlx::query("SELECT count(*) FROM events_default").execute(&mut *reading).await.expect("a long look");
+    world.store.prepare(&[Day::of(world.now())]).await.expect_err("it does not wait for ever");
+    assert_eq!((backend().await, planned.given_up()), (before, 0));
 }
 
 #[tokio::test]

@@ -89,30 +89,39 @@ impl BulkStore for PostgresStore {
         now: DateTime<Utc>,
     ) -> StoreResult<BulkStep> {
         let mut transaction = self.pool.begin().await?;
-        let running: Option<BulkRow<Time>> = sqlx::query_as(concat!(
-            "SELECT ",
-            bulk_columns!(),
-            " FROM bulks WHERE finished_at IS NULL ORDER BY coalesce((
-                 SELECT t.turn FROM bulk_turns t WHERE t.merchant = coalesce(bulks.merchant, '')), 0), turn, id
-             LIMIT 1 FOR UPDATE SKIP LOCKED"
-        ))
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let Some(row) = running else {
-            transaction.rollback().await?;
-            return Ok(BulkStep { changed: 0, more: false });
-        };
-        let cursor = row.cursor_id;
-        let bulk = row.bulk()?;
-        let found = bulk_search::find(&mut transaction, &bulk, cursor, limit, now).await?;
-        let changed = change(&mut transaction, &bulk, &found.ids, now).await?;
-        insert_audits(&mut transaction, &bulk, &changed, next_id, now).await?;
-        let done = Done::of(bulk.action, &found, &changed);
-        write(&mut transaction, bulk.id, &done, now).await?;
-        end_turn(&mut transaction, bulk.merchant.as_deref()).await?;
-        transaction.commit().await?;
-        Ok(BulkStep { changed: changed.len(), more: done.more })
+        let advanced = advance(&mut transaction, limit, next_id, now).await;
+        transaction.conclude(advanced).await
     }
+}
+
+/// A step of the bulk action whose turn it is.
+async fn advance(
+    connection: &mut PgConnection,
+    limit: u32,
+    next_id: &(dyn Fn() -> Uuid + Send + Sync),
+    now: DateTime<Utc>,
+) -> StoreResult<BulkStep> {
+    let running: Option<BulkRow<Time>> = sqlx::query_as(concat!(
+        "SELECT ",
+        bulk_columns!(),
+        " FROM bulks WHERE finished_at IS NULL ORDER BY coalesce((
+             SELECT t.turn FROM bulk_turns t WHERE t.merchant = coalesce(bulks.merchant, '')), 0), turn, id
+         LIMIT 1 FOR UPDATE SKIP LOCKED"
+    ))
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = running else {
+        return Ok(BulkStep { changed: 0, more: false });
+    };
+    let cursor = row.cursor_id;
+    let bulk = row.bulk()?;
+    let found = bulk_search::find(connection, &bulk, cursor, limit, now).await?;
+    let changed = change(connection, &bulk, &found.ids, now).await?;
+    insert_audits(connection, &bulk, &changed, next_id, now).await?;
+    let done = Done::of(bulk.action, &found, &changed);
+    write(connection, bulk.id, &done, now).await?;
+    end_turn(connection, bulk.merchant.as_deref()).await?;
+    Ok(BulkStep { changed: changed.len(), more: done.more })
 }
 
 /// Makes those that create a bulk action for `merchant` wait for each other, so that each sees what the others

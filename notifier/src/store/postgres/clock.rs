@@ -21,7 +21,13 @@ impl ClockStore for PostgresStore {
     }
 
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
-        sqlx::query("UPDATE clock SET seen_at = $1").bind(now).execute(&self.pool).await?;
+        sqlx::query(
+            "UPDATE clock SET seen_at = $1 WHERE seen_at IS NULL OR seen_at < $1 OR seen_at > $1 + $2",
+        )
+        .bind(now)
+        .bind(SLACK)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

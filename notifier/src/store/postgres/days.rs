@@ -21,11 +21,18 @@ const LOCK: i64 = 0x7269_6E67_6461_7973;
 /// then for no table longer than Postgres takes to look for a deadlock (1 s).
 pub(super) async fn begin(pool: &PgPool) -> StoreResult<PgTransaction> {
     let mut transaction = pool.begin().await?;
+    match lock(&mut transaction).await {
+        Ok(()) => Ok(transaction),
+        Err(error) => Err(transaction.fail(error).await),
+    }
+}
+
+async fn lock(connection: &mut PgConnection) -> StoreResult<()> {
     let limit = "SELECT set_config('lock_timeout', $1, TRUE)";
-    sqlx::query(limit).bind("10s").execute(&mut *transaction).await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
-    sqlx::query(limit).bind("500ms").execute(&mut *transaction).await?;
-    Ok(transaction)
+    sqlx::query(limit).bind("10s").execute(&mut *connection).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
+    sqlx::query(limit).bind("500ms").execute(&mut *connection).await?;
+    Ok(())
 }
 
 /// The days that have partitions, oldest first.
@@ -50,13 +57,17 @@ fn named(partition: &str) -> Option<Day> {
 /// Whether it did.
 pub(super) async fn make(pool: &PgPool, day: Day) -> StoreResult<bool> {
     let mut transaction = begin(pool).await?;
-    if existing(&mut transaction).await?.contains(&day) {
-        transaction.rollback().await?;
+    let made = make_within(&mut transaction, day).await;
+    transaction.conclude(made).await
+}
+
+async fn make_within(connection: &mut PgConnection, day: Day) -> StoreResult<bool> {
+    if existing(connection).await?.contains(&day) {
         return Ok(false);
     }
     // What is attached below is matched with what lies in these, so nothing may come in meanwhile.
     let lock = "LOCK TABLE events_default, notifications_default, attempts_default IN ACCESS EXCLUSIVE MODE";
-    sqlx::query(lock).execute(&mut *transaction).await?;
+    sqlx::query(lock).execute(&mut *connection).await?;
     let (first, next) = (day.first_id(), day.plus(1).first_id());
     for (table, id) in TABLES {
         // Names, which can't be bound, of digits and of letters from above; the bounds are ids.
@@ -71,10 +82,9 @@ pub(super) async fn make(pool: &PgPool, day: Day) -> StoreResult<bool> {
                 "ALTER TABLE {table} ATTACH PARTITION {table}_{day} FOR VALUES FROM ('{first}') TO ('{next}')"
             ),
         ] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
         }
     }
-    transaction.commit().await?;
     Ok(true)
 }
 
@@ -89,17 +99,20 @@ pub(super) async fn drop(pool: &PgPool, day: Day, before: DateTime<Utc>) -> Stor
         return Ok(false);
     }
     let mut transaction = begin(pool).await?;
+    let dropped = drop_within(&mut transaction, day, before).await;
+    transaction.conclude(dropped).await
+}
+
+async fn drop_within(connection: &mut PgConnection, day: Day, before: DateTime<Utc>) -> StoreResult<bool> {
     let lock = "LOCK TABLE ONLY events, ONLY notifications, ONLY attempts IN ACCESS EXCLUSIVE MODE";
-    sqlx::query(lock).execute(&mut *transaction).await?;
-    if stays(&mut transaction, day, before).await? || !existing(&mut transaction).await?.contains(&day) {
-        transaction.rollback().await?;
+    sqlx::query(lock).execute(&mut *connection).await?;
+    if stays(connection, day, before).await? || !existing(connection).await?.contains(&day) {
         return Ok(false);
     }
-    raise_floor(&mut transaction, day).await?;
+    raise_floor(connection, day).await?;
     let drop = format!("DROP TABLE events_{day}, notifications_{day}, attempts_{day}");
-    sqlx::query(AssertSqlSafe(drop)).execute(&mut *transaction).await?;
-    sqlx::query("DELETE FROM arrivals WHERE day = $1").bind(day.number()).execute(&mut *transaction).await?;
-    transaction.commit().await?;
+    sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM arrivals WHERE day = $1").bind(day.number()).execute(connection).await?;
     Ok(true)
 }
 

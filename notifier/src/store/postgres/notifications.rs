@@ -140,24 +140,32 @@ impl PostgresStore {
         change: Change,
     ) -> StoreResult<Option<Result<Notification, Refused>>> {
         let mut transaction = self.pool.begin().await?;
-        let Some(row) = find_locked(&mut transaction, id, owner).await? else {
-            transaction.rollback().await?;
-            return Ok(None);
-        };
-        let (waits, deleted) = (row.waits(), row.subscription_deleted());
-        if let Err(refused) = (change.may)(&row.notification(audit.at, &HealthMap::new())?, deleted) {
-            // Not left to the connection's next user: until then claims would pass over the locked row.
-            transaction.rollback().await?;
-            return Ok(Some(Err(refused)));
-        }
-        let statement = if waits { change.waiting } else { change.finished };
-        sqlx::query(statement).bind(id.0).bind(audit.at).execute(&mut *transaction).await?;
-        insert_audit(&mut transaction, id, audit).await?;
-        let changed = find(&mut transaction, id, owner).await?;
-        let changed = shown(&mut transaction, changed.into_iter().collect(), audit.at).await?.pop();
-        transaction.commit().await?;
-        Ok(changed.map(Ok))
+        let changed = change_within(&mut transaction, id, owner, audit, change).await;
+        transaction.conclude(changed).await
     }
+}
+
+/// Writes nothing when the change is refused.
+async fn change_within(
+    connection: &mut PgConnection,
+    id: NotificationId,
+    owner: Option<&str>,
+    audit: &Audit,
+    change: Change,
+) -> StoreResult<Option<Result<Notification, Refused>>> {
+    let Some(row) = find_locked(connection, id, owner).await? else {
+        return Ok(None);
+    };
+    let (waits, deleted) = (row.waits(), row.subscription_deleted());
+    if let Err(refused) = (change.may)(&row.notification(audit.at, &HealthMap::new())?, deleted) {
+        return Ok(Some(Err(refused)));
+    }
+    let statement = if waits { change.waiting } else { change.finished };
+    sqlx::query(statement).bind(id.0).bind(audit.at).execute(&mut *connection).await?;
+    insert_audit(connection, id, audit).await?;
+    let changed = find(connection, id, owner).await?;
+    let changed = shown(connection, changed.into_iter().collect(), audit.at).await?.pop();
+    Ok(changed.map(Ok))
 }
 
 /// Locks the notification in the table it lies in. One statement looks into both, so it is nowhere

@@ -1,6 +1,6 @@
 //! Results of attempts, in groups.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use runtime::database::{PgPool, StoreResult};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{audits, bump_version, delivered, health, operator_events, place_under_lease};
 use crate::domain::attempt::{AttemptResult, Verdict};
 use crate::domain::{DisableAfter, OperatorEvent, SubscriptionId};
-use crate::store::health::{log, overdue};
+use crate::store::health::{Change, log, overdue};
 use crate::store::outcome::{Disabling, Written};
 use crate::store::rows::duration_ms;
 use crate::store::{Recorded, outcome};
@@ -39,28 +39,45 @@ async fn record_rest(
     now: DateTime<Utc>,
 ) -> StoreResult<HashSet<(Uuid, Uuid)>> {
     let mut transaction = pool.begin().await?;
+    let written = write_rest(&mut transaction, results, disable_after, now).await;
+    let Rest { held, changes, told } = transaction.conclude(written).await?;
+    log(&changes);
+    outcome::log(&told);
+    Ok(held)
+}
+
+/// What was written, and what is logged of it.
+struct Rest {
+    held: HashSet<(Uuid, Uuid)>,
+    changes: BTreeMap<SubscriptionId, Change>,
+    told: Vec<OperatorEvent>,
+}
+
+async fn write_rest(
+    connection: &mut PgConnection,
+    results: &[&AttemptResult],
+    disable_after: DisableAfter,
+    now: DateTime<Utc>,
+) -> StoreResult<Rest> {
     let gone = results.iter().any(|result| result.verdict == Verdict::Gone);
-    let disables = gone || health::may_disable(&mut transaction, results, disable_after, now).await?;
+    let disables = gone || health::may_disable(connection, results, disable_after, now).await?;
     if disables {
-        bump_version(&mut transaction).await?;
+        bump_version(connection).await?;
     }
-    let moved = move_and_log(&mut transaction, results, now).await?;
+    let moved = move_and_log(connection, results, now).await?;
     let held: HashSet<(Uuid, Uuid)> = moved.iter().map(|moved| (moved.id, moved.token)).collect();
     let counted: Vec<&AttemptResult> =
         results.iter().copied().filter(|result| outcome::holds(&held, result)).collect();
     let ailing = moved.iter().filter(|moved| moved.ailing);
     let ailing: BTreeSet<_> = ailing.map(|moved| SubscriptionId(moved.subscription_id)).collect();
-    let changes = health::learn(&mut transaction, &counted, ailing, now).await?;
-    let mut told = operator_events::of_exhausted(&mut transaction, &counted).await?;
+    let changes = health::learn(connection, &counted, ailing, now).await?;
+    let mut told = operator_events::of_exhausted(connection, &counted).await?;
     if disables {
         let overdue = overdue(&changes, &counted, disable_after, now);
-        told.extend(disable(&mut transaction, &outcome::disabling(&counted, overdue), now).await?);
+        told.extend(disable(connection, &outcome::disabling(&counted, overdue), now).await?);
     }
-    operator_events::tell(&mut transaction, &told, now).await?;
-    transaction.commit().await?;
-    log(&changes);
-    outcome::log(&told);
-    Ok(held)
+    operator_events::tell(connection, &told, now).await?;
+    Ok(Rest { held, changes, told })
 }
 
 /// The results as they are written: rows are locked in one order by all processes, whatever order the

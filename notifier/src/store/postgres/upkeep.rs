@@ -78,35 +78,57 @@ async fn remove_without_day(
     let mut from = Uuid::nil();
     loop {
         let mut transaction = days::begin(pool).await?;
-        let Some(day) = next_day(&mut transaction, from).await? else {
-            transaction.rollback().await?;
-            return Ok(());
-        };
-        if !day.is_settled_at(before) {
-            transaction.rollback().await?;
-            return Ok(());
+        match remove_oldest(&mut transaction, from, before, limit).await {
+            Ok(Step::Removed { notifications, events, audits }) => {
+                transaction.commit().await?;
+                removed.notifications += notifications;
+                removed.events += events;
+                removed.audits += audits;
+                return Ok(());
+            }
+            Ok(Step::Kept(day)) => {
+                transaction.rollback().await?;
+                removed.kept_days += 1;
+                from = day.plus(1).first_id();
+            }
+            Ok(Step::None) => {
+                transaction.rollback().await?;
+                return Ok(());
+            }
+            Err(error) => return Err(transaction.fail(error).await),
         }
-        from = day.plus(1).first_id();
-        if days::stays(&mut transaction, day, before).await? {
-            removed.kept_days += 1;
-            transaction.rollback().await?;
-            continue;
-        }
-        days::raise_floor(&mut transaction, day).await?;
-        let (notifications, audits) = remove_notifications(&mut transaction, day, limit).await?;
-        // While there are notifications, their events are needed.
-        let events = if notifications == 0 { remove_events(&mut transaction, day, limit).await? } else { 0 };
-        if notifications + events == 0 {
-            removed.kept_days += 1;
-            transaction.rollback().await?;
-            continue;
-        }
-        transaction.commit().await?;
-        removed.notifications += notifications;
-        removed.events += events;
-        removed.audits += audits;
-        return Ok(());
     }
+}
+
+/// What came of the oldest day.
+enum Step {
+    /// There is none that may be removed.
+    None,
+    /// It stays.
+    Kept(Day),
+    /// A batch of it, and how many of each.
+    Removed { notifications: u64, events: u64, audits: u64 },
+}
+
+/// Of the days from `from` on. Its transaction is rolled back unless something was removed.
+async fn remove_oldest(
+    connection: &mut PgConnection,
+    from: Uuid,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> StoreResult<Step> {
+    let Some(day) = next_day(connection, from).await?.filter(|day| day.is_settled_at(before)) else {
+        return Ok(Step::None);
+    };
+    if days::stays(connection, day, before).await? {
+        return Ok(Step::Kept(day));
+    }
+    days::raise_floor(connection, day).await?;
+    let (notifications, audits) = remove_notifications(connection, day, limit).await?;
+    // While there are notifications, their events are needed.
+    let events = if notifications == 0 { remove_events(connection, day, limit).await? } else { 0 };
+    let is_empty = notifications + events == 0;
+    Ok(if is_empty { Step::Kept(day) } else { Step::Removed { notifications, events, audits } })
 }
 
 /// The day of the oldest event from `from` on that lies in the default partition.

@@ -23,8 +23,13 @@ impl ClockStore for SqliteStore {
     }
 
     async fn note_time(&self, now: DateTime<Utc>) -> StoreResult<()> {
-        let note = sqlx::query("UPDATE clock SET seen_at = ?1").bind(now.timestamp_micros());
-        note.execute(&self.db.writer).await?;
+        sqlx::query(
+            "UPDATE clock SET seen_at = ?1 WHERE seen_at IS NULL OR seen_at < ?1 OR seen_at > ?1 + ?2",
+        )
+        .bind(now.timestamp_micros())
+        .bind(SLACK.num_microseconds())
+        .execute(&self.db.writer)
+        .await?;
         Ok(())
     }
 

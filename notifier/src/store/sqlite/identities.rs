@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use crate::domain::{NewEvent, Span};
+use crate::domain::NewEvent;
 use crate::store::recognition::{Names, Recognition};
 use crate::store::rows::EventRow;
 
@@ -63,15 +63,29 @@ pub(super) async fn stored(
     rows.into_iter().map(EventRow::keyed_event).collect()
 }
 
-/// Removes those in `span` whose events are gone.
-pub(super) async fn remove(connection: &mut SqliteConnection, span: Span) -> StoreResult<()> {
-    sqlx::query(
-        "DELETE FROM identities WHERE key >= ?1 AND key <= ?2
-           AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key = identities.key)",
-    )
-    .bind(span.from)
-    .bind(span.to)
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Removes those of the events that were removed under `keys`; how many. It looks at no other of the day,
+/// since a day is removed in many small steps.
+pub(super) async fn remove(connection: &mut SqliteConnection, keys: &[Uuid]) -> StoreResult<u64> {
+    let removed = sqlx::query(REMOVE).bind(hex_list(keys.iter().copied())).execute(connection).await?;
+    Ok(removed.rows_affected())
+}
+
+const REMOVE: &str = "DELETE FROM identities WHERE key IN (SELECT unhex(value) FROM json_each(?1))";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn removing_events_looks_at_no_identity_but_theirs() {
+        let (database, _folder) = runtime::testing::temporary_sqlite().await;
+        crate::store::sqlite::SqliteStore::migrate(database.clone()).await.expect("a schema");
+        let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {REMOVE}")));
+        let plan = explained.bind("[]").fetch_all(&database.reader).await.expect("a plan");
+        let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        let of_table: Vec<_> = steps.iter().filter(|step| step.contains("identities")).collect();
+        assert_eq!(of_table, ["SEARCH identities USING INDEX identities_key (key=?)"], "{steps:?}");
+    }
 }

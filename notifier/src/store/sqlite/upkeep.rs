@@ -105,12 +105,18 @@ async fn remove_day(
     if !ids.is_empty() {
         return Ok(());
     }
-    let events = sqlx::query(
-        "DELETE FROM events WHERE key IN (SELECT key FROM events WHERE key >= ?1 AND key <= ?2 LIMIT ?3)",
-    );
-    let events = events.bind(from).bind(to).bind(limit).execute(&mut *connection).await?.rows_affected();
+    let keys: Vec<Uuid> = sqlx::query_scalar(
+        "DELETE FROM events WHERE key IN (SELECT key FROM events WHERE key >= ?1 AND key <= ?2 LIMIT ?3)
+         RETURNING key",
+    )
+    .bind(from)
+    .bind(to)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let events = keys.len() as u64;
     removed.events += events;
-    identities::remove(connection, day.span()).await?;
+    removed.identities += identities::remove(connection, &keys).await?;
     if events < u64::from(limit) {
         sqlx::query("DELETE FROM arrivals WHERE day = ?1").bind(day.number()).execute(connection).await?;
     }
