@@ -11,9 +11,10 @@ impl PgPool {
     /// # Errors
     /// When a migration fails, or the database holds one that this program does not know.
     pub async fn migrate(&self, migrations: &Migrator) -> Result<(), MigrateError> {
-        let mut lease = self.acquire().await?;
+        // Large futures, which would make those of all who migrate as large.
+        let mut lease = Box::pin(self.acquire()).await?;
         session::lift_limits(&mut lease).await?;
-        migrations.run_direct(None, &mut *lease, false).await?;
+        Box::pin(migrations.run_direct(None, &mut *lease, false)).await?;
         Ok(lease.close().await?)
     }
 }
