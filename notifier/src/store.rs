@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
-pub use bulk::{BulkStep, BulkStore, BulksFilter};
+pub use bulk::{BulkLook, BulkStep, BulkStore, BulksFilter};
 pub use clock::{Clamped, ClockStore};
 pub use counts::{CountStore, CountsFilter};
 pub use health::HealthStore;
@@ -255,6 +255,13 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         id: SubscriptionId,
         owner: Option<&str>,
     ) -> StoreResult<Option<Subscription>>;
+
+    /// The id of the subscription of `merchant` (`None`: of the operator) with this name, unless it is deleted.
+    async fn subscription_named(
+        &self,
+        merchant: Option<&str>,
+        name: &str,
+    ) -> StoreResult<Option<SubscriptionId>>;
 
     /// A page of subscriptions, newest first.
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>>;

@@ -13,6 +13,7 @@ mod signing_documents;
 mod subscription_actions;
 mod subscription_audits;
 mod subscription_changes;
+mod subscription_ref;
 mod subscriptions;
 mod words;
 

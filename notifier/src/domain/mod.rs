@@ -29,13 +29,14 @@ pub mod subscription;
 pub mod subscription_audit;
 #[cfg(test)]
 mod testing;
+pub mod undelivered;
 pub mod waits_for;
 pub mod webhook_url;
 
 pub use ack::AckRule;
 pub use attempt::{Attempt, Exchange, FailureClass, Outcome, Verdict};
 pub use audit::Audit;
-pub use bulk::{Bulk, BulkAction, BulkFilter};
+pub use bulk::{Bulk, BulkAction, BulkFilter, Preview, Previewed};
 pub use counts::{Count, Counts, SubscriptionCounts};
 pub use day::Day;
 pub use delivery::{Delivery, Message};
@@ -56,4 +57,5 @@ pub use span::Span;
 pub use states::States;
 pub use subscription::{Subscription, SubscriptionId, SubscriptionState};
 pub use subscription_audit::{SubscriptionAction, SubscriptionAudit};
+pub use undelivered::Undelivered;
 pub use waits_for::WaitsFor;

@@ -10,6 +10,7 @@ mod health;
 mod isolation;
 mod limits;
 mod metrics;
+mod names;
 mod notifications;
 mod retention;
 mod signatures;

@@ -29,6 +29,7 @@ macro_rules! suite {
             a_rotated_secret_signs_beside_the_new_one_until_its_very_end
             no_more_than_five_secrets_are_live_and_the_oldest_goes_first
             a_rotation_may_change_the_scheme_and_public_keys_show_as_long_as_they_sign
+            a_rotation_shows_when_each_live_secret_was_made_and_when_it_ends
             a_secret_is_kept_encrypted_and_signs_all_the_same
             what_is_in_plain_text_or_under_an_older_key_is_encrypted_under_the_first
             a_key_that_is_missing_is_named_with_how_many_subscriptions_need_it
@@ -73,6 +74,7 @@ macro_rules! suite {
             a_name_is_taken_once_per_merchant_and_free_after_deletion
             another_merchants_subscription_is_not_there
             lists_page_newest_first
+            a_subscription_is_found_by_its_name_and_whose_it_is
             a_change_reaches_the_directory
             deleting_cancels_what_was_pending
             a_merchant_has_no_more_subscriptions_than_its_limit_and_others_are_not_concerned
@@ -133,6 +135,7 @@ macro_rules! suite {
             what_waits_for_a_subscription_that_is_not_active_is_counted_as_held
             a_count_that_stops_at_the_cap_says_so
             counts_page_as_subscriptions_do_and_show_an_owner_its_own
+            what_is_not_delivered_is_added_up_by_currency_with_the_time_of_the_oldest
         );
         store::cases!($world, bulks,
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
@@ -144,9 +147,12 @@ macro_rules! suite {
             merchants_take_turns_however_many_bulk_actions_one_of_them_runs
             a_step_is_short_where_little_matches
             bulks_of_a_kind_are_listed_newest_first
+            a_replay_of_every_subscription_resends_what_matches_of_each_oldest_first
+            a_look_finds_what_a_replay_would_resend_and_changes_nothing
         );
         store::cases!($world, filters,
             every_combination_of_filters_narrows_the_list_and_keeps_its_order
+            a_class_of_failures_finds_what_waits_behind_an_endpoint_that_fails_so
             a_family_of_many_types_lists_like_any_other
         );
         store::cases!($world, retention,
