@@ -82,6 +82,8 @@ pub struct Ingested {
     pub deliveries: Vec<Delivery>,
     /// Those of them that are due and wait to be claimed.
     pub waiting: usize,
+    /// The places in the batch of the events that were not known before.
+    pub fresh: Vec<usize>,
     /// The places in the batch of the events that were not kept, in order, and why.
     pub refused: Vec<(usize, EventRefusal)>,
 }
@@ -93,6 +95,7 @@ impl Ingested {
         self.notifications += part.notifications;
         self.waiting += part.waiting;
         self.deliveries.extend(part.deliveries);
+        self.fresh.extend(part.fresh);
         self.refused.extend(part.refused);
     }
 }
@@ -152,6 +155,16 @@ pub trait DeliveryStore: Send + Sync + 'static {
     /// was not known before (law 4); those that `admission` has room for are handed out at once
     /// under the lease `token`. When this returns, all of it is committed.
     async fn ingest(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested>;
+
+    /// The same for events that belong together: when one of them is refused, none is kept, and the answer says
+    /// only which were refused.
+    async fn ingest_together(
         &self,
         events: &[NewEvent],
         admission: &mut dyn Admission,

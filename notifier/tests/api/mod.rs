@@ -5,6 +5,7 @@ mod bad_input;
 mod bulks;
 mod clock;
 mod counts;
+mod events;
 mod harness;
 mod health;
 mod isolation;

@@ -44,6 +44,8 @@ macro_rules! suite {
             an_event_all_of_whose_keys_are_taken_is_refused_and_stops_nothing
             the_same_identities_at_the_same_time_under_many_times_make_each_event_once
             an_identity_is_known_as_long_as_its_event_is_kept
+            events_that_belong_together_are_all_kept_or_none
+            events_that_belong_together_and_come_by_many_at_once_are_each_kept_once
         );
         store::cases!($shelf, identities, events_from_before_an_upgrade_are_recognised_after_it);
         store::cases!($world, deliveries,
