@@ -9,6 +9,7 @@ mod bulk;
 mod cache;
 mod clock;
 mod counts;
+mod feed;
 mod health;
 mod log;
 mod notification_row;
@@ -41,6 +42,7 @@ pub use backlog::BacklogStore;
 pub use bulk::{BulkLook, BulkStep, BulkStore, BulksFilter};
 pub use clock::{Clamped, ClockStore};
 pub use counts::{CountStore, CountsFilter};
+pub use feed::FeedStore;
 pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 pub use upkeep::{Removed, UpkeepStore};
@@ -379,6 +381,7 @@ pub trait Store:
     + HealthStore
     + NotificationStore
     + CountStore
+    + FeedStore
     + BulkStore
     + SecretStore
     + UpkeepStore
@@ -394,6 +397,7 @@ impl<T> Store for T where
         + HealthStore
         + NotificationStore
         + CountStore
+        + FeedStore
         + BulkStore
         + SecretStore
         + UpkeepStore

@@ -6,6 +6,7 @@ mod cancellations;
 mod documents;
 mod event_forms;
 mod events;
+mod feed;
 mod health_document;
 mod notification_actions;
 mod notification_counts;
@@ -82,6 +83,7 @@ pub fn endpoints(tools: Tools, publish: Batcher<PublishEvents>) -> Endpoints {
         .routes(routes!(subscription_actions::rotate_secret))
         .routes(routes!(subscription_actions::test))
         .routes(routes!(subscription_audits::list))
+        .routes(routes!(feed::read))
         .routes(routes!(notifications::list))
         .routes(routes!(notification_counts::list))
         .routes(routes!(notifications::show))

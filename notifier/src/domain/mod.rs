@@ -12,6 +12,7 @@ pub mod directory;
 pub mod disable_after;
 pub mod endpoint;
 pub mod event;
+pub mod feed;
 pub mod health;
 pub mod lease;
 pub mod merchant_limits;

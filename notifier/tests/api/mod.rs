@@ -6,6 +6,7 @@ mod bulks;
 mod clock;
 mod counts;
 mod events;
+mod feed;
 mod harness;
 mod health;
 mod isolation;

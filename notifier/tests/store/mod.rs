@@ -6,6 +6,7 @@ pub mod clock;
 pub mod counts;
 pub mod deliveries;
 pub mod fairness;
+pub mod feed;
 pub mod filters;
 pub mod health;
 pub mod identities;
@@ -138,6 +139,13 @@ macro_rules! suite {
             a_count_that_stops_at_the_cap_says_so
             counts_page_as_subscriptions_do_and_show_an_owner_its_own
             what_is_not_delivered_is_added_up_by_currency_with_the_time_of_the_oldest
+        );
+        store::cases!($world, feed,
+            the_feed_is_in_the_order_in_which_events_were_kept_whatever_their_times
+            an_event_is_delivered_once_every_subscription_that_it_went_to_has_acknowledged_it
+            every_filter_and_page_shows_what_a_model_says
+            no_event_ever_appears_behind_a_cursor_while_events_come_in
+            a_page_is_short_where_little_matches_and_leads_on
         );
         store::cases!($world, bulks,
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit

@@ -94,8 +94,9 @@ macro_rules! keep {
     WITH matched AS MATERIALIZED (
         SELECT version FROM subscriptions_version FOR SHARE
     ), fresh AS (
-        INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
-        SELECT new.*, $10 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
+        INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at,
+            feed_position)
+        SELECT new.*, $10, (SELECT epoch + pg_current_xact_id()::text::bigint FROM feed) FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
             $6::text[], $7::text[], $8::text[], $9::text[])
             AS new (key, id, source, type, time, subject, merchant, traceparent, body)
         WHERE (SELECT version FROM matched) = $11 AND new.key >= (SELECT LEAST(floor, $18) FROM retention)

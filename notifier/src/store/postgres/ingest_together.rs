@@ -49,6 +49,8 @@ async fn within(
     now: DateTime<Utc>,
 ) -> StoreResult<Option<Ingested>> {
     let first_kept = store.retention.first_kept_id(now);
+    // Before the transaction has a number, for the feed.
+    sqlx::query("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE").execute(&mut **transaction).await?;
     // Held until the transaction ends: subscriptions don't change meanwhile.
     let version: i64 = sqlx::query_scalar("SELECT version FROM subscriptions_version FOR SHARE")
         .fetch_one(&mut **transaction)

@@ -13,7 +13,7 @@ use crate::store::notification_row::{finished_columns, waiting_columns};
 use crate::store::rows::narrow;
 
 /// The notifications of an event: their ids keep the time of its key, so they are a narrow range.
-const OF_EVENT: &str = "n.id >= substr(e.key, 1, 6)
+pub(super) const OF_EVENT: &str = "n.id >= substr(e.key, 1, 6)
     AND n.id <= CAST(substr(e.key, 1, 6) || x'ffffffffffffffffffff' AS BLOB) AND n.event_key = e.key";
 
 /// What a list asks of a span.
