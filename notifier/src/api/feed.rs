@@ -132,6 +132,10 @@ pub async fn read(
     Query(parameters): Query<FeedParameters>,
 ) -> Result<Json<FeedDocument>, Problem> {
     let page = state.tools.store.feed(&parameters.query(&caller)?).await?;
+    if page.is_set_back {
+        let right = "lies after every event, since the database was restored from a backup: begin again without it";
+        return Err(Problem::malformed_query(Invalid::field("after", right)));
+    }
     Ok(Json((&page).into()))
 }
 

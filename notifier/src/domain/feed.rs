@@ -85,6 +85,9 @@ pub struct FeedPage {
     pub next: FeedPosition,
     /// Whether there may be more by now.
     pub has_more: bool,
+    /// Whether the place that was asked for lies after all that is or is being kept: the database was set back to what
+    /// it was before that place was answered.
+    pub is_set_back: bool,
 }
 
 impl FeedPage {
@@ -99,8 +102,7 @@ impl FeedPage {
         let is_full = events.len() > usize::from(query.limit);
         events.truncate(query.limit.into());
         let last = events.last().filter(|_| is_full).map(|event| event.position);
-        // A cursor of the future stays one.
-        let next = last.or(end).unwrap_or(horizon).max(query.after);
-        Self { has_more: is_full || end.is_some(), next, events }
+        let next = last.or(end).unwrap_or(horizon);
+        Self { has_more: is_full || end.is_some(), is_set_back: query.after > horizon, next, events }
     }
 }

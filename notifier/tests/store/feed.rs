@@ -235,3 +235,12 @@ impl Dice {
         usize::try_from(u64::from_le_bytes(bytes) % end as u64).expect("small")
     }
 }
+
+pub async fn a_place_that_lies_after_everything_says_that_the_database_was_set_back(world: World) {
+    world.ingest(&[event("a", Some("shop"), "order.paid", world.now())]).await;
+    let page = world.store.feed(&of("shop", 10)).await.expect("a store");
+    let end = world.store.feed(&FeedQuery { after: page.next, ..of("shop", 10) }).await.expect("a store");
+    assert!(!page.is_set_back && !end.is_set_back);
+    let ahead = FeedPosition { batch: i64::MAX, ..end.next };
+    assert!(world.store.feed(&FeedQuery { after: ahead, ..of("shop", 10) }).await.expect("a store").is_set_back);
+}

@@ -146,6 +146,7 @@ macro_rules! suite {
             every_filter_and_page_shows_what_a_model_says
             no_event_ever_appears_behind_a_cursor_while_events_come_in
             a_page_is_short_where_little_matches_and_leads_on
+            a_place_that_lies_after_everything_says_that_the_database_was_set_back
         );
         store::cases!($world, bulks,
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
