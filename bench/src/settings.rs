@@ -21,7 +21,7 @@ pub struct Settings {
     /// What accounts, ids and orders are drawn from
     #[arg(long, default_value = "1")]
     pub seed: u64,
-    /// Events (drain, credit, scale), recharges (flow, closed loop) or the last level (growth)
+    /// Events (drain, credit, scale, feed), recharges (flow, closed loop) or the last level (growth)
     #[arg(long)]
     pub events: Option<usize>,
     /// Events before the measured ones [default: a tenth]
@@ -77,6 +77,8 @@ pub enum Scenario {
     Growth,
     /// `flow` in open loops beside waiting notifications
     Backlog,
+    /// Pages of merchants' feeds over a million events
+    Feed,
 }
 
 /// What the services stand on.

@@ -131,10 +131,14 @@ impl Service {
         let bounds = engine.bounds();
         let tools =
             Tools { store, sources, schedule, bulks, upkeep, sender, limits: merchant_limits, bounds };
-        let (endpoints, openapi) = api::endpoints(tools.clone());
+        let api::Endpoints { router, large, openapi } = api::endpoints(tools.clone(), engine.publisher());
         let upkeep = Upkeep::new(tools.clone(), retention, &metrics).context("the upkeep's metrics")?;
         Ok(Self {
-            router: Shell { keyring, readiness, metrics, openapi }.into_router(endpoints),
+            router: Shell { keyring, readiness, metrics, openapi }.into_router_with(
+                router,
+                large,
+                api::MAX_BATCH_BYTES,
+            ),
             intake,
             engine,
             clamp_times: ClampTimes::new(tools.clone()),

@@ -9,6 +9,7 @@ mod bulk;
 mod cache;
 mod clock;
 mod counts;
+mod feed;
 mod health;
 mod log;
 mod notification_row;
@@ -38,9 +39,10 @@ use uuid::Uuid;
 
 pub use audits::AuditStore;
 pub use backlog::BacklogStore;
-pub use bulk::{BulkStep, BulkStore, BulksFilter};
+pub use bulk::{BulkLook, BulkStep, BulkStore, BulksFilter};
 pub use clock::{Clamped, ClockStore};
 pub use counts::{CountStore, CountsFilter};
+pub use feed::FeedStore;
 pub use health::HealthStore;
 pub use secrets::{MissingKey, Resealed, Rotation, SecretPlace, SecretStore};
 pub use upkeep::{Removed, UpkeepStore};
@@ -82,6 +84,8 @@ pub struct Ingested {
     pub deliveries: Vec<Delivery>,
     /// Those of them that are due and wait to be claimed.
     pub waiting: usize,
+    /// The places in the batch of the events that were not known before.
+    pub fresh: Vec<usize>,
     /// The places in the batch of the events that were not kept, in order, and why.
     pub refused: Vec<(usize, EventRefusal)>,
 }
@@ -93,6 +97,7 @@ impl Ingested {
         self.notifications += part.notifications;
         self.waiting += part.waiting;
         self.deliveries.extend(part.deliveries);
+        self.fresh.extend(part.fresh);
         self.refused.extend(part.refused);
     }
 }
@@ -152,6 +157,16 @@ pub trait DeliveryStore: Send + Sync + 'static {
     /// was not known before (law 4); those that `admission` has room for are handed out at once
     /// under the lease `token`. When this returns, all of it is committed.
     async fn ingest(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested>;
+
+    /// The same for events that belong together: when one of them is refused, none is kept, and the answer says
+    /// only which were refused.
+    async fn ingest_together(
         &self,
         events: &[NewEvent],
         admission: &mut dyn Admission,
@@ -256,6 +271,13 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         owner: Option<&str>,
     ) -> StoreResult<Option<Subscription>>;
 
+    /// The id of the subscription of `merchant` (`None`: of the operator) with this name, unless it is deleted.
+    async fn subscription_named(
+        &self,
+        merchant: Option<&str>,
+        name: &str,
+    ) -> StoreResult<Option<SubscriptionId>>;
+
     /// A page of subscriptions, newest first.
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>>;
 
@@ -359,6 +381,7 @@ pub trait Store:
     + HealthStore
     + NotificationStore
     + CountStore
+    + FeedStore
     + BulkStore
     + SecretStore
     + UpkeepStore
@@ -374,6 +397,7 @@ impl<T> Store for T where
         + HealthStore
         + NotificationStore
         + CountStore
+        + FeedStore
         + BulkStore
         + SecretStore
         + UpkeepStore

@@ -18,7 +18,7 @@ use runtime::database::{DatabaseUrl, StoreResult, open_sqlite};
 use runtime::http::Page;
 use uuid::Uuid;
 
-use crate::domain::{OrderNo, Recharge, Statement};
+use crate::domain::{OrderNo, Recharge, Statement, TooMany, Total};
 
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
@@ -67,6 +67,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of the statement, oldest first, with one row more than its limit when there are more.
     async fn statement(&self, statement: &Statement, page: Page) -> StoreResult<Vec<Recharge>>;
+
+    /// What `statement` comes to, by merchant, currency and status, in this order. A bounded number of
+    /// recharges is read.
+    async fn totals(&self, statement: &Statement) -> StoreResult<Result<Vec<Total>, TooMany>>;
 
     /// A sign of life, for readiness.
     async fn check(&self) -> StoreResult<()>;

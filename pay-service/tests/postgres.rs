@@ -2,6 +2,8 @@
 
 #[path = "backend/postgres.rs"]
 mod backend;
+#[path = "backend/plans.rs"]
+mod plans;
 mod suite;
 mod support;
 

@@ -112,6 +112,11 @@ impl Problem {
         )
     }
 
+    /// 415: only the media types that `right` names are taken.
+    pub fn unsupported_media_type_but(right: &str) -> Self {
+        Self::unsupported_media_type().with_detail(format!("send the body with content-type: {right}"))
+    }
+
     /// 422: well-formed but invalid; names the fields.
     pub fn invalid(invalid: Invalid) -> Self {
         let detail = invalid.to_string();

@@ -3,6 +3,7 @@
 mod backlog;
 mod credit;
 mod drain;
+mod feed;
 mod flow;
 mod growth;
 mod neighbours;
@@ -24,5 +25,6 @@ pub async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         Scenario::Scale => scale::measure(bench).await,
         Scenario::Growth => growth::measure(bench).await,
         Scenario::Backlog => backlog::measure(bench).await,
+        Scenario::Feed => feed::measure(bench).await,
     }
 }

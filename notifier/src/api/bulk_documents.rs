@@ -1,12 +1,14 @@
 //! What the outside sees of replays and cancellations.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::notification::StateName;
-use crate::domain::{Bulk, BulkFilter, FailureClass};
+use crate::domain::{Bulk, BulkFilter, FailureClass, Preview, Previewed, SubscriptionId};
 
 /// A replay and how far it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,6 +42,71 @@ impl From<&Bulk> for CancellationDocument {
     }
 }
 
+/// How many subscriptions a preview shows at most.
+const MAX_SHOWN: usize = 200;
+
+/// What a replay would send, had it run now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReplayPreview)]
+pub struct ReplayPreviewDocument {
+    /// Always `true`: nothing was started.
+    dry_run: bool,
+    /// Of which subscription; `null`: of every one.
+    subscription_id: Option<Uuid>,
+    /// Which of its notifications.
+    filter: BulkFilterDocument,
+    /// How many would be resent. Attempts under way are not counted.
+    #[schema(example = 3)]
+    matched: u64,
+    /// Whether there may be more: counting stopped.
+    capped: bool,
+    /// The subscriptions that they are for, those with the most first; up to 200.
+    subscriptions: Vec<PreviewedDocument>,
+}
+
+/// The part of one subscription in a preview.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReplayPreviewOfSubscription)]
+pub struct PreviewedDocument {
+    /// The subscription.
+    subscription_id: Uuid,
+    /// Its name, unique per merchant.
+    #[schema(example = "orders")]
+    name: String,
+    /// Whose it is; `null`: the operator's.
+    merchant: Option<String>,
+    /// `active`; `paused` or `disabled`: what is resent would be held.
+    #[schema(example = "active")]
+    state: &'static str,
+    /// How many would be resent.
+    #[schema(example = 3)]
+    matched: u64,
+}
+
+impl ReplayPreviewDocument {
+    /// What a replay of `filter` would send.
+    pub fn new(filter: &BulkFilter, preview: &Preview) -> Self {
+        let mut subscriptions: Vec<_> = preview.subscriptions.iter().map(PreviewedDocument::from).collect();
+        subscriptions.sort_by_key(|one| (Reverse(one.matched), one.subscription_id));
+        subscriptions.truncate(MAX_SHOWN);
+        Self {
+            dry_run: true,
+            subscription_id: filter.subscription.map(|id| id.0),
+            filter: filter.into(),
+            matched: preview.matched(),
+            capped: preview.capped,
+            subscriptions,
+        }
+    }
+}
+
+impl From<(&SubscriptionId, &Previewed)> for PreviewedDocument {
+    fn from((id, previewed): (&SubscriptionId, &Previewed)) -> Self {
+        let Previewed { name, merchant, state, matched } = previewed.clone();
+        Self { subscription_id: id.0, name, merchant, state: state.as_str(), matched }
+    }
+}
+
 /// What the two have in common.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BulkDocument {
@@ -48,8 +115,8 @@ pub struct BulkDocument {
     /// `running` or `done`.
     #[schema(example = "running")]
     state: &'static str,
-    /// Of which subscription.
-    subscription_id: Uuid,
+    /// Of which subscription; `null`: of every one.
+    subscription_id: Option<Uuid>,
     /// Which of its notifications.
     filter: BulkFilterDocument,
     /// Notifications found so far.
@@ -69,7 +136,7 @@ impl From<&Bulk> for BulkDocument {
         Self {
             id: bulk.id,
             state: if bulk.finished_at.is_some() { "done" } else { "running" },
-            subscription_id: bulk.filter.subscription.0,
+            subscription_id: bulk.filter.subscription.map(|id| id.0),
             filter: (&bulk.filter).into(),
             matched: bulk.matched,
             created_by: bulk.actor.clone(),

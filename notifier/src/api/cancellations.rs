@@ -3,16 +3,60 @@
 use axum::response::Response;
 use runtime::Problem;
 use runtime::http::described::{BodyProblems, ForeignMerchant, KeyedProblems, QueryProblems};
-use runtime::http::{Json, List, Path, Query};
+use runtime::http::{Json, List, Path, Query, Timestamp};
 use runtime::keys::Caller;
+use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::State;
 use super::bulk_documents::CancellationDocument;
-use super::bulks::{self, BulkRequest, BulksQuery};
+use super::bulks::{self, BulksQuery, Wanted};
+use super::subscription_ref::SubscriptionRef;
+use super::words::Words;
 use crate::domain::BulkAction;
 
 const PATH: &str = "/v1/cancellations";
+
+/// Which notifications are cancelled. All that is given must match, as they stand when it is their turn.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancellationRequest {
+    /// Of this subscription
+    subscription_id: SubscriptionRef,
+    /// Only those in these states: a list of `pending`, `delivering`, `held`, or a text of them separated by commas
+    #[schema(value_type = Option<Vec<String>>, example = json!(["held"]))]
+    state: Option<Words>,
+    /// Only those about events of this type, or of a family such as `recharge.*`
+    #[schema(example = "recharge.*")]
+    event_type: Option<String>,
+    /// Only those whose last attempt failed for one of these reasons, and those not tried yet that wait behind an
+    /// endpoint which did; written like `state`
+    #[schema(value_type = Option<Vec<String>>, example = json!(["dns", "connect"]))]
+    failure_class: Option<Words>,
+    /// Only those that came in then or later
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_from: Option<Timestamp>,
+    /// Only those that came in before then
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_to: Option<Timestamp>,
+    /// Kept in the audit trail of every notification; up to 500 characters
+    reason: Option<String>,
+}
+
+impl CancellationRequest {
+    fn wanted(self) -> (Wanted, Option<String>) {
+        let wanted = Wanted {
+            subscription: Some(self.subscription_id),
+            state: self.state,
+            event_type: self.event_type,
+            failure_class: self.failure_class,
+            created_from: self.created_from,
+            created_to: self.created_to,
+        };
+        (wanted, self.reason)
+    }
+}
 
 /// Start a cancellation
 ///
@@ -23,7 +67,7 @@ const PATH: &str = "/v1/cancellations";
     path = "/v1/cancellations",
     tag = "cancellations",
     security(("key" = [])),
-    request_body = BulkRequest,
+    request_body = CancellationRequest,
     responses(
         (status = 202, description = "Started; watch it at `GET /v1/cancellations/{id}`", body = CancellationDocument),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -35,9 +79,10 @@ const PATH: &str = "/v1/cancellations";
 pub async fn create(
     state: State,
     caller: Caller,
-    Json(request): Json<BulkRequest>,
+    Json(request): Json<CancellationRequest>,
 ) -> Result<Response, Problem> {
-    bulks::start::<CancellationDocument>(&state, &caller, BulkAction::Cancellation, request, PATH).await
+    bulks::start::<CancellationDocument>(&state, &caller, BulkAction::Cancellation, request.wanted(), PATH)
+        .await
 }
 
 /// List cancellations, newest first

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::health_document::HealthDocument;
-use super::signing_documents::PublicKeyDocument;
+use super::signing_documents::{PublicKeyDocument, SecretDocument};
 use crate::domain::attempt::FailureClass;
 use crate::domain::event::data_of;
 use crate::domain::{
@@ -61,6 +61,8 @@ pub struct SubscriptionDocument {
     pub public_key: Option<String>,
     /// All public keys that are signed with now, newest first: more than one during a rotation.
     pub public_keys: Vec<PublicKeyDocument>,
+    /// The secrets, or private keys, that are signed with now, newest first: more than one during a rotation.
+    pub secrets: Vec<SecretDocument>,
     /// `active`, `paused` or `disabled`.
     #[schema(example = "active")]
     pub state: &'static str,
@@ -95,6 +97,7 @@ impl SubscriptionDocument {
             signature: signing.scheme.as_str(),
             public_key: signing.public_key().map(|key| key.to_string()),
             public_keys: signing.public_keys.iter().map(Into::into).collect(),
+            secrets: signing.secrets.iter().map(Into::into).collect(),
             state: subscription.state.as_str(),
             disabled_reason: subscription.state.disabled_reason().map(str::to_owned),
             health: HealthDocument::new(health),

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::Health;
 use crate::domain::probing::Probing;
+use crate::domain::{FailureClass, Health};
 
 /// How a subscription's endpoint does.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,6 +18,9 @@ pub struct HealthDocument {
     state: &'static str,
     /// When the first attempt began that failed since the last success.
     failing_since: Option<DateTime<Utc>>,
+    /// Why the last attempt failed, in one word.
+    #[schema(example = "connect")]
+    failure_class: Option<&'static str>,
     /// Attempts in a row that did not reach it.
     unreached_attempts: u32,
     /// While it is `unreachable`: no attempt begins before.
@@ -34,6 +37,7 @@ impl HealthDocument {
         Self {
             state: Health::state(health).as_str(),
             failing_since: health.and_then(Health::fails_since),
+            failure_class: health.and_then(|health| health.failure_class).map(FailureClass::as_str),
             unreached_attempts: health.map_or(0, |health| health.unreached),
             next_probe_at: probed.map(|probing| probing.next_at()),
             paused_until: paused.map(|pause| pause.not_before),

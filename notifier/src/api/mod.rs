@@ -4,6 +4,9 @@ mod bulk_documents;
 mod bulks;
 mod cancellations;
 mod documents;
+mod event_forms;
+mod events;
+mod feed;
 mod health_document;
 mod notification_actions;
 mod notification_counts;
@@ -13,6 +16,7 @@ mod signing_documents;
 mod subscription_actions;
 mod subscription_audits;
 mod subscription_changes;
+mod subscription_ref;
 mod subscriptions;
 mod words;
 
@@ -20,6 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use runtime::Problem;
+use runtime::batcher::Batcher;
 use runtime::http::described::BearerKey;
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
@@ -28,13 +33,17 @@ use utoipa::openapi::OpenApi as Description;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::engine::PublishEvents;
 use crate::usecases::Tools;
 use crate::usecases::test_subscription::TestSubscriptions;
+
+pub use events::MAX_BATCH_BYTES;
 
 /// What the endpoints work with.
 pub struct Api {
     tools: Tools,
     tests: TestSubscriptions,
+    publish: Batcher<PublishEvents>,
 }
 
 /// The state of every handler.
@@ -46,6 +55,7 @@ type State = axum::extract::State<Arc<Api>>;
     modifiers(&BearerKey),
     tags(
         (name = "subscriptions", description = "Who wants to hear of what, where and how"),
+        (name = "events", description = "Publishing events, and catching up on them"),
         (name = "notifications", description = "The notification log, and what people do with it"),
         (name = "replays", description = "Resending many notifications"),
         (name = "cancellations", description = "Cancelling many notifications"),
@@ -54,14 +64,26 @@ type State = axum::extract::State<Arc<Api>>;
 struct Described;
 
 /// The endpoints and their description.
-pub fn endpoints(tools: Tools) -> (Router, Description) {
-    let tests = TestSubscriptions::new(tools.clone());
-    let (router, description) = OpenApiRouter::with_openapi(Described::openapi())
+pub struct Endpoints {
+    /// Those that take bodies as all services do.
+    pub router: Router,
+    /// Those that take bodies of up to [`MAX_BATCH_BYTES`].
+    pub large: Router,
+    /// The description of both.
+    pub openapi: Description,
+}
+
+/// The endpoints; `publish` keeps the events that come in here.
+pub fn endpoints(tools: Tools, publish: Batcher<PublishEvents>) -> Endpoints {
+    let api = Arc::new(Api { tests: TestSubscriptions::new(tools.clone()), tools, publish });
+    let (large, of_large) = OpenApiRouter::new().routes(routes!(events::publish)).split_for_parts();
+    let (router, mut openapi) = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(subscriptions::create, subscriptions::list))
         .routes(routes!(subscriptions::show, subscription_changes::patch, subscription_changes::delete))
         .routes(routes!(subscription_actions::rotate_secret))
         .routes(routes!(subscription_actions::test))
         .routes(routes!(subscription_audits::list))
+        .routes(routes!(feed::read))
         .routes(routes!(notifications::list))
         .routes(routes!(notification_counts::list))
         .routes(routes!(notifications::show))
@@ -72,7 +94,8 @@ pub fn endpoints(tools: Tools) -> (Router, Description) {
         .routes(routes!(cancellations::create, cancellations::list))
         .routes(routes!(cancellations::show))
         .split_for_parts();
-    (router.with_state(Arc::new(Api { tools, tests })), description)
+    openapi.merge(of_large);
+    Endpoints { router: router.with_state(api.clone()), large: large.with_state(api), openapi }
 }
 
 fn no_subscription() -> Problem {

@@ -1,5 +1,8 @@
 //! How many notifications each subscription has in each state.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use runtime::Problem;
 use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
 use runtime::http::{Json, List, Page, Query};
@@ -8,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::health_document::HealthDocument;
+use super::subscription_ref::{SubscriptionRef, find_optional};
 use super::{State, narrowed};
 use crate::domain::counts::CAP;
 use crate::domain::notification::StateName;
-use crate::domain::{Counts, SubscriptionCounts, SubscriptionId};
+use crate::domain::{Counts, Health, SubscriptionCounts, Undelivered};
 use crate::store::CountsFilter;
 
 /// Whose notifications, and which page of subscriptions.
@@ -21,8 +26,9 @@ use crate::store::CountsFilter;
 pub struct CountsQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
     merchant: Option<String>,
-    /// Only those of this subscription
-    subscription_id: Option<Uuid>,
+    /// Only those of this subscription: its id, or `name:` and its name
+    #[param(value_type = Option<String>, example = "name:orders")]
+    subscription_id: Option<SubscriptionRef>,
     /// Where the page starts: the `next_cursor` of the page before
     cursor: Option<String>,
     /// How many subscriptions at most, 1 to 200; 50 if absent
@@ -49,6 +55,18 @@ pub struct SubscriptionCountsDocument {
     /// The states of which there may be more: counting stopped at 10000.
     #[schema(example = json!(["delivered"]))]
     capped: Vec<&'static str>,
+    /// Why it is disabled.
+    disabled_reason: Option<String>,
+    /// How its endpoint does.
+    health: HealthDocument,
+    /// When the oldest came in of what is not delivered: pending, delivering, held and exhausted.
+    oldest_at: Option<DateTime<Utc>>,
+    /// What of that is about money, added up in minor units by currency: the `amount` and `currency` of the events' data.
+    #[schema(value_type = BTreeMap<String, i64>, example = json!({"CNY": 3000}))]
+    amounts: BTreeMap<String, i128>,
+    /// Whether `amounts` may be more: of what waits, and of what is exhausted, the oldest 1000 each are added up, and
+    /// events over 16 KiB are not.
+    amounts_capped: bool,
 }
 
 /// Notifications by state, each counted up to 10000.
@@ -82,9 +100,14 @@ impl From<&Counts> for CountsDocument {
     }
 }
 
-impl From<SubscriptionCounts> for SubscriptionCountsDocument {
-    fn from(of: SubscriptionCounts) -> Self {
+impl SubscriptionCountsDocument {
+    fn new(of: SubscriptionCounts, health: Option<&Health>, undelivered: Undelivered) -> Self {
         Self {
+            disabled_reason: of.state.disabled_reason().map(str::to_owned),
+            health: HealthDocument::new(health),
+            oldest_at: undelivered.oldest_at,
+            amounts: undelivered.amounts,
+            amounts_capped: undelivered.capped,
             subscription_id: of.id.0,
             name: of.name,
             merchant: of.merchant,
@@ -98,7 +121,7 @@ impl From<SubscriptionCounts> for SubscriptionCountsDocument {
 /// Count notifications by subscription and state
 ///
 /// Subscriptions that are not deleted, newest first, also those that have none. Each state is counted up
-/// to 10000; `capped` names those of which there may be more.
+/// to 10000; `capped` names those of which there may be more. `amounts` is the money that what is not delivered is about.
 #[utoipa::path(
     get,
     path = "/v1/notifications/counts",
@@ -118,7 +141,19 @@ pub async fn list(
 ) -> Result<Json<List<SubscriptionCountsDocument>>, Problem> {
     let page = Page::parse(query.limit, query.cursor.as_deref())?;
     let owner = narrowed(&caller, query.merchant)?;
-    let filter = CountsFilter { owner, subscription: query.subscription_id.map(SubscriptionId) };
-    let rows = state.tools.store.counts(&filter, page, CAP, state.tools.sources.clock.now()).await?;
-    Ok(Json(List::new(rows, page, |of| of.id.0).map(Into::into)))
+    let subscription = find_optional(query.subscription_id.as_ref(), &*state.tools.store, &caller).await?;
+    let filter = CountsFilter { owner, subscription };
+    let store = &state.tools.store;
+    let rows = store.counts(&filter, page, CAP, state.tools.sources.clock.now()).await?;
+    let List { items, next_cursor } = List::new(rows, page, |of| of.id.0);
+    let ids: Vec<_> = items.iter().map(|of| of.id).collect();
+    let health = store.health(&ids).await?;
+    let mut counted = Vec::with_capacity(items.len());
+    for of in items {
+        let has_any = of.counts.has_undelivered();
+        let undelivered = if has_any { store.undelivered(of.id).await? } else { Undelivered::default() };
+        let health = health.get(&of.id);
+        counted.push(SubscriptionCountsDocument::new(of, health, undelivered));
+    }
+    Ok(Json(List { items: counted, next_cursor }))
 }

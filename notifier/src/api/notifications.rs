@@ -10,9 +10,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::documents::{NotificationDocument, NotificationWithAttempts, time};
+use super::subscription_ref::{SubscriptionRef, find_optional};
 use super::words::{self, split};
 use super::{State, narrowed, no_notification};
-use crate::domain::{NotificationId, SubscriptionId};
+use crate::domain::NotificationId;
 use crate::store::NotificationFilter;
 
 /// Which notifications, and which page of them.
@@ -26,12 +27,14 @@ pub struct NotificationsQuery {
     /// `exhausted`, `cancelled`; `undelivered` stands for all but `delivered` and `cancelled`
     #[param(example = "undelivered")]
     state: Option<String>,
-    /// Only those of this subscription
-    subscription_id: Option<Uuid>,
+    /// Only those of this subscription: its id, or `name:` and its name
+    #[param(value_type = Option<String>, example = "name:orders")]
+    subscription_id: Option<SubscriptionRef>,
     /// Only those about events of this type, or of a family such as `recharge.*`
     #[param(example = "recharge.*")]
     event_type: Option<String>,
-    /// Only those whose last attempt failed for one of these reasons, separated by commas: `dns`,
+    /// Only those whose last attempt failed for one of these reasons, and those not tried yet that wait behind an
+    /// endpoint which did, separated by commas: `dns`,
     /// `connect`, `tls`, `timeout`, `status`, `ack_mismatch`, `blocked_target`, `body`, `protocol`, `proxy`
     #[param(example = "dns,connect")]
     failure_class: Option<String>,
@@ -71,7 +74,8 @@ pub async fn list(
     Query(query): Query<NotificationsQuery>,
 ) -> Result<Json<List<NotificationDocument>>, Problem> {
     let page = Page::parse(query.limit, query.cursor.as_deref())?;
-    let filter = query.filter(&caller)?;
+    let subscription = find_optional(query.subscription_id.as_ref(), &*state.tools.store, &caller).await?;
+    let filter = NotificationFilter { subscription, ..query.filter(&caller)? };
     let rows = state.tools.store.notifications(&filter, page, state.tools.sources.clock.now()).await?;
     let list = List::new(rows, page, |notification| notification.id.0);
     Ok(Json(list.map(|one| NotificationDocument::from(&state.tools.within_bounds(one)))))
@@ -87,7 +91,7 @@ impl NotificationsQuery {
         Ok(NotificationFilter {
             owner: narrowed(caller, self.merchant)?,
             states: states.flatten().unwrap_or_default(),
-            subscription: self.subscription_id.map(SubscriptionId),
+            subscription: None,
             event_type: event_type.flatten(),
             failure_classes: classes.flatten().unwrap_or_default(),
             subject: self.subject,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::documents::SubscriptionDocument;
-use crate::domain::signing::LivePublicKey;
+use crate::domain::signing::{LivePublicKey, LiveSecret};
 use crate::domain::{Signing, Subscription};
 use crate::usecases::subscribe::Rotated;
 
@@ -24,6 +24,22 @@ pub struct PublicKeyDocument {
 impl From<&LivePublicKey> for PublicKeyDocument {
     fn from(live: &LivePublicKey) -> Self {
         Self { public_key: live.key.to_string(), expires_at: live.expires_at }
+    }
+}
+
+/// A secret or private key that webhooks are signed with; itself it is shown where it is made, and never again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Secret)]
+pub struct SecretDocument {
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When a rotation ends it; `null` for the newest.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<&LiveSecret> for SecretDocument {
+    fn from(live: &LiveSecret) -> Self {
+        Self { created_at: live.created_at, expires_at: live.expires_at }
     }
 }
 
@@ -50,7 +66,8 @@ impl CreatedSubscription {
     /// The answer to the making of `subscription`.
     pub fn new(subscription: &Subscription, key: &SigningKey) -> Self {
         let newest = key.public_key().map(|key| LivePublicKey { key, expires_at: None });
-        let signing = Signing { scheme: key.scheme(), public_keys: newest.into_iter().collect() };
+        let secrets = vec![LiveSecret { created_at: subscription.created_at, expires_at: None }];
+        let signing = Signing { scheme: key.scheme(), public_keys: newest.into_iter().collect(), secrets };
         let subscription = SubscriptionDocument::new(subscription, &signing, None);
         Self { subscription, secret: shared_secret(key) }
     }

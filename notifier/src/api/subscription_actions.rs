@@ -10,12 +10,12 @@ use runtime::http::{Json, OptionalJson, Path};
 use runtime::keys::Caller;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::documents::AttemptDocument;
 use super::signing_documents::RotatedSecret;
+use super::subscription_ref::SubscriptionRef;
 use super::{State, no_subscription};
-use crate::domain::{SubscriptionAction, SubscriptionId};
+use crate::domain::SubscriptionAction;
 use crate::usecases::subscribe;
 use crate::usecases::test_subscription::TestError;
 
@@ -40,7 +40,7 @@ pub struct RotateSecret {
     path = "/v1/subscriptions/{id}/rotate-secret",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<RotateSecret>,
     responses(
         (status = 200, description = "The new key", body = RotatedSecret),
@@ -52,16 +52,17 @@ pub struct RotateSecret {
 pub async fn rotate_secret(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
     OptionalJson(request): OptionalJson<RotateSecret>,
 ) -> Result<Json<RotatedSecret>, Problem> {
     let tools = &state.tools;
     let RotateSecret { overlap, signature, reason } = request;
     let overlap = subscribe::overlap(overlap.unwrap_or(HumanDuration(Duration::from_hours(24))))?;
     let audit = tools.subscription_audit(SubscriptionAction::RotateSecret, &caller, reason)?;
-    let (subscription, owner) = (SubscriptionId(id), caller.merchant());
-    let rotated = subscribe::rotate_secret(tools, subscription, owner, signature, overlap, &audit).await?;
-    Ok(Json(RotatedSecret::new(id, &rotated.ok_or_else(no_subscription)?)))
+    let id = named.find(&*tools.store, &caller).await?;
+    let owner = caller.merchant();
+    let rotated = subscribe::rotate_secret(tools, id, owner, signature, overlap, &audit).await?;
+    Ok(Json(RotatedSecret::new(id.0, &rotated.ok_or_else(no_subscription)?)))
 }
 
 /// Nothing to choose.
@@ -87,7 +88,7 @@ pub struct TestedSubscription {
     path = "/v1/subscriptions/{id}/test",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<TestSubscription>,
     responses(
         (status = 200, description = "Sent; the answer tells what came of it", body = TestedSubscription),
@@ -100,10 +101,11 @@ pub struct TestedSubscription {
 pub async fn test(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
     OptionalJson(TestSubscription {}): OptionalJson<TestSubscription>,
 ) -> Result<Json<TestedSubscription>, Problem> {
-    let tested = state.tests.test(SubscriptionId(id), caller.merchant()).await;
+    let id = named.find(&*state.tools.store, &caller).await?;
+    let tested = state.tests.test(id, caller.merchant()).await;
     let tested = tested.map_err(|error| match error {
         TestError::Busy | TestError::LimitReached(_) => {
             Problem::too_many_requests(error.to_string(), Duration::from_secs(5))

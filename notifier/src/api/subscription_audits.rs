@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::subscription_ref::SubscriptionRef;
 use super::{State, no_subscription};
-use crate::domain::{SubscriptionAudit, SubscriptionId};
+use crate::domain::SubscriptionAudit;
 
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -60,7 +61,7 @@ impl From<SubscriptionAudit> for SubscriptionAuditDocument {
     path = "/v1/subscriptions/{id}/audits",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     responses(
         (status = 200, description = "A page of the audit trail", body = List<SubscriptionAuditDocument>),
         (status = 404, description = "Never there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -71,12 +72,13 @@ impl From<SubscriptionAudit> for SubscriptionAuditDocument {
 pub async fn list(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
     Query(query): Query<AuditsQuery>,
 ) -> Result<Json<List<SubscriptionAuditDocument>>, Problem> {
     let page = Page::parse(query.limit, query.cursor.as_deref())?;
     let store = &state.tools.store;
-    let audits = store.subscription_audits(SubscriptionId(id), caller.merchant(), page).await?;
+    let id = named.find(&**store, &caller).await?;
+    let audits = store.subscription_audits(id, caller.merchant(), page).await?;
     let list = List::new(audits.ok_or_else(no_subscription)?, page, |audit| audit.id);
     Ok(Json(list.map(Into::into)))
 }

@@ -10,15 +10,13 @@ use runtime::http::{Json, Path, Query};
 use runtime::keys::Caller;
 use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use super::documents::SubscriptionDocument;
+use super::subscription_ref::SubscriptionRef;
 use super::subscriptions::document;
 use super::{State, no_subscription};
 use crate::domain::subscription::Patch;
-use crate::domain::{
-    AckRule, Schedule, SubscriptionAction, SubscriptionAudit, SubscriptionId, SubscriptionState,
-};
+use crate::domain::{AckRule, Schedule, SubscriptionAction, SubscriptionAudit, SubscriptionState};
 use crate::store::PatchRefused;
 
 /// What is to change; what is absent stays. `null` is allowed for `description` and `rate_limit`,
@@ -105,7 +103,7 @@ impl PatchSubscription {
     path = "/v1/subscriptions/{id}",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = PatchSubscription,
     responses(
         (status = 200, description = "The changed subscription", body = SubscriptionDocument),
@@ -118,14 +116,15 @@ impl PatchSubscription {
 pub async fn patch(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
     Json(mut request): Json<PatchSubscription>,
 ) -> Result<Json<SubscriptionDocument>, Problem> {
     let tools = &state.tools;
     let reason = request.reason.take();
-    let (id, patch) = (SubscriptionId(id), request.patch(&caller));
+    let patch = request.patch(&caller);
     let audit = tools.subscription_audit(SubscriptionAction::of(&patch), &caller, reason)?;
     let audit = SubscriptionAudit { changed: patch.fields(), ..audit };
+    let id = named.find(&*tools.store, &caller).await?;
     let patched = tools.store.patch(id, caller.merchant(), &patch, &audit).await?;
     let subscription = patched.ok_or_else(no_subscription)?.map_err(|refused| match refused {
         PatchRefused::Invalid(invalid) => invalid.into(),
@@ -152,7 +151,7 @@ pub struct DeleteQuery {
     path = "/v1/subscriptions/{id}",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     responses(
         (status = 204, description = "Deleted"),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -163,13 +162,14 @@ pub struct DeleteQuery {
 pub async fn delete(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
     Query(DeleteQuery { reason }): Query<DeleteQuery>,
 ) -> Result<StatusCode, Problem> {
     let tools = &state.tools;
     let audit = tools.subscription_audit(SubscriptionAction::Delete, &caller, reason);
     let audit = audit.map_err(Problem::malformed_query)?;
-    let there = tools.store.delete(SubscriptionId(id), caller.merchant(), &audit).await?;
+    let id = named.find(&*tools.store, &caller).await?;
+    let there = tools.store.delete(id, caller.merchant(), &audit).await?;
     if !there {
         return Err(no_subscription());
     }

@@ -13,13 +13,13 @@ use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use super::documents::SubscriptionDocument;
 use super::signing_documents::CreatedSubscription;
+use super::subscription_ref::SubscriptionRef;
 use super::{State, narrowed, no_subscription};
 use crate::domain::subscription::Draft;
-use crate::domain::{AckRule, Schedule, Subscription, SubscriptionId};
+use crate::domain::{AckRule, Schedule, Subscription};
 use crate::store::SubscriptionFilter;
 use crate::usecases::Tools;
 use crate::usecases::subscribe::{SubscribeError, subscribe};
@@ -133,7 +133,7 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Probl
     path = "/v1/subscriptions/{id}",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = Uuid, Path, description = "The subscription")),
+    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
     responses(
         (status = 200, description = "The subscription", body = SubscriptionDocument),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -143,9 +143,10 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Probl
 pub async fn show(
     state: State,
     caller: Caller,
-    Path(id): Path<Uuid>,
+    Path(named): Path<SubscriptionRef>,
 ) -> Result<Json<SubscriptionDocument>, Problem> {
-    let found = state.tools.store.subscription(SubscriptionId(id), caller.merchant()).await?;
+    let id = named.find(&*state.tools.store, &caller).await?;
+    let found = state.tools.store.subscription(id, caller.merchant()).await?;
     Ok(Json(document(&state.tools, &found.ok_or_else(no_subscription)?).await?))
 }
 

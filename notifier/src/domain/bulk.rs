@@ -1,4 +1,7 @@
-//! Resending or cancelling many notifications of one subscription, in the background and in batches.
+//! Resending or cancelling many notifications, in the background and in batches.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::validation::Invalid;
@@ -7,7 +10,7 @@ use uuid::Uuid;
 use super::audit::Action;
 use super::notification::StateName;
 use super::span::{self, Arrivals};
-use super::{EventPattern, FailureClass, Span, States, SubscriptionId};
+use super::{EventPattern, FailureClass, Span, States, SubscriptionId, SubscriptionState};
 
 /// What is done to each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +55,8 @@ impl BulkAction {
 /// Which notifications are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkFilter {
-    /// Of which subscription.
-    pub subscription: SubscriptionId,
+    /// Of this subscription; `None`: of every one, which the operator alone may ask for.
+    pub subscription: Option<SubscriptionId>,
     /// Only those in these states, as they stand when it is their turn.
     pub states: States,
     /// Only those about events of these types.
@@ -70,7 +73,7 @@ impl BulkFilter {
     /// All that `action` can do something to.
     pub fn all(action: BulkAction, subscription: SubscriptionId) -> Self {
         Self {
-            subscription,
+            subscription: Some(subscription),
             states: action.states(),
             event_type: None,
             failure_classes: Vec::new(),
@@ -97,6 +100,45 @@ impl BulkFilter {
     }
 }
 
+/// What a replay would send, had it run now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// How many notifications of each subscription it would resend, by id.
+    pub subscriptions: BTreeMap<SubscriptionId, Previewed>,
+    /// Whether there may be more: looking stopped at a bound.
+    pub capped: bool,
+}
+
+/// The part of one subscription in a [`Preview`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previewed {
+    /// The subscription's name.
+    pub name: String,
+    /// Whose it is; `None`: the operator's.
+    pub merchant: Option<String>,
+    /// Whether what is resent goes out, or is held.
+    pub state: SubscriptionState,
+    /// How many of its notifications.
+    pub matched: u64,
+}
+
+impl Preview {
+    /// How many notifications it would resend.
+    pub fn matched(&self) -> u64 {
+        self.subscriptions.values().map(|one| one.matched).sum()
+    }
+
+    /// Adds what another look has found.
+    pub fn add(&mut self, found: impl IntoIterator<Item = (SubscriptionId, Previewed)>) {
+        for (id, more) in found {
+            match self.subscriptions.entry(id) {
+                Entry::Occupied(mut known) => known.get_mut().matched += more.matched,
+                Entry::Vacant(place) => drop(place.insert(more)),
+            }
+        }
+    }
+}
+
 /// A bulk action and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bulk {
@@ -104,7 +146,7 @@ pub struct Bulk {
     pub id: Uuid,
     /// What it does.
     pub action: BulkAction,
-    /// The owner of its subscription, who may watch it.
+    /// The owner of its subscription, who may watch it; `None`: the operator.
     pub merchant: Option<String>,
     /// To which notifications. What comes in after `created_at` is left out.
     pub filter: BulkFilter,

@@ -1,7 +1,7 @@
 //! How many notifications a subscription has in each state, counted no further than a cap.
 
 use super::notification::StateName;
-use super::{SubscriptionId, SubscriptionState};
+use super::{States, SubscriptionId, SubscriptionState};
 
 /// How far each state of a subscription is counted: what is more takes no more time, however long
 /// the log is.
@@ -54,6 +54,11 @@ impl Counts {
             StateName::Exhausted => self.exhausted,
             StateName::Cancelled => self.cancelled,
         }
+    }
+
+    /// Whether something is not delivered: waits or is exhausted.
+    pub fn has_undelivered(&self) -> bool {
+        States::UNDELIVERED.iter().any(|state| self.of(state).counted > 0)
     }
 
     /// The states of which there may be more than was counted.

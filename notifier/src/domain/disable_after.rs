@@ -80,7 +80,13 @@ mod tests {
     #[test]
     fn who_fails_for_that_long_is_disabled_with_since_when() {
         let since: DateTime<Utc> = "2026-01-01T00:00:00.25Z".parse().expect("a time");
-        let health = Health { failing_since: since, failed_at: Some(since), unreached: 0, probing: None };
+        let health = Health {
+            failing_since: since,
+            failed_at: Some(since),
+            unreached: 0,
+            failure_class: None,
+            probing: None,
+        };
         let after = |time| DisableAfter::default().reason(&health, since + time);
         assert_eq!(after(TimeDelta::hours(119)), None);
         assert_eq!(

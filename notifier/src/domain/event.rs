@@ -62,6 +62,15 @@ impl From<&Event> for NewEvent {
     }
 }
 
+/// Refuses an id that webhooks can't carry: it travels as a header and is signed in front of a `.`, so it must fit
+/// into the one and hold none of the other (Standard Webhooks, "Signature scheme").
+pub fn webhook_id(id: &str) -> Result<(), &'static str> {
+    let fits = id.bytes().all(|b| b.is_ascii_graphic() && b != b'.');
+    fits.then_some(()).ok_or(
+        "webhooks carry the id as a header and sign it, so it must be visible ASCII without spaces and `.`",
+    )
+}
+
 /// Why an event is not kept. The text is a dead letter's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventRefusal {

@@ -27,6 +27,8 @@ pub struct Health {
     pub failed_at: Option<DateTime<Utc>>,
     /// Attempts in a row that did not reach it.
     pub unreached: u32,
+    /// Why the last attempt failed.
+    pub failure_class: Option<FailureClass>,
     /// Where it is unreachable, or its receiver asked for a pause: when it is tried again.
     pub probing: Option<Probing>,
 }
@@ -77,8 +79,9 @@ impl Health {
             return before.and_then(|health| health.after_success(result));
         }
         let began = result.attempt.started_at;
-        let fresh = Self { failing_since: began, failed_at: None, unreached: 0, probing: None };
-        let mut health = before.unwrap_or(fresh);
+        let fresh =
+            Self { failing_since: began, failed_at: None, unreached: 0, failure_class: None, probing: None };
+        let mut health = Self { failure_class: outcome.failure_class(), ..before.unwrap_or(fresh) };
         if is_own_fault(outcome) {
             if health.failed_at.is_none_or(|failed_at| began - failed_at > QUIET) {
                 health.failing_since = began;

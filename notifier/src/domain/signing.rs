@@ -10,6 +10,17 @@ pub struct Signing {
     pub scheme: Scheme,
     /// Newest first. A shared secret has none.
     pub public_keys: Vec<LivePublicKey>,
+    /// What is signed with, newest first: more than one during a rotation.
+    pub secrets: Vec<LiveSecret>,
+}
+
+/// A secret or private key that signs, as far as everyone may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveSecret {
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When a rotation ends it; `None` for the newest.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// A public key whose private key signs.

@@ -18,7 +18,8 @@ use super::{AckRule, EventPattern, Schedule};
 pub const MAX_EVENT_TYPES: usize = 50;
 /// The most headers one subscription may add.
 pub const MAX_HEADERS: usize = 20;
-const MAX_NAME: usize = 64;
+/// The longest name, in characters.
+pub const MAX_NAME: usize = 64;
 const MAX_DESCRIPTION: usize = 500;
 const MAX_HEADER_NAME: usize = 64;
 const MAX_HEADER_VALUE: usize = 1024;

@@ -7,8 +7,9 @@ use messaging::Event;
 use messaging::consumer::{HandleEvents, Verdict};
 use runtime::Sources;
 use runtime::background::RoundError;
-use runtime::database::bounded;
+use runtime::database::{StoreResult, bounded};
 
+use crate::domain::event::webhook_id;
 use crate::domain::{EventRefusal, NewEvent};
 use crate::store::{DeliveryStore, Ingested};
 
@@ -37,43 +38,46 @@ impl Ingest {
         let (mut refused, mut done) = (Vec::new(), 0);
         while done < events.len() {
             let end = events.len().min(done + at_once(self.width));
-            let part = self.keep(&events[done..end]).await?;
+            let part = self.keep(&events[done..end], Keep::Each).await?.refused;
             refused.extend(part.into_iter().map(|(place, refusal)| (done + place, refusal)));
             done = end;
         }
         Ok(refused)
     }
 
-    async fn keep(&mut self, events: &[NewEvent]) -> Result<Vec<(usize, EventRefusal)>, RoundError> {
+    /// Keeps events in one transaction; what is handed out is under way when this returns.
+    pub(super) async fn keep(&mut self, events: &[NewEvent], how: Keep) -> StoreResult<Ingested> {
         // Keeps the engine from ending between the commit and the start of what it handed out.
         let _ending_waits = self.courier.tasks.token();
         let now = self.sources.clock.now();
         let mut admission = Admission::new(&self.slots, self.sources.clock.steady());
         let token = self.sources.ids.next();
-        let ingested = bounded(self.store.ingest(events, &mut admission, token, now)).await;
+        let ingested = match how {
+            Keep::Each => bounded(self.store.ingest(events, &mut admission, token, now)).await,
+            Keep::Together => bounded(self.store.ingest_together(events, &mut admission, token, now)).await,
+        };
         // After the commit, so that whoever looks finds the work; also after an error, which
         // leaves open whether anything was written.
         admission.mark_refused();
         match ingested {
             Ok(mut ingested) => {
-                let refused = std::mem::take(&mut ingested.refused);
                 self.width = ingested.notifications.checked_div(ingested.events).or(self.width);
-                self.start(ingested, admission);
-                Ok(refused)
+                self.start(&mut ingested, admission);
+                Ok(ingested)
             }
             Err(error) => {
                 drop(admission);
                 self.courier.schedule.look_now();
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
-    fn start(&self, ingested: Ingested, mut admission: Admission<'_>) {
+    fn start(&self, ingested: &mut Ingested, mut admission: Admission<'_>) {
         let metrics = &self.courier.metrics;
         metrics.events.inc_by(ingested.events as u64);
         metrics.notifications.inc_by(ingested.notifications as u64);
-        for delivery in ingested.deliveries {
+        for delivery in std::mem::take(&mut ingested.deliveries) {
             if let Some(slot) = admission.slot(delivery.endpoint.subscription) {
                 self.courier.dispatch(delivery, slot);
             }
@@ -105,27 +109,29 @@ impl HandleEvents for Ingest {
 }
 
 /// Which event is not kept since another one has its identity or its key.
-fn log(event: &NewEvent, refusal: &EventRefusal) {
+pub(super) fn log(event: &NewEvent, refusal: &EventRefusal) {
     if *refusal != EventRefusal::Expired {
         tracing::warn!(event.id, event.source, reason = %refusal, "event.contradicted");
     }
 }
 
+/// What becomes of the other events of a batch when one is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// They are kept.
+    Each,
+    /// None is.
+    Together,
+}
+
 /// How many events share a transaction when each makes `width` notifications; one alone while that
 /// is not known.
-fn at_once(width: Option<usize>) -> usize {
+pub(super) fn at_once(width: Option<usize>) -> usize {
     width.map_or(1, |width| (MAX_NOTIFICATIONS / width.max(1)).max(1))
 }
 
-/// The id travels as a header and is signed in front of a `.`, so it must fit into the one and hold
-/// none of the other (Standard Webhooks, "Signature scheme").
 fn verdict(event: &Event) -> Verdict {
-    if event.id.bytes().all(|b| b.is_ascii_graphic() && b != b'.') {
-        return Verdict::Done;
-    }
-    let reason =
-        "webhooks carry the id as a header and sign it, so it must be visible ASCII without spaces and `.`";
-    Verdict::DeadLetter(reason.into())
+    webhook_id(&event.id).map_or_else(|reason| Verdict::DeadLetter(reason.into()), |()| Verdict::Done)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod dispatcher;
 mod ingest;
 mod lane;
 mod metrics;
+mod publisher;
 mod queue;
 mod rate;
 mod recorder;
@@ -43,6 +44,7 @@ use slots::Slots;
 
 pub use dispatcher::Dispatcher;
 pub use ingest::Ingest;
+pub use publisher::{PublishAnswer, PublishEvents, Published};
 pub use schedule::Schedule;
 pub use slots::Bounds;
 
@@ -106,6 +108,11 @@ impl Engine {
             sources: self.sources.clone(),
             width: None,
         }
+    }
+
+    /// The writer of events that come by HTTP. Must be called inside of a tokio runtime, which it runs in.
+    pub fn publisher(&self) -> Batcher<PublishEvents> {
+        Batcher::spawn(PublishEvents(self.ingest()), publisher::MAX_REQUESTS)
     }
 
     /// The worker that claims due work; [`Engine::run`] runs one.

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::log::{Source, sources};
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::bulk::{Bulk, BulkAction, BulkFilter};
-use crate::domain::{FailureClass, LimitReached, States, SubscriptionId};
+use crate::domain::notification::StateName;
+use crate::domain::{FailureClass, LimitReached, Previewed, States, SubscriptionId, SubscriptionState};
 
 /// What one step of the bulk actions did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,25 @@ pub trait BulkStore: Send + Sync + 'static {
         next_id: &(dyn Fn() -> Uuid + Send + Sync),
         now: DateTime<Utc>,
     ) -> StoreResult<BulkStep>;
+
+    /// Looks at the next notifications after `cursor` that `bulk` would come to, and changes nothing: the matching
+    /// ones, up to `limit`. A bounded number is looked at.
+    async fn look_for_bulk(
+        &self,
+        bulk: &Bulk,
+        cursor: Option<Uuid>,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> StoreResult<BulkLook>;
+}
+
+/// What a look has found.
+#[derive(Debug)]
+pub struct BulkLook {
+    /// How many match, by subscription.
+    pub found: Vec<(SubscriptionId, Previewed)>,
+    /// Where the next look begins; `None`: there is none left.
+    pub cursor: Option<Uuid>,
 }
 
 /// So many notifications of a subscription a step looks at, matching or not: it stays short whatever
@@ -61,14 +81,48 @@ pub trait BulkStore: Send + Sync + 'static {
 pub(super) const LOOK: i64 = 2_000;
 
 /// Where a bulk action finds notifications: each is a range of an index in which ids are in order.
-pub(super) fn ranges(states: States) -> Vec<Source> {
+pub(super) fn ranges(filter: &BulkFilter) -> Vec<Source> {
     let range = |source| match source {
-        Source::Finished(states) => {
+        Source::Finished(states) if columns(filter, source) != ID => {
             states.iter().map(|state| Source::Finished(States::of(&[state]))).collect()
         }
-        waiting => vec![waiting],
+        whole => vec![whole],
     };
-    sources(states).into_iter().flat_map(range).collect()
+    sources(filter.states).into_iter().flat_map(range).collect()
+}
+
+/// The columns of the primary key.
+pub(super) const ID: &str = "n.id";
+
+/// The columns of the index that the ranges of `source` are of. Of all subscriptions together what is delivered has
+/// none of its own: it is most of the log.
+pub(super) fn columns(filter: &BulkFilter, source: Source) -> &'static str {
+    match (source, filter.subscription) {
+        (Source::Finished(_), Some(_)) => "n.subscription_id, n.state, n.id",
+        (_, Some(_)) => "n.subscription_id, n.id",
+        (Source::Finished(_), None) if !filter.states.contains(StateName::Delivered) => "n.state, n.id",
+        (_, None) => ID,
+    }
+}
+
+/// The subscriptions of some notifications, and how many each has of them.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct LookRow {
+    id: Uuid,
+    name: String,
+    merchant: Option<String>,
+    state: String,
+    disabled_reason: Option<String>,
+    matched: i64,
+}
+
+impl LookRow {
+    pub(super) fn previewed(self) -> StoreResult<(SubscriptionId, Previewed)> {
+        let state = SubscriptionState::parse(&self.state, self.disabled_reason);
+        let state = readable(state, "subscription", self.id)?;
+        let matched = self.matched.unsigned_abs();
+        Ok((SubscriptionId(self.id), Previewed { name: self.name, merchant: self.merchant, state, matched }))
+    }
 }
 
 /// What a step has come to.
@@ -139,7 +193,7 @@ pub(super) use bulk_columns;
 pub(super) struct BulkRow<Time> {
     id: Uuid,
     action: String,
-    subscription_id: Uuid,
+    subscription_id: Option<Uuid>,
     merchant: Option<String>,
     states: String,
     event_type: Option<String>,
@@ -170,7 +224,7 @@ impl<Time: StoredTime> BulkRow<Time> {
             text.split(',').map(FailureClass::parse).collect::<Option<Vec<_>>>()
         })?;
         let filter = BulkFilter {
-            subscription: SubscriptionId(self.subscription_id),
+            subscription: self.subscription_id.map(SubscriptionId),
             states: States::parse(self.states.split(',')).ok()?,
             event_type,
             failure_classes: classes,

@@ -6,8 +6,9 @@ use runtime::database::StoreResult;
 use runtime::http::Page;
 use uuid::Uuid;
 
-use super::rows::{count, readable};
-use crate::domain::{Count, Counts, SubscriptionCounts, SubscriptionId, SubscriptionState};
+use super::rows::{StoredTime, count, readable};
+use crate::domain::undelivered::MAX_SUMMED;
+use crate::domain::{Count, Counts, SubscriptionCounts, SubscriptionId, SubscriptionState, Undelivered};
 
 /// Whose notifications are counted.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,31 @@ pub trait CountStore: Send + Sync + 'static {
         cap: u32,
         now: DateTime<Utc>,
     ) -> StoreResult<Vec<SubscriptionCounts>>;
+
+    /// What of a subscription is not delivered; at most [`MAX_SUMMED`] that wait and as many that are exhausted are
+    /// looked at, the oldest by the time of their events.
+    async fn undelivered(&self, id: SubscriptionId) -> StoreResult<Undelivered>;
+}
+
+/// A notification that is not delivered.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct UndeliveredRow<Time> {
+    event_key: Uuid,
+    created_at: Time,
+}
+
+/// What these rows of one table say; the keys of the events whose amounts are to be added. There is one row more than
+/// are added up where there are more.
+pub(super) fn note<Time: StoredTime + Copy>(
+    undelivered: &mut Undelivered,
+    rows: &[UndeliveredRow<Time>],
+) -> StoreResult<Vec<Uuid>> {
+    for row in rows {
+        undelivered.note(readable(row.created_at.time(), "notification about event", row.event_key)?);
+    }
+    let summed = MAX_SUMMED as usize;
+    undelivered.capped |= rows.len() > summed;
+    Ok(rows.iter().take(summed).map(|row| row.event_key).collect())
 }
 
 /// How many of each are looked for: one more than `cap` tells that there are more.

@@ -11,7 +11,7 @@ use super::rows::{StoredTime, count, optional, readable};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::health::{HealthState, Unwell, is_own_fault};
 use crate::domain::probing::{Cause, Probe, Probing};
-use crate::domain::{DisableAfter, Health, Outcome, SubscriptionId};
+use crate::domain::{DisableAfter, FailureClass, Health, Outcome, SubscriptionId};
 
 /// How endpoints do. What attempts tell of it is written by [`super::DeliveryStore::record`].
 #[async_trait]
@@ -32,7 +32,8 @@ pub(super) type HealthMap = HashMap<SubscriptionId, Health>;
 /// The columns of a [`HealthRow`].
 macro_rules! health_columns {
     () => {
-        "subscription_id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers"
+        "subscription_id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers, \
+         failure_class"
     };
 }
 pub(super) use health_columns;
@@ -47,6 +48,7 @@ pub(super) struct HealthRow<Time> {
     probe_token: Option<Uuid>,
     probe_until: Option<Time>,
     pause_answers: Option<i64>,
+    failure_class: Option<String>,
 }
 
 impl<Time: StoredTime> HealthRow<Time> {
@@ -70,6 +72,10 @@ impl<Time: StoredTime> HealthRow<Time> {
             failing_since: self.failing_since.time()?,
             failed_at: optional(self.failed_at).ok()?,
             unreached: count(self.unreached)?,
+            failure_class: match self.failure_class {
+                None => None,
+                Some(text) => Some(FailureClass::parse(&text)?),
+            },
             probing: not_before.map(|not_before| Probing { not_before, probe, cause }),
         })
     }

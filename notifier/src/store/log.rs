@@ -49,6 +49,8 @@ pub(super) enum Source {
     Living,
     /// What is shown in one state, by its lease and its subscription.
     Shown(StateName),
+    /// What is pending and has not been tried, since its endpoint is unreachable or its receiver asked for a pause.
+    Untried,
     /// The finished ones in these states.
     Finished(States),
 }
@@ -57,7 +59,7 @@ impl Source {
     /// The table it is a part of.
     pub(super) fn table(self) -> Table {
         match self {
-            Self::Waiting | Self::Living | Self::Shown(_) => Table::Waiting,
+            Self::Waiting | Self::Living | Self::Shown(_) | Self::Untried => Table::Waiting,
             Self::Finished(_) => Table::Finished,
         }
     }
@@ -83,10 +85,17 @@ pub(super) fn sources(states: States) -> Vec<Source> {
     sources
 }
 
-/// Where what `filter` asks for lies. What is delivered has no failure.
+/// Where what `filter` asks for lies. What is delivered has no failure. What waits behind an endpoint that fails has
+/// the failure of that.
 pub(super) fn sources_of(filter: &NotificationFilter) -> Vec<Source> {
-    let any = filter.failure_classes.is_empty();
-    sources(if any { filter.states } else { filter.states.without(StateName::Delivered) })
+    if filter.failure_classes.is_empty() {
+        return sources(filter.states);
+    }
+    let mut sources = sources(filter.states.without(StateName::Delivered));
+    if filter.states.contains(StateName::Pending) {
+        sources.push(Source::Untried);
+    }
+    sources
 }
 
 /// What leads to the notifications that a list shows.
@@ -113,7 +122,8 @@ impl Lead {
             _ if of_some_subscriptions(filter) => Self::Subscriptions,
             _ if by_type => Self::Events,
             // What is so in a subscription that is active is little, or it waits for its turn.
-            Source::Shown(StateName::Delivering | StateName::Held | StateName::Cancelled) => {
+            Source::Untried
+            | Source::Shown(StateName::Delivering | StateName::Held | StateName::Cancelled) => {
                 Self::Subscriptions
             }
             _ if !filter.failure_classes.is_empty() => Self::Failures,
@@ -189,6 +199,7 @@ pub(super) fn shown_in(source: Source) -> &'static str {
         Source::Waiting | Source::Finished(_) => "",
         Source::Living => " AND s.deleted_at IS NULL",
         Source::Shown(state) => shown_as(state),
+        Source::Untried => shown_as(StateName::Pending),
     }
 }
 

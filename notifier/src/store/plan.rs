@@ -88,6 +88,7 @@ pub(super) fn caused(planned: &[Planned<'_>], fresh: &HashSet<Uuid>) -> Ingested
         notifications: made().count(),
         deliveries: made().filter_map(Planned::delivery).collect(),
         waiting: made().filter(|one| one.waits()).count(),
+        fresh: Vec::new(),
         refused: Vec::new(),
     }
 }

@@ -127,7 +127,8 @@ impl<'a> Recognition<'a> {
 
     /// What was chosen is kept, as far as it is in `fresh`, and has caused `part`.
     pub(super) fn kept(&mut self, fresh: &HashSet<Uuid>, part: Ingested) {
-        self.chosen.retain(|one| !fresh.contains(&one.event.key.0));
+        let kept = self.chosen.extract_if(.., |one| fresh.contains(&one.event.key.0));
+        self.ingested.fresh.extend(kept.map(|one| one.place));
         self.ingested.add(part);
     }
 

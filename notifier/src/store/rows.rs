@@ -228,6 +228,10 @@ pub(super) struct EventRow<Time> {
 }
 
 impl<Time: StoredTime> EventRow<Time> {
+    pub(super) fn key(&self) -> Uuid {
+        self.key
+    }
+
     /// The event, by its key.
     pub(super) fn keyed_event(self) -> StoreResult<(Uuid, NewEvent)> {
         Ok((self.key, self.event()?))

@@ -11,7 +11,7 @@ use runtime::vault::{Sealed, Unreadable};
 use uuid::Uuid;
 
 use super::rows::{StoredTime, optional, readable};
-use crate::domain::signing::LivePublicKey;
+use crate::domain::signing::{LivePublicKey, LiveSecret};
 use crate::domain::{Signing, SigningSecret, SubscriptionAudit, SubscriptionId};
 
 /// The most signing keys a subscription has at once; a rotation beyond it drops the oldest.
@@ -138,12 +138,14 @@ impl SealedRow {
 pub(super) struct PublicRow<Time> {
     subscription_id: Uuid,
     public_key: Option<String>,
+    created_at: Time,
     expires_at: Option<Time>,
 }
 
-/// The columns of a [`PublicRow`].
-pub(super) const PUBLIC_COLUMNS: &str =
-    "SELECT subscription_id, public_key, expires_at FROM subscription_secrets";
+/// The columns of a [`PublicRow`]. A process that did not write yet when a secret was made leaves that out.
+pub(super) const PUBLIC_COLUMNS: &str = "SELECT subscription_id, public_key, coalesce(created_at, (
+         SELECT s.created_at FROM subscriptions s WHERE s.id = subscription_id)) AS created_at, expires_at
+     FROM subscription_secrets";
 
 /// How the subscriptions of `rows` are signed at `now`.
 pub(super) fn signing<Time: StoredTime>(
@@ -151,17 +153,20 @@ pub(super) fn signing<Time: StoredTime>(
     now: DateTime<Utc>,
 ) -> StoreResult<HashMap<SubscriptionId, Signing>> {
     let mut all = HashMap::<SubscriptionId, Signing>::new();
-    for PublicRow { subscription_id, public_key, expires_at } in rows {
+    for PublicRow { subscription_id, public_key, created_at, expires_at } in rows {
         let expires_at = readable(optional(expires_at).ok(), "secret of subscription", subscription_id)?;
+        let created_at = readable(created_at.time(), "secret of subscription", subscription_id)?;
         let key: Option<PublicKey> = match public_key {
             Some(text) => Some(readable(text.parse().ok(), "public key of subscription", subscription_id)?),
             None => None,
         };
         let scheme = if key.is_some() { Scheme::V1a } else { Scheme::V1 };
         let entry = all.entry(SubscriptionId(subscription_id));
-        let signing = entry.or_insert(Signing { scheme, public_keys: Vec::new() });
-        let live = key.filter(|_| expires_at.is_none_or(|end| now < end));
-        signing.public_keys.extend(live.map(|key| LivePublicKey { key, expires_at }));
+        let signing = entry.or_insert(Signing { scheme, ..Signing::default() });
+        if expires_at.is_none_or(|end| now < end) {
+            signing.secrets.push(LiveSecret { created_at, expires_at });
+            signing.public_keys.extend(key.map(|key| LivePublicKey { key, expires_at }));
+        }
     }
     Ok(all)
 }

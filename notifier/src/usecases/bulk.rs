@@ -9,10 +9,15 @@ use runtime::keys::Caller;
 use runtime::validation::Invalid;
 
 use super::{Tools, check_reason};
-use crate::domain::{Bulk, BulkAction, BulkFilter, LimitReached};
+use crate::domain::notification::StateName;
+use crate::domain::{Bulk, BulkAction, BulkFilter, LimitReached, Preview};
 
 /// To how many notifications one step does it.
 const STEP: u32 = 500;
+/// So many notifications at least a preview counts, if there are so many.
+const MAX_PREVIEW: u32 = 10_000;
+/// So many times it looks for more; each time at two thousand notifications at most.
+const MAX_LOOKS: usize = 50;
 /// The safety net: what another process was asked for, or left behind.
 pub const POLL: Duration = Duration::from_secs(5);
 
@@ -40,12 +45,64 @@ pub async fn start(
 ) -> Result<Option<Bulk>, BulkError> {
     filter.check(action)?;
     check_reason(reason.as_deref())?;
-    let subscription = tools.store.subscription(filter.subscription, caller.merchant()).await?;
-    let Some(subscription) = subscription else { return Ok(None) };
-    let bulk = Bulk {
+    let Some(merchant) = owner(tools, caller, &filter).await? else { return Ok(None) };
+    let bulk = new_bulk(tools, caller, action, merchant, filter, reason);
+    tools.store.create_bulk(&bulk, tools.limits.bulk_actions).await??;
+    tools.bulks.notify_one();
+    Ok(Some(bulk))
+}
+
+/// What a replay of `filter` would send, had it run now. `None`: the subscription is not there, or not the caller's.
+pub async fn preview(
+    tools: &Tools,
+    caller: &Caller,
+    filter: BulkFilter,
+) -> Result<Option<Preview>, BulkError> {
+    filter.check(BulkAction::Replay)?;
+    let Some(merchant) = owner(tools, caller, &filter).await? else { return Ok(None) };
+    // A replay passes over what is under way.
+    let filter = BulkFilter { states: filter.states.without(StateName::Delivering), ..filter };
+    let bulk = new_bulk(tools, caller, BulkAction::Replay, merchant, filter, None);
+    let (mut preview, mut cursor) = (Preview::default(), None);
+    for _ in 0..MAX_LOOKS {
+        let look = tools.store.look_for_bulk(&bulk, cursor, MAX_PREVIEW, tools.sources.clock.now()).await?;
+        preview.add(look.found);
+        cursor = look.cursor;
+        if cursor.is_none() || preview.matched() >= MAX_PREVIEW.into() {
+            break;
+        }
+    }
+    preview.capped = cursor.is_some();
+    Ok(Some(preview))
+}
+
+/// Whose notifications `filter` means, `Some(None)` being the operator's or everyone's; `None`: its subscription is
+/// not there, or not the caller's.
+async fn owner(
+    tools: &Tools,
+    caller: &Caller,
+    filter: &BulkFilter,
+) -> Result<Option<Option<String>>, BulkError> {
+    let Some(id) = filter.subscription else {
+        let required = || Invalid::field("subscription_id", "is required with a merchant's key");
+        return if caller.merchant().is_none() { Ok(Some(None)) } else { Err(required().into()) };
+    };
+    let subscription = tools.store.subscription(id, caller.merchant()).await?;
+    Ok(subscription.map(|subscription| subscription.merchant))
+}
+
+fn new_bulk(
+    tools: &Tools,
+    caller: &Caller,
+    action: BulkAction,
+    merchant: Option<String>,
+    filter: BulkFilter,
+    reason: Option<String>,
+) -> Bulk {
+    Bulk {
         id: tools.sources.ids.next(),
         action,
-        merchant: subscription.merchant,
+        merchant,
         filter,
         actor: caller.to_string(),
         reason,
@@ -53,10 +110,7 @@ pub async fn start(
         changed: 0,
         created_at: tools.sources.clock.now(),
         finished_at: None,
-    };
-    tools.store.create_bulk(&bulk, tools.limits.bulk_actions).await??;
-    tools.bulks.notify_one();
-    Ok(Some(bulk))
+    }
 }
 
 /// The worker that carries them out, one step a round, of each merchant in turn.

@@ -81,6 +81,7 @@ impl Tools {
     }
 }
 
-fn check_reason(reason: Option<&str>) -> Result<(), Invalid> {
+/// Refuses a reason that is empty, too long, or holds control characters.
+pub fn check_reason(reason: Option<&str>) -> Result<(), Invalid> {
     reason.map_or(Ok(()), |reason| text("reason", reason, MAX_REASON))
 }

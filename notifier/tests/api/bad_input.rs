@@ -399,5 +399,5 @@ async fn what_needs_no_key_answers_without_one() {
     get("/readyz").await.refused(503, Some("broker"));
     let openapi = get("/openapi.json").await.answered(200);
     let paths = openapi["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), 14, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 16, "{:?}", paths.keys());
 }

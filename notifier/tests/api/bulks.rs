@@ -100,3 +100,64 @@ async fn bulks_are_listed_newest_first_each_kind_and_each_merchant_apart() {
     harness.get(BANK, &kind.replace("replays", "cancellations")).await.refused(404, None);
     assert!(path_of(&of_shop).ends_with(of_shop["id"].as_str().expect("an id")));
 }
+
+#[tokio::test]
+async fn the_operator_replays_every_subscription_after_it_has_seen_what_would_be_sent() {
+    let mut harness = Harness::new().await;
+    let orders = harness.subscribe(SHOP, "orders").await;
+    let all = harness.subscribe(OPERATOR, "all").await;
+    for subject in ["tx-1", "tx-2"] {
+        let id = harness.notify(&orders, subject).await;
+        harness.call(SHOP, "POST", &format!("/v1/notifications/{id}/cancel"), None).await.answered(200);
+    }
+    harness.patch(OPERATOR, &path_of(&all), json!({ "state": "paused" })).await.answered(200);
+    let before = harness.everything().await;
+    let body = json!({ "dry_run": true, "state": ["cancelled", "held"] });
+    let preview = harness.post(OPERATOR, "/v1/replays", body).await.answered(200);
+    let of = |subscription: &Value, merchant: Value, state: &str| {
+        json!({ "subscription_id": subscription["id"], "name": subscription["name"], "merchant": merchant,
+            "state": state, "matched": 2 })
+    };
+    let filter = json!({ "state": ["held", "cancelled"], "event_type": null, "failure_class": null,
+        "created_from": null, "created_to": null });
+    let expected = json!({ "dry_run": true, "subscription_id": null, "filter": filter, "matched": 4, "capped": false,
+        "subscriptions": [of(&orders, json!("shop"), "active"), of(&all, Value::Null, "paused")] });
+    assert_eq!(preview, expected);
+    let of_one = json!({ "dry_run": true, "subscription_id": "name:orders", "state": "cancelled" });
+    assert_eq!(harness.post(SHOP, "/v1/replays", of_one).await.answered(200)["matched"], 2);
+    harness.run_bulks().await;
+    assert_eq!(harness.everything().await, before);
+    assert_eq!(harness.get(OPERATOR, "/v1/replays").await.answered(200)["items"], json!([]));
+    let started =
+        harness.post(OPERATOR, "/v1/replays", json!({ "state": "cancelled", "dry_run": false })).await;
+    let path = started.headers["location"].to_str().expect("text").to_owned();
+    assert_eq!(started.answered(202)["subscription_id"], Value::Null);
+    harness.run_bulks().await;
+    let done = harness.get(OPERATOR, &path).await.answered(200);
+    assert_eq!((&done["state"], &done["matched"], &done["resent"]), (&json!("done"), &json!(2), &json!(2)));
+    harness.get(SHOP, &path).await.refused(404, None);
+    let pending = harness.get(SHOP, "/v1/notifications?state=pending").await.answered(200);
+    assert_eq!(pending["items"].as_array().expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_said_to_be_of_one_subscription_is_for_the_operator_to_replay_and_for_nobody_to_cancel() {
+    let harness = Harness::new().await;
+    for body in [json!({}), json!({ "dry_run": true }), json!({ "subscription_id": null })] {
+        harness.post(SHOP, "/v1/replays", body).await.refused(422, Some("subscription_id"));
+    }
+    for (path, body, field) in [
+        ("/v1/cancellations", json!({}), "subscription_id"),
+        ("/v1/cancellations", json!({ "subscription_id": "name:a", "dry_run": true }), "dry_run"),
+        ("/v1/replays", json!({ "dry_run": "yes" }), "dry_run"),
+        ("/v1/replays", json!({ "dry_run": true, "reason": "" }), "reason"),
+        ("/v1/replays", json!({ "dry_run": true, "state": "delivering" }), "state"),
+        ("/v1/replays", json!({ "dry_run": true, "subscription_id": "orders" }), "subscription_id"),
+    ] {
+        harness.post(OPERATOR, path, body).await.refused(422, Some(field));
+    }
+    for subscription in ["name:orders", "019ad4a0-0000-7000-8000-000000000001"] {
+        let body = json!({ "dry_run": true, "subscription_id": subscription });
+        harness.post(OPERATOR, "/v1/replays", body).await.refused(404, None);
+    }
+}

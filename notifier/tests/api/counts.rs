@@ -1,5 +1,7 @@
 //! Counts by subscription and state through the API.
 
+use messaging::Event;
+use runtime::Clock;
 use serde_json::{Value, json};
 
 use super::harness::{BANK, Harness, OPERATOR, SHOP, path_of};
@@ -27,7 +29,9 @@ async fn what_each_subscription_has_is_counted_by_state() {
             "subscription_id": orders["id"], "name": "orders", "merchant": "shop", "state": state,
             "counts": { "pending": pending, "delivering": 1, "held": held, "exhausted": 0, "cancelled": 1,
                 "delivered": 0 },
-            "capped": [],
+            "capped": [], "disabled_reason": null, "oldest_at": "2026-01-01T00:00:00Z", "amounts": {},
+            "amounts_capped": false, "health": { "state": "healthy", "failing_since": null, "failure_class": null,
+                "unreached_attempts": 0, "next_probe_at": null, "paused_until": null },
         }])
     };
     assert_eq!(json!(items(&harness, SHOP, "").await), expected("active", 2, 0));
@@ -78,4 +82,34 @@ async fn counts_come_in_pages() {
         query = format!("?limit=2&cursor={cursor}");
     }
     assert_eq!(names, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_subscription_says_how_it_does_and_what_money_waits_for_it() {
+    let mut harness = Harness::new().await;
+    let orders = harness.subscribe(SHOP, "orders").await;
+    let since = harness.clock.now();
+    for (amount, currency) in [(1_000, "CNY"), (1_000_000_000_000_i64, "CNY"), (5, "USD")] {
+        let data = json!({ "amount": amount, "currency": currency });
+        let event = Event::new(harness.id(), "/pay-service", "recharge.succeeded", since, &data);
+        let event = event.expect("an event").about("tx", "shop");
+        harness.take_in_at(event, since).await;
+        harness.clock.advance(std::time::Duration::from_secs(1));
+    }
+    harness.fail_next(&orders).await;
+    harness.patch(SHOP, &path_of(&orders), json!({ "state": "disabled" })).await.answered(200);
+    let [counts] = &items(&harness, SHOP, "?subscription_id=name:orders").await[..] else { panic!("one") };
+    assert_eq!(counts["amounts"], json!({ "CNY": 1_000_000_001_000_i64, "USD": 5 }));
+    assert_eq!(
+        (&counts["oldest_at"], &counts["amounts_capped"]),
+        (&json!("2026-01-01T00:00:00Z"), &json!(false))
+    );
+    assert_eq!(
+        (&counts["state"], &counts["disabled_reason"]),
+        (&json!("disabled"), &json!("disabled by merchant:shop"))
+    );
+    assert_eq!(
+        (&counts["health"]["state"], &counts["health"]["failure_class"]),
+        (&json!("failing"), &json!("status"))
+    );
 }

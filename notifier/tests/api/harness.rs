@@ -199,6 +199,11 @@ impl Harness {
         self.end_next(subscription, FailureClass::Connect, None, None).await;
     }
 
+    /// The next attempt that is due is acknowledged.
+    pub async fn succeed_next(&self, subscription: &Value) {
+        self.end(subscription, Outcome::Delivered, Some(200), None).await;
+    }
+
     async fn end_next(
         &self,
         subscription: &Value,
@@ -206,11 +211,21 @@ impl Harness {
         http_status: Option<u16>,
         retry_after: Option<Duration>,
     ) {
+        self.end(subscription, Outcome::Failed(class), http_status, retry_after).await;
+    }
+
+    async fn end(
+        &self,
+        subscription: &Value,
+        outcome: Outcome,
+        http_status: Option<u16>,
+        retry_after: Option<Duration>,
+    ) {
         let delivery = self.claim(subscription).await;
         let result = delivery.conclude(Exchange {
             started_at: self.clock.now(),
             duration: Duration::from_millis(12),
-            outcome: Outcome::Failed(class),
+            outcome,
             http_status,
             error: Some("HTTP 500".into()),
             response_excerpt: Some("busy".into()),

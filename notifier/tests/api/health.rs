@@ -30,18 +30,25 @@ async fn lose(harness: &Harness, subscription: &Value) {
 async fn a_subscription_shows_since_when_it_fails_and_when_it_is_probed() {
     let harness = Harness::new().await;
     let orders = harness.subscribe(SHOP, "orders").await;
-    let well = json!({ "state": "healthy", "failing_since": null, "unreached_attempts": 0,
+    let well = json!({ "state": "healthy", "failing_since": null, "failure_class": null, "unreached_attempts": 0,
         "next_probe_at": null, "paused_until": null });
     assert_eq!((&orders["health"], health(&harness, &orders).await), (&well, well.clone()));
     harness.notify(&orders, "tx").await;
     harness.fail_next(&orders).await;
     let since = "2026-01-01T00:00:00Z";
-    let failing = json!({ "state": "failing", "failing_since": since, "unreached_attempts": 0,
+    let failing = json!({ "state": "failing", "failing_since": since, "failure_class": "status", "unreached_attempts": 0,
         "next_probe_at": null, "paused_until": null });
     assert_eq!(health(&harness, &orders).await, failing);
     lose(&harness, &orders).await;
     let lost = health(&harness, &orders).await;
     assert_eq!((&lost["state"], &lost["unreached_attempts"]), (&json!("unreachable"), &json!(10)));
+    assert_eq!(lost["failure_class"], "connect");
+    let behind =
+        harness.get(SHOP, "/v1/notifications?failure_class=connect&state=pending").await.answered(200);
+    let behind = behind["items"].as_array().expect("a list");
+    let untried = behind.iter().filter(|one| one["attempt_count"] == 0).collect::<Vec<_>>();
+    assert_eq!((behind.len(), untried.len()), (12, 2));
+    assert!(untried.iter().all(|one| one["waits_for"] == "probe"), "{untried:?}");
     assert_eq!(
         (&lost["failing_since"], &lost["next_probe_at"]),
         (&json!(since), &json!("2026-01-01T00:01:00.012Z"))
@@ -61,7 +68,7 @@ async fn a_pause_that_the_receiver_asked_for_is_shown_with_its_end_and_by_what_w
     }
     harness.pause_next(&orders, 3600).await;
     let (since, until) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00.012Z");
-    let paused = json!({ "state": "paused_by_receiver", "failing_since": since, "unreached_attempts": 0,
+    let paused = json!({ "state": "paused_by_receiver", "failing_since": since, "failure_class": "status", "unreached_attempts": 0,
         "next_probe_at": null, "paused_until": until });
     assert_eq!(health(&harness, &orders).await, paused);
     let list = harness.get(SHOP, "/v1/notifications?state=pending").await.answered(200);

@@ -87,6 +87,19 @@ async fn a_shared_secret_is_the_default_and_has_no_public_key() {
     let made = harness.subscribe(SHOP, "orders").await;
     assert_eq!((&made["signature"], &made["public_key"]), (&json!("v1"), &Value::Null));
     assert_eq!(made["public_keys"], json!([]));
+    assert_eq!(made["secrets"], json!([{ "created_at": made["created_at"], "expires_at": null }]));
+}
+
+#[tokio::test]
+async fn a_running_rotation_shows_when_each_secret_was_made_and_when_the_one_before_ends() {
+    let scene = Scene::signed_by("v1").await;
+    scene.harness.clock.advance(Duration::from_mins(5));
+    let end = scene.rotate(json!({ "overlap": "1h" })).await["overlap_until"].clone();
+    let newest = json!({ "created_at": "2026-01-01T00:05:00Z", "expires_at": null });
+    let before = json!({ "created_at": scene.made["created_at"], "expires_at": end });
+    assert_eq!(scene.show().await["secrets"], json!([newest, before]));
+    scene.harness.clock.advance(Duration::from_hours(1));
+    assert_eq!(scene.show().await["secrets"], json!([newest]));
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Driver {
         let active = self.model.subscriptions.iter().filter(|s| s.life == Life::Active);
         let kept_back = active.clone().filter(|s| s.held_back()).count();
         let active = active.count();
-        let Ingested { events, notifications, deliveries, waiting, refused } = ingested;
+        let Ingested { events, notifications, deliveries, waiting, refused, .. } = ingested;
         assert_eq!((events, notifications), (new, new * living), "each event once");
         assert_eq!(waiting, new * if room { kept_back } else { active });
         let places: Vec<usize> = refused.iter().map(|(place, _)| *place).collect();

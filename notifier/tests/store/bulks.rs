@@ -5,10 +5,10 @@ use std::time::Duration;
 use notifier::domain::audit::Action;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
-    Bulk, BulkAction, BulkFilter, FailureClass, LimitReached, NewEvent, NotificationId, Outcome, States,
-    SubscriptionId,
+    Bulk, BulkAction, BulkFilter, Delivery, FailureClass, LimitReached, NewEvent, NotificationId, Outcome,
+    Preview, States, SubscriptionId,
 };
-use notifier::store::{BulksFilter, Recorded};
+use notifier::store::{BulksFilter, NotificationFilter, Recorded};
 use runtime::http::Page;
 
 use super::world::World;
@@ -232,4 +232,97 @@ pub async fn merchants_take_turns_however_many_bulk_actions_one_of_them_runs(wor
         seen.push(world.shown(BulkAction::Replay, of_quiet).await.expect("there").changed);
     }
     assert_eq!(seen, [1, 2, 3, 4], "every second step");
+}
+
+/// All that `action` can do something to, of every subscription.
+fn of_all(action: BulkAction) -> BulkFilter {
+    BulkFilter { subscription: None, ..BulkFilter::all(action, SubscriptionId(uuid::Uuid::nil())) }
+}
+
+/// A fresh notification, claimed; nothing else of the subscription, which hears of `kind` alone, may be due.
+async fn claim_new(world: &World, id: SubscriptionId, kind: &str) -> Delivery {
+    let [notification] = notify(world, id, 1, kind).await[..] else { unreachable!("one") };
+    let claimed = world.claim_one(id).await;
+    assert_eq!(claimed.notification, notification);
+    claimed
+}
+
+/// Of each of three subscriptions two exhausted, three delivered, one cancelled and one that waits. The last one is
+/// deleted.
+async fn some_of_each(world: &World) -> [SubscriptionId; 3] {
+    let mut ids = Vec::new();
+    for kind in ["recharge.a", "recharge.b", "recharge.c"] {
+        let id = world.subscribe_to(kind, None, &[kind]).await;
+        for _ in 0..2 {
+            world.fail(&claim_new(world, id, kind).await).await;
+            for _ in 0..2 {
+                world.clock.advance(Duration::from_mins(6));
+                world.fail(&world.claim_one(id).await).await;
+            }
+        }
+        for _ in 0..3 {
+            world.record(&claim_new(world, id, kind).await, Outcome::Delivered).await;
+        }
+        world.cancel(claim_new(world, id, kind).await.notification).await.expect("it waits");
+        notify(world, id, 1, kind).await;
+        ids.push(id);
+    }
+    world.delete(ids[2], None).await;
+    ids.try_into().expect("three")
+}
+
+pub async fn a_replay_of_every_subscription_resends_what_matches_of_each_oldest_first(world: World) {
+    let [one, other, deleted] = some_of_each(&world).await;
+    let states = |states: &[StateName]| States::of(states);
+    for (states, each) in [
+        (states(&[StateName::Exhausted]), 2),
+        (states(&[StateName::Delivered, StateName::Cancelled]), 4),
+        (states(&[StateName::Pending]), 7),
+        (States::ALL, 7),
+    ] {
+        let before = world.now();
+        world.clock.advance(Duration::from_secs(1));
+        let filter = BulkFilter { states, ..of_all(BulkAction::Replay) };
+        let id = world.start(BulkAction::Replay, filter.clone()).await;
+        assert_eq!(world.step(3).await.changed, 3);
+        while world.step(3).await.more {}
+        let done = world.shown(BulkAction::Replay, id).await.expect("there");
+        assert_eq!((done.matched, done.changed, &done.filter), (2 * each, 2 * each, &filter), "{states}");
+        assert_eq!(done.merchant, None);
+        let page = NotificationFilter { states: States::of(&[StateName::Pending]), ..Default::default() };
+        let found =
+            world.store.notifications(&page, super::world::FIRST_PAGE, world.now()).await.expect("a store");
+        for id in [one, other] {
+            let resent = found.iter().filter(|found| found.subscription == id && found.updated_at > before);
+            assert_eq!(resent.count() as u64, each, "{states}");
+        }
+        assert!(found.iter().all(|found| found.subscription != deleted));
+    }
+}
+
+pub async fn a_look_finds_what_a_replay_would_resend_and_changes_nothing(world: World) {
+    let [one, other, _] = some_of_each(&world).await;
+    let exhausted = States::of(&[StateName::Exhausted]);
+    let all = world.list(NotificationFilter::default()).await;
+    for (filter, expected) in [
+        (of_all(BulkAction::Replay), vec![(one, 7), (other, 7)]),
+        (BulkFilter { states: exhausted, ..of_all(BulkAction::Replay) }, vec![(one, 2), (other, 2)]),
+        (BulkFilter { states: exhausted, ..BulkFilter::all(BulkAction::Replay, other) }, vec![(other, 2)]),
+    ] {
+        let bulk = world.bulk(BulkAction::Replay, filter);
+        let (mut preview, mut cursor) = (Preview::default(), None);
+        loop {
+            let look = world.store.look_for_bulk(&bulk, cursor, 3, world.now()).await.expect("a store");
+            preview.add(look.found);
+            cursor = look.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let found: Vec<_> = preview.subscriptions.iter().map(|(id, found)| (*id, found.matched)).collect();
+        assert_eq!(found, expected);
+    }
+    assert_eq!(world.list(NotificationFilter::default()).await, all);
+    let pending = NotificationFilter { states: States::of(&[StateName::Pending]), ..Default::default() };
+    assert_eq!(world.list(pending).await.len(), 2);
 }

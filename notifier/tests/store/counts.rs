@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use messaging::Event;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
-    Count, Counts, Outcome, States, SubscriptionCounts, SubscriptionId, SubscriptionState,
+    Count, Counts, NewEvent, NotificationId, Outcome, States, SubscriptionCounts, SubscriptionId,
+    SubscriptionState, Undelivered,
 };
 use notifier::store::{CountsFilter, NotificationFilter};
 use runtime::http::Page;
@@ -149,4 +151,39 @@ pub async fn counts_page_as_subscriptions_do_and_show_an_owner_its_own(world: Wo
     let next = world.store.counts(&CountsFilter::default(), page, CAP, world.now()).await.expect("a store");
     let next: Vec<_> = next.into_iter().map(|one| one.id).collect();
     assert_eq!(next, [bank, shop], "a page, and one that tells that there is another");
+}
+
+pub async fn what_is_not_delivered_is_added_up_by_currency_with_the_time_of_the_oldest(world: World) {
+    let id = world.subscribe_to("a", Some("shop"), &["*"]).await;
+    let paid = |kind: &str, amount: i64, currency: &str| {
+        let data = serde_json::json!({ "amount": amount, "currency": currency, "attach": "\0" });
+        let event = Event::new(world.sources.ids.next(), "/pay-service", kind, world.now(), &data);
+        NewEvent::from(&event.expect("an event").about("tx", "shop"))
+    };
+    assert_eq!(world.store.undelivered(id).await.expect("a store"), Undelivered::default());
+    world.ingest(&[paid("recharge.succeeded", 1, "CNY")]).await;
+    world.record(&world.claim_one(id).await, Outcome::Delivered).await;
+    let oldest = world.now();
+    world.ingest(&[paid("recharge.succeeded", 20, "CNY")]).await;
+    for _ in 0..3 {
+        world.fail(&world.claim_one(id).await).await;
+        world.clock.advance(Duration::from_mins(6));
+    }
+    world.ingest(&[paid("recharge.succeeded", 300, "CNY"), paid("order.paid", 7, "USD")]).await;
+    world.ingest(&[world.event_of("shop", "order.seen", "tx")]).await;
+    let large = serde_json::json!({ "amount": 1, "currency": "CNY", "text": "x".repeat(20_000) });
+    let cancelled = paid("recharge.succeeded", 4_000, "CNY");
+    world.ingest(std::slice::from_ref(&cancelled)).await;
+    world.cancel(NotificationId::of(cancelled.key, id)).await.expect("it waits");
+    let expected = Undelivered {
+        oldest_at: Some(oldest),
+        amounts: [("CNY".to_owned(), 320), ("USD".to_owned(), 7)].into(),
+        capped: false,
+    };
+    assert_eq!(world.store.undelivered(id).await.expect("a store"), expected);
+    world.set_state(id, SubscriptionState::Paused).await;
+    assert_eq!(world.store.undelivered(id).await.expect("a store"), expected);
+    let event = Event::new(world.sources.ids.next(), "/shop", "order.paid", world.now(), &large);
+    world.ingest(&[NewEvent::from(&event.expect("an event").about("tx", "shop"))]).await;
+    assert_eq!(world.store.undelivered(id).await.expect("a store"), Undelivered { capped: true, ..expected });
 }

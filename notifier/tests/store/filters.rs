@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use notifier::domain::health::UNREACHABLE_AFTER;
 use notifier::domain::notification::StateName;
 use notifier::domain::{
-    EventPattern, FailureClass, Notification, NotificationId, Outcome, States, SubscriptionId,
-    SubscriptionState,
+    BulkAction, BulkFilter, EventPattern, FailureClass, Notification, NotificationId, Outcome, States,
+    SubscriptionId, SubscriptionState,
 };
 use notifier::store::NotificationFilter;
 
@@ -151,4 +152,59 @@ pub async fn a_family_of_many_types_lists_like_any_other(world: World) {
         let wanted: Vec<_> = of_family.map(|event| NotificationId::of(event.key, subscription)).collect();
         assert_eq!(walk(&world, &filter, 90).await, wanted);
     }
+}
+
+pub async fn a_class_of_failures_finds_what_waits_behind_an_endpoint_that_fails_so(world: World) {
+    let [lost, paused, well, held] =
+        ["lost", "paused", "well", "held"].map(|name| world.subscribe(name, Some("shop")));
+    let (lost, paused, well, held) = (lost.await, paused.await, well.await, held.await);
+    for _ in 0..UNREACHABLE_AFTER + 2 {
+        world.ingest(&[world.event("tx")]).await;
+    }
+    for subscription in [lost, held] {
+        for delivery in world.claim(subscription, UNREACHABLE_AFTER).await {
+            world.miss(&delivery).await;
+        }
+    }
+    world.set_state(held, SubscriptionState::Disabled { reason: "a test".into() }).await;
+    world.ask_for_pause(&world.claim_one(paused).await, Some(60)).await;
+    world.fail(&world.claim_one(well).await).await;
+    let of = |classes: &[FailureClass]| NotificationFilter {
+        failure_classes: classes.to_vec(),
+        ..Default::default()
+    };
+    let count = async |filter: NotificationFilter| {
+        let found = world.store.notifications(&filter, FIRST_PAGE, world.now()).await.expect("a store");
+        let counts =
+            [lost, paused, well, held].map(|id| found.iter().filter(|one| one.subscription == id).count());
+        assert_eq!(counts.iter().sum::<usize>(), found.len());
+        assert!(found.is_sorted_by(|newer, older| newer.id >= older.id));
+        counts
+    };
+    let all = UNREACHABLE_AFTER as usize + 2;
+    let (connect, status) = (FailureClass::Connect, FailureClass::Status);
+    // What waits behind a subscription that is not active waits for that.
+    assert_eq!(count(of(&[connect])).await, [all, 0, 0, all - 2]);
+    assert_eq!(count(of(&[status])).await, [0, all, 1, 0]);
+    assert_eq!(count(of(&[connect, status])).await, [all, all, 1, all - 2]);
+    assert_eq!(count(of(&[FailureClass::Dns])).await, [0; 4]);
+    let pending = States::of(&[StateName::Pending]);
+    assert_eq!(count(NotificationFilter { states: pending, ..of(&[connect]) }).await, [all, 0, 0, 0]);
+    let final_ones = NotificationFilter { states: States::FINAL, ..of(&[connect]) };
+    assert_eq!(count(final_ones).await, [0; 4]);
+    for narrowed in [
+        NotificationFilter { subscription: Some(lost), ..of(&[connect]) },
+        NotificationFilter { subscription: Some(lost), owner: Some("shop".into()), ..of(&[connect]) },
+        NotificationFilter { subscription: Some(lost), subject: Some("tx".into()), ..of(&[connect]) },
+    ] {
+        assert_eq!(count(narrowed.clone()).await, [all, 0, 0, 0], "{narrowed:?}");
+        assert_eq!(walk(&world, &narrowed, 5).await.len(), all);
+    }
+    assert_eq!(count(NotificationFilter { owner: Some("bank".into()), ..of(&[connect]) }).await, [0; 4]);
+    let filter =
+        BulkFilter { failure_classes: vec![connect], ..BulkFilter::all(BulkAction::Cancellation, lost) };
+    let id = world.start(BulkAction::Cancellation, filter).await;
+    while world.step(5).await.more {}
+    let done = world.shown(BulkAction::Cancellation, id).await.expect("there");
+    assert_eq!((done.matched, done.changed), (all as u64, all as u64));
 }

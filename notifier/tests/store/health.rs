@@ -132,7 +132,13 @@ pub async fn only_an_endpoint_that_fails_has_a_health_and_a_success_clears_it(wo
     world.record(&world.claim_one(id).await, Outcome::Delivered).await;
     assert_eq!(world.health(id).await, None);
     world.miss(&world.claim_one(id).await).await;
-    let expected = Health { failing_since: since, failed_at: Some(since), unreached: 1, probing: None };
+    let expected = Health {
+        failing_since: since,
+        failed_at: Some(since),
+        unreached: 1,
+        failure_class: Some(FailureClass::Connect),
+        probing: None,
+    };
     assert_eq!(world.health(id).await, Some(expected));
     assert_eq!(Health::state(world.health(id).await.as_ref()), HealthState::Failing);
     assert_eq!(world.health(other).await, None);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use messaging::Event;
-use notifier::domain::{Day, EventRefusal, NewEvent, Outcome, Retention};
-use notifier::store::NotificationFilter;
+use notifier::domain::{Day, EventRefusal, NewEvent, NotificationId, Outcome, Retention};
+use notifier::store::{AdmitNone, NotificationFilter};
 use serde_json::json;
 
 use super::shelf::Shelf;
@@ -181,4 +181,53 @@ pub async fn events_from_before_an_upgrade_are_recognised_after_it(shelf: Shelf)
     }
     let other = world.ingest(&IDS.map(|id| event("/warehouse", id, TIMES[0], "it"))).await;
     assert_eq!(other.events, IDS.len());
+}
+
+pub async fn events_that_belong_together_are_all_kept_or_none(world: World) {
+    let subscription = world.subscribe_to("a", None, &["*"]).await;
+    let together = async |events: &[NewEvent]| {
+        let token = world.sources.ids.next();
+        let kept = world.store.ingest_together(events, &mut AdmitNone, token, world.now()).await;
+        kept.expect("a store")
+    };
+    let known = world.event("known");
+    assert_eq!(together(std::slice::from_ref(&known)).await.fresh, [0]);
+    let other = NewEvent { subject: Some("other".into()), ..known.clone() };
+    let [one, two] = [world.event("one"), world.event("two")];
+    let refused = together(&[one.clone(), other, two.clone()]).await;
+    assert_eq!(refused.refused, [(1, EventRefusal::Contradicts(vec!["subject"]))]);
+    assert_eq!((refused.events, refused.notifications, refused.waiting, refused.fresh.len()), (0, 0, 0, 0));
+    assert_eq!(
+        world.list(NotificationFilter::default()).await,
+        [NotificationId::of(known.key, subscription)]
+    );
+    let kept = together(&[one.clone(), known, two, one]).await;
+    assert_eq!((kept.fresh, kept.notifications, kept.refused), (vec![0, 2], 2, vec![]));
+}
+
+/// The same identities under different ids' forms, in batches that overlap, by many at once.
+pub async fn events_that_belong_together_and_come_by_many_at_once_are_each_kept_once(world: World) {
+    world.subscribe_to("a", None, &["*"]).await;
+    let event = |n: usize| {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"order-{n}","source":"/shop","type":"order.paid","time":"{}","data":{n}}}"#,
+            world.now().to_rfc3339()
+        );
+        NewEvent::from(&Event::parse(text.as_bytes()).expect("an event"))
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    for start in 0..8 {
+        let (store, token, now) = (world.store.clone(), world.sources.ids.next(), world.now());
+        let mut events: Vec<NewEvent> = (start..start + 20).map(event).collect();
+        events.rotate_left(start * 2);
+        tasks.spawn(async move { store.ingest_together(&events, &mut AdmitNone, token, now).await });
+    }
+    let mut fresh = 0;
+    while let Some(kept) = tasks.join_next().await {
+        let kept = kept.expect("no panic").expect("a store");
+        assert_eq!(kept.refused, []);
+        fresh += kept.fresh.len();
+    }
+    assert_eq!(fresh, 27);
+    assert_eq!(world.list(NotificationFilter::default()).await.len(), 27);
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod counts;
 pub mod deliveries;
 pub mod fairness;
+pub mod feed;
 pub mod filters;
 pub mod health;
 pub mod identities;
@@ -29,6 +30,7 @@ macro_rules! suite {
             a_rotated_secret_signs_beside_the_new_one_until_its_very_end
             no_more_than_five_secrets_are_live_and_the_oldest_goes_first
             a_rotation_may_change_the_scheme_and_public_keys_show_as_long_as_they_sign
+            a_rotation_shows_when_each_live_secret_was_made_and_when_it_ends
             a_secret_is_kept_encrypted_and_signs_all_the_same
             what_is_in_plain_text_or_under_an_older_key_is_encrypted_under_the_first
             a_key_that_is_missing_is_named_with_how_many_subscriptions_need_it
@@ -43,6 +45,8 @@ macro_rules! suite {
             an_event_all_of_whose_keys_are_taken_is_refused_and_stops_nothing
             the_same_identities_at_the_same_time_under_many_times_make_each_event_once
             an_identity_is_known_as_long_as_its_event_is_kept
+            events_that_belong_together_are_all_kept_or_none
+            events_that_belong_together_and_come_by_many_at_once_are_each_kept_once
         );
         store::cases!($shelf, identities, events_from_before_an_upgrade_are_recognised_after_it);
         store::cases!($world, deliveries,
@@ -73,6 +77,7 @@ macro_rules! suite {
             a_name_is_taken_once_per_merchant_and_free_after_deletion
             another_merchants_subscription_is_not_there
             lists_page_newest_first
+            a_subscription_is_found_by_its_name_and_whose_it_is
             a_change_reaches_the_directory
             deleting_cancels_what_was_pending
             a_merchant_has_no_more_subscriptions_than_its_limit_and_others_are_not_concerned
@@ -133,6 +138,15 @@ macro_rules! suite {
             what_waits_for_a_subscription_that_is_not_active_is_counted_as_held
             a_count_that_stops_at_the_cap_says_so
             counts_page_as_subscriptions_do_and_show_an_owner_its_own
+            what_is_not_delivered_is_added_up_by_currency_with_the_time_of_the_oldest
+        );
+        store::cases!($world, feed,
+            the_feed_is_in_the_order_in_which_events_were_kept_whatever_their_times
+            an_event_is_delivered_once_every_subscription_that_it_went_to_has_acknowledged_it
+            every_filter_and_page_shows_what_a_model_says
+            no_event_ever_appears_behind_a_cursor_while_events_come_in
+            a_page_is_short_where_little_matches_and_leads_on
+            a_place_that_lies_after_everything_says_that_the_database_was_set_back
         );
         store::cases!($world, bulks,
             a_replay_resends_what_matches_in_batches_and_says_so_in_the_audit
@@ -144,9 +158,12 @@ macro_rules! suite {
             merchants_take_turns_however_many_bulk_actions_one_of_them_runs
             a_step_is_short_where_little_matches
             bulks_of_a_kind_are_listed_newest_first
+            a_replay_of_every_subscription_resends_what_matches_of_each_oldest_first
+            a_look_finds_what_a_replay_would_resend_and_changes_nothing
         );
         store::cases!($world, filters,
             every_combination_of_filters_narrows_the_list_and_keeps_its_order
+            a_class_of_failures_finds_what_waits_behind_an_endpoint_that_fails_so
             a_family_of_many_types_lists_like_any_other
         );
         store::cases!($world, retention,

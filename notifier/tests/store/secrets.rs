@@ -79,8 +79,9 @@ pub async fn a_rotation_may_change_the_scheme_and_public_keys_show_as_long_as_th
     let (id, other) = (world.subscribe("orders", None).await, world.subscribe("other", None).await);
     let signing = async |at| {
         let mut all = world.store.signing(&[id, other], at).await.expect("a store");
-        assert_eq!(all.remove(&other), Some(Signing::default()));
-        let Signing { scheme, public_keys } = all.remove(&id).expect("it is signed");
+        let others = all.remove(&other).expect("it is signed");
+        assert_eq!((others.scheme, others.public_keys), (Scheme::V1, vec![]));
+        let Signing { scheme, public_keys, .. } = all.remove(&id).expect("it is signed");
         (scheme, public_keys.into_iter().map(|live| (live.key, live.expires_at)).collect::<Vec<_>>())
     };
     assert_eq!(signing(world.now()).await, (Scheme::V1, vec![]));
@@ -196,4 +197,20 @@ pub async fn without_a_key_nothing_is_sealed_or_unsealed(shelf: Shelf) {
     let before = shelf.kept().await;
     assert_eq!(reseal(&plain, 10).await, (0, 0));
     assert_eq!(shelf.kept().await, before);
+}
+
+pub async fn a_rotation_shows_when_each_live_secret_was_made_and_when_it_ends(shelf: Shelf) {
+    let world = shelf.world(&[NEW]).await;
+    let id = world.subscribe("orders", None).await;
+    let made = world.now();
+    world.clock.advance(Duration::from_hours(1));
+    let (rotated, end) = (world.now(), world.now() + Duration::from_hours(24));
+    rotate(&world, id, 2, end).await;
+    let secrets = async |at| {
+        let signing =
+            world.store.signing(&[id], at).await.expect("a store").remove(&id).expect("it is signed");
+        signing.secrets.iter().map(|live| (live.created_at, live.expires_at)).collect::<Vec<_>>()
+    };
+    assert_eq!(secrets(world.now()).await, [(rotated, None), (made, Some(end))]);
+    assert_eq!(secrets(end).await, [(rotated, None)]);
 }

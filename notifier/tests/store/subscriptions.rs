@@ -187,3 +187,20 @@ pub async fn subscriptions_created_at_the_same_time_never_pass_the_limit(world: 
     }
     assert_eq!(made, 3);
 }
+
+pub async fn a_subscription_is_found_by_its_name_and_whose_it_is(world: World) {
+    let of_shop = world.subscribe("orders", Some("shop")).await;
+    let of_bank = world.subscribe("orders", Some("bank")).await;
+    let of_operator = world.subscribe("orders", None).await;
+    let named = async |merchant, name| world.store.subscription_named(merchant, name).await.expect("a store");
+    assert_eq!(named(Some("shop"), "orders").await, Some(of_shop));
+    assert_eq!(named(Some("bank"), "orders").await, Some(of_bank));
+    assert_eq!(named(None, "orders").await, Some(of_operator));
+    for (merchant, name) in [(Some("shop"), "order"), (Some("store"), "orders"), (None, "")] {
+        assert_eq!(named(merchant, name).await, None, "{merchant:?} {name}");
+    }
+    world.delete(of_shop, None).await;
+    assert_eq!(named(Some("shop"), "orders").await, None);
+    let again = world.subscribe("orders", Some("shop")).await;
+    assert_eq!(named(Some("shop"), "orders").await, Some(again));
+}

@@ -1,6 +1,7 @@
 //! The store's suite on Postgres, which plans Postgres chooses for it, and who waits for whom.
 
 mod days;
+mod feed;
 mod kept_plans;
 mod locks;
 mod plans;

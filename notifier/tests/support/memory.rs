@@ -198,11 +198,12 @@ impl DeliveryStore for MemoryStore {
         let mut state = self.state.lock().expect("unpoisoned");
         let mut ingested = Ingested::default();
         let directory = state.directory.clone();
-        for event in events {
+        for (place, event) in events.iter().enumerate() {
             if !state.events.insert(event.key) {
                 continue;
             }
             ingested.events += 1;
+            ingested.fresh.push(place);
             for entry in directory.matching(event) {
                 ingested.notifications += 1;
                 let id = NotificationId::of(event.key, entry.endpoint.subscription);
@@ -224,6 +225,16 @@ impl DeliveryStore for MemoryStore {
             }
         }
         Ok(ingested)
+    }
+
+    async fn ingest_together(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested> {
+        self.ingest(events, admission, token, now).await
     }
 
     async fn claim_due(

@@ -4,6 +4,7 @@ mod callbacks;
 mod payresult;
 mod recharges;
 mod statement;
+mod totals;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ struct Described;
 pub fn endpoints(api: Api) -> (Router, Description) {
     let (router, description) = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(recharges::create, statement::list))
+        .routes(routes!(totals::show))
         .routes(routes!(payresult::of_order))
         .routes(routes!(payresult::of_number))
         .routes(routes!(callbacks::take))

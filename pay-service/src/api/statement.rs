@@ -61,11 +61,10 @@ pub async fn list(
     Query(query): Query<StatementQuery>,
 ) -> Result<Json<List<RechargeDocument>>, Problem> {
     let page = query.page()?;
-    let mut statement = query.statement().map_err(wrong_parameter)?;
-    match &statement.merchant {
-        Some(named) => super::check_merchant(&caller, named)?,
-        None => statement.merchant = caller.merchant().map(str::to_owned),
-    }
+    let StatementQuery { merchant, status, account_no, created_from, created_to, .. } = query;
+    let asked =
+        statement(merchant, status, account_no, (created_from, created_to)).map_err(wrong_parameter)?;
+    let statement = narrowed(&caller, asked)?;
     let rows = state.tools.store.statement(&statement, page).await?;
     let list = List::new(rows, page, |recharge| recharge.tx_no);
     Ok(Json(list.map(|recharge| RechargeDocument::from(&recharge))))
@@ -82,23 +81,32 @@ impl StatementQuery {
             after => Ok(Page { after: page.after.or(after), ..page }),
         }
     }
+}
 
-    fn statement(self) -> Result<Statement, Invalid> {
-        let mut violations = Violations::new();
-        let status = self.status.and_then(|name| violations.take(status(&name)));
-        violations.take(self.account_no.as_deref().map_or(Ok(()), account_no));
-        violations.finish()?;
-        Ok(Statement {
-            merchant: self.merchant,
-            status,
-            account_no: self.account_no,
-            created_from: self.created_from.map(|Timestamp(time)| time),
-            created_to: self.created_to.map(|Timestamp(time)| time),
-        })
+/// The statement that these parameters ask for.
+pub(super) fn statement(
+    merchant: Option<String>,
+    status: Option<String>,
+    account: Option<String>,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<Statement, Invalid> {
+    let mut violations = Violations::new();
+    let status = status.and_then(|name| violations.take(named_status(&name)));
+    violations.take(account.as_deref().map_or(Ok(()), account_no));
+    violations.finish()?;
+    let time = |timestamp: Option<Timestamp>| timestamp.map(|Timestamp(time)| time);
+    Ok(Statement { merchant, status, account_no: account, created_from: time(from), created_to: time(to) })
+}
+
+/// What of `statement` the caller may see: a merchant its own.
+pub(super) fn narrowed(caller: &Caller, statement: Statement) -> Result<Statement, Problem> {
+    match &statement.merchant {
+        Some(named) => super::check_merchant(caller, named).map(|()| statement),
+        None => Ok(Statement { merchant: caller.merchant().map(str::to_owned), ..statement }),
     }
 }
 
-fn status(name: &str) -> Result<StatusName, Invalid> {
+fn named_status(name: &str) -> Result<StatusName, Invalid> {
     StatusName::named(name).ok_or_else(|| {
         let known = StatusName::ALL.map(StatusName::as_str).join(", ");
         Invalid::field("status", format!("must be one of {known}"))

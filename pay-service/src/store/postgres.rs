@@ -13,9 +13,9 @@ use runtime::http::Page;
 use sqlx::{PgConnection, QueryBuilder};
 use uuid::Uuid;
 
-use super::row::{columns, narrow};
+use super::row::{TOTALS, TotalRow, columns, narrow, push_totals_end};
 use super::{NewRecharge, Store, Stored, row};
-use crate::domain::{OrderNo, Recharge, Statement, StatusName};
+use crate::domain::{OrderNo, Recharge, Statement, StatusName, TooMany, Total};
 
 type Row = row::Row<DateTime<Utc>>;
 
@@ -104,17 +104,19 @@ impl Store for PostgresStore {
 
     async fn statement(&self, statement: &Statement, page: Page) -> StoreResult<Vec<Recharge>> {
         let mut query = QueryBuilder::new(concat!("SELECT ", columns!(), " FROM recharges WHERE TRUE"));
-        narrow(&mut query, " AND merchant = ", statement.merchant.clone());
-        narrow(&mut query, " AND account_no = ", statement.account_no.clone());
-        narrow(&mut query, " AND status = ", statement.status.map(StatusName::as_str));
+        push_conditions(&mut query, statement);
         narrow(&mut query, " AND tx_no > ", page.after);
-        narrow(&mut query, " AND tx_no >= ", statement.first_number());
-        narrow(&mut query, " AND tx_no < ", statement.end_number());
-        narrow(&mut query, " AND created_at >= ", statement.created_from);
-        narrow(&mut query, " AND created_at < ", statement.created_to);
         query.push(" ORDER BY tx_no LIMIT ").push_bind(page.fetch());
         let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(Row::recharge).collect()
+    }
+
+    async fn totals(&self, statement: &Statement) -> StoreResult<Result<Vec<Total>, TooMany>> {
+        let mut query = QueryBuilder::new(TOTALS);
+        push_conditions(&mut query, statement);
+        push_totals_end(&mut query);
+        let rows: Vec<TotalRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        row::totals(rows)
     }
 
     async fn check(&self) -> StoreResult<()> {
@@ -125,6 +127,17 @@ impl Store for PostgresStore {
     fn outbox(&self) -> Arc<dyn OutboxStore> {
         Arc::new(PostgresOutbox { pool: self.steady.clone() })
     }
+}
+
+/// What `statement` asks for; its period is a range of the primary key, and of every index that leads there.
+fn push_conditions(query: &mut QueryBuilder<sqlx::Postgres>, statement: &Statement) {
+    narrow(query, " AND merchant = ", statement.merchant.clone());
+    narrow(query, " AND account_no = ", statement.account_no.clone());
+    narrow(query, " AND status = ", statement.status.map(StatusName::as_str));
+    narrow(query, " AND tx_no >= ", statement.first_number());
+    narrow(query, " AND tx_no < ", statement.end_number());
+    narrow(query, " AND created_at >= ", statement.created_from);
+    narrow(query, " AND created_at < ", statement.created_to);
 }
 
 fn answer(

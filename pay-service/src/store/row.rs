@@ -5,7 +5,10 @@ use runtime::database::{StoreError, StoreResult};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
-use crate::domain::{Amount, Channel, Currency, Order, OrderNo, Recharge, Status, StatusName};
+use crate::domain::totals::{MAX_RECHARGES, MAX_TOTALS};
+use crate::domain::{
+    Amount, Channel, Currency, Order, OrderNo, Recharge, Status, StatusName, TooMany, Total,
+};
 
 /// The columns, for every statement that reads a whole recharge.
 macro_rules! columns {
@@ -90,4 +93,56 @@ impl<Time: StoredTime> Row<Time> {
         };
         Some(Recharge { tx_no: self.tx_no, order, created_at: self.created_at.time()?, status })
     }
+}
+
+/// One total as both databases answer it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct TotalRow {
+    merchant: String,
+    currency: String,
+    status: String,
+    count: i64,
+    sum: i64,
+}
+
+impl TotalRow {
+    fn total(self) -> StoreResult<Total> {
+        let corrupt = format!("totals of merchant {}", self.merchant);
+        self.read().ok_or(StoreError::Corrupt(corrupt))
+    }
+
+    fn read(self) -> Option<Total> {
+        Some(Total {
+            merchant: self.merchant,
+            currency: Currency::parse(&self.currency).ok()?,
+            status: StatusName::named(&self.status)?,
+            count: self.count.try_into().ok()?,
+            sum: self.sum,
+        })
+    }
+}
+
+/// The statement before the conditions that narrow it to what is summed up. The sum is cast, since Postgres
+/// adds up in `numeric`; it fits, see [`MAX_RECHARGES`].
+pub(super) const TOTALS: &str =
+    "SELECT merchant, currency, status, count(*) AS count, CAST(sum(amount) AS bigint) AS sum
+    FROM (SELECT merchant, currency, status, amount FROM recharges WHERE TRUE";
+
+/// Ends what [`TOTALS`] began: one recharge, and one total, more than are answered tell that there are more.
+pub(super) fn push_totals_end<DB>(query: &mut QueryBuilder<DB>)
+where
+    DB: Database,
+    for<'v> i64: Encode<'v, DB> + Type<DB>,
+{
+    query.push(" LIMIT ").push_bind(i64::from(MAX_RECHARGES) + 1);
+    query.push(") r GROUP BY merchant, currency, status ORDER BY merchant, currency, status LIMIT ");
+    query.push_bind(i64::from(MAX_TOTALS) + 1);
+}
+
+/// The totals, unless there are more than one answer has.
+pub(super) fn totals(rows: Vec<TotalRow>) -> StoreResult<Result<Vec<Total>, TooMany>> {
+    let totals = rows.into_iter().map(TotalRow::total).collect::<StoreResult<Vec<_>>>()?;
+    let recharges: u64 = totals.iter().map(|total| total.count).sum();
+    let is_whole = recharges <= u64::from(MAX_RECHARGES) && totals.len() <= MAX_TOTALS as usize;
+    Ok(if is_whole { Ok(totals) } else { Err(TooMany) })
 }

@@ -15,9 +15,9 @@ use serde_json::json;
 use sqlx::{QueryBuilder, SqliteConnection};
 use uuid::Uuid;
 
-use super::row::{columns, narrow};
+use super::row::{TOTALS, TotalRow, columns, narrow, push_totals_end};
 use super::{NewRecharge, Store, Stored, row};
-use crate::domain::{OrderNo, Recharge, Statement, StatusName};
+use crate::domain::{OrderNo, Recharge, Statement, StatusName, TooMany, Total};
 
 /// Times are microseconds since the epoch.
 type Row = row::Row<i64>;
@@ -101,17 +101,16 @@ impl Store for SqliteStore {
 
     async fn statement(&self, statement: &Statement, page: Page) -> StoreResult<Vec<Recharge>> {
         let mut query = QueryBuilder::new(concat!("SELECT ", columns!(), " FROM recharges WHERE TRUE"));
-        narrow(&mut query, " AND merchant = ", statement.merchant.clone());
-        narrow(&mut query, " AND account_no = ", statement.account_no.clone());
-        narrow(&mut query, " AND status = ", statement.status.map(StatusName::as_str));
+        push_conditions(&mut query, statement);
         narrow(&mut query, " AND tx_no > ", page.after);
-        narrow(&mut query, " AND tx_no >= ", statement.first_number());
-        narrow(&mut query, " AND tx_no < ", statement.end_number());
-        narrow(&mut query, " AND created_at >= ", statement.created_from.map(|from| from.timestamp_micros()));
-        narrow(&mut query, " AND created_at < ", statement.created_to.map(|to| to.timestamp_micros()));
         query.push(" ORDER BY tx_no LIMIT ").push_bind(page.fetch());
         let rows: Vec<Row> = query.build_query_as().fetch_all(&self.db.reader).await?;
         rows.into_iter().map(Row::recharge).collect()
+    }
+
+    async fn totals(&self, statement: &Statement) -> StoreResult<Result<Vec<Total>, TooMany>> {
+        let rows: Vec<TotalRow> = totals_query(statement).build_query_as().fetch_all(&self.db.reader).await?;
+        row::totals(rows)
     }
 
     async fn check(&self) -> StoreResult<()> {
@@ -122,6 +121,24 @@ impl Store for SqliteStore {
     fn outbox(&self) -> Arc<dyn OutboxStore> {
         Arc::new(SqliteOutbox { db: self.db.clone() })
     }
+}
+
+/// What `statement` asks for; its period is a range of the primary key, and of every index that leads there.
+fn push_conditions(query: &mut QueryBuilder<sqlx::Sqlite>, statement: &Statement) {
+    narrow(query, " AND merchant = ", statement.merchant.clone());
+    narrow(query, " AND account_no = ", statement.account_no.clone());
+    narrow(query, " AND status = ", statement.status.map(StatusName::as_str));
+    narrow(query, " AND tx_no >= ", statement.first_number());
+    narrow(query, " AND tx_no < ", statement.end_number());
+    narrow(query, " AND created_at >= ", statement.created_from.map(|from| from.timestamp_micros()));
+    narrow(query, " AND created_at < ", statement.created_to.map(|to| to.timestamp_micros()));
+}
+
+fn totals_query(statement: &Statement) -> QueryBuilder<sqlx::Sqlite> {
+    let mut query = QueryBuilder::new(TOTALS);
+    push_conditions(&mut query, statement);
+    push_totals_end(&mut query);
+    query
 }
 
 /// The numbers of those that were inserted; of one order, the first of the batch wins.
@@ -172,4 +189,41 @@ async fn of_order(
     .fetch_optional(connection)
     .await?;
     row.map(Row::recharge).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::testing::temporary_sqlite;
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn totals_of_a_merchant_an_account_or_a_period_are_read_by_an_index() {
+        let (db, _folder) = temporary_sqlite().await;
+        let store = SqliteStore::migrate(db).await.expect("migrated");
+        let day = |text: &str| Some(text.parse().expect("a time"));
+        let period = Statement {
+            created_from: day("2026-01-01T00:00:00Z"),
+            created_to: day("2026-01-02T00:00:00Z"),
+            ..Statement::default()
+        };
+        let merchant = Some("shop".to_owned());
+        for (statement, index) in [
+            (period.clone(), "PRIMARY KEY (tx_no>? AND tx_no<?)"),
+            (
+                Statement { merchant, ..period.clone() },
+                "recharges_of_merchant (merchant=? AND tx_no>? AND tx_no<?)",
+            ),
+            (
+                Statement { account_no: Some("6222".into()), ..period },
+                "recharges_of_account (account_no=? AND tx_no>? AND tx_no<?)",
+            ),
+        ] {
+            let explain = format!("EXPLAIN QUERY PLAN {}", totals_query(&statement).sql().as_str());
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(AssertSqlSafe(explain)).fetch_all(&store.db.reader).await.expect("a plan");
+            assert!(plan.iter().any(|(.., step)| step.contains(index)), "{index}: {plan:?}");
+        }
+    }
 }

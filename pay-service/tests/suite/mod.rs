@@ -9,3 +9,4 @@ mod payresult;
 mod running;
 mod statement;
 mod store;
+mod totals;

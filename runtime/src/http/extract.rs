@@ -60,9 +60,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Reads the whole body, at most [`BODY_LIMIT`] bytes; 408 when it takes too long to arrive.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    body_up_to(BODY_LIMIT, request, state).await
+}
+
+/// The same at an endpoint of larger bodies, of at most `limit` bytes.
+pub async fn body_up_to<S: Send + Sync>(limit: usize, request: Request, state: &S) -> Result<Bytes, Problem> {
     let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
     body.map_err(|_| Problem::request_timeout())?.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit),
         _ => Problem::malformed_json("the body could not be read to its end"),
     })
 }
@@ -85,6 +90,13 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         Problem::invalid(wrong_field(&path, &error.into_inner().to_string()))
     })
+}
+
+/// Reads a value of well-formed JSON; names the field that is wrong.
+pub fn fields<T: DeserializeOwned>(json: &str) -> Result<T, Invalid> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| wrong_field(&error.path().to_string(), &error.into_inner().to_string()))
 }
 
 /// serde says `missing field `amount` at line 1 column 2` with the path of the object around it.

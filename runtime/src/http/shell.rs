@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -42,6 +42,11 @@ impl Shell {
     /// `endpoints` with `/healthz`, `/readyz`, `/metrics` and `/openapi.json` beside them, keys,
     /// body limit, time limit and access log around them, and problems for unknown paths and methods.
     pub fn into_router(self, endpoints: Router) -> Router {
+        self.into_router_with(endpoints, Router::new(), BODY_LIMIT)
+    }
+
+    /// The same with endpoints of `large` beside them, which take bodies of up to `limit` bytes.
+    pub fn into_router_with(self, endpoints: Router, large: Router, limit: usize) -> Router {
         let Self { keyring, mut readiness, metrics, openapi } = self;
         if keyring.is_empty() {
             tracing::warn!(setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS", "keys.none_configured");
@@ -57,13 +62,21 @@ impl Shell {
             .route("/openapi.json", get(async move || (json, openapi.to_string())))
             .fallback(async || Problem::not_found("there is no such path"))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(DefaultBodyLimit::disable())
             .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+            .layer(from_fn_with_state(BODY_LIMIT, problem_for_plain_413))
+            .merge(large_bodies(large, limit))
+            .layer(DefaultBodyLimit::disable())
             .layer(axum::Extension(Arc::new(keyring)))
             .layer(from_fn(within_time))
-            .layer(from_fn(problem_for_plain_413))
             .layer(from_fn_with_state(requests, access::note))
     }
+}
+
+fn large_bodies(endpoints: Router, limit: usize) -> Router {
+    endpoints
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(RequestBodyLimitLayer::new(limit))
+        .layer(from_fn_with_state(limit, problem_for_plain_413))
 }
 
 async fn within_time(request: Request, next: Next) -> Response {
@@ -76,12 +89,12 @@ async fn within_time(request: Request, next: Next) -> Response {
 }
 
 /// The limit layer answers a body whose announced length is too large by itself, in plain text.
-async fn problem_for_plain_413(request: Request, next: Next) -> Response {
+async fn problem_for_plain_413(State(limit): State<usize>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let plain =
         response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/problem+json");
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE && plain {
-        return Problem::too_large(BODY_LIMIT).into_response();
+        return Problem::too_large(limit).into_response();
     }
     response
 }
@@ -181,6 +194,37 @@ mod tests {
             assert_eq!(response.status(), 200);
             let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
             assert_eq!(String::from_utf8_lossy(&bytes).contains("RINGBACK_OPERATOR_KEY"), warned);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_for_larger_bodies_takes_them_up_to_its_own_limit() {
+        let router = || {
+            let shell = Shell {
+                keyring: Keyring::new(None, &MerchantKeys::default()),
+                readiness: Readiness::new(),
+                metrics: Registry::new(),
+                openapi: utoipa::openapi::OpenApi::default(),
+            };
+            let length = async |body: axum::body::Bytes| body.len().to_string();
+            let large = Router::new().route("/large", post(length));
+            shell.into_router_with(Router::new().route("/small", post(length)), large, 2 * BODY_LIMIT)
+        };
+        for (method, path, length, expected) in [
+            ("POST", "/small", BODY_LIMIT, 200),
+            ("POST", "/small", BODY_LIMIT + 1, 413),
+            ("POST", "/large", 2 * BODY_LIMIT, 200),
+            ("POST", "/large", 2 * BODY_LIMIT + 1, 413),
+            ("GET", "/large", 0, 405),
+        ] {
+            let request = Request::builder().method(method).uri(path).header("content-length", length);
+            let request = request.body(Body::from(vec![b' '; length])).expect("a request");
+            let response = router().oneshot(request).await.expect("infallible");
+            assert_eq!(response.status(), expected, "{path} {length}");
+            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+            let limit = if path == "/large" { 2 * BODY_LIMIT } else { BODY_LIMIT };
+            let named = expected != 413 || String::from_utf8_lossy(&bytes).contains(&limit.to_string());
+            assert!(named, "{path} {length}");
         }
     }
 

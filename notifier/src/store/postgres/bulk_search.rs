@@ -5,11 +5,12 @@ use runtime::database::StoreResult;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::list_page::push_lease;
+use super::list_page::{self, push_failing, push_lease, push_state};
+use crate::domain::Span;
 use crate::domain::bulk::Bulk;
-use crate::domain::{FailureClass, Span};
-use crate::store::bulk::{Found, LOOK, ranges};
-use crate::store::log::{Source, push_types, shown_in};
+use crate::domain::notification::StateName;
+use crate::store::bulk::{Found, ID, LOOK, columns, ranges};
+use crate::store::log::{Source, Table, push_types, shown_in};
 use crate::store::notification_row::ArrivalsRow;
 use crate::store::rows::narrow;
 
@@ -46,7 +47,7 @@ pub(super) async fn find(
 async fn horizon(connection: &mut PgConnection, bulk: &Bulk, span: Span) -> StoreResult<Option<Uuid>> {
     let mut query = each_range(bulk, |query, source| {
         push_range(query, bulk, source, span, " WHERE ");
-        push_order(query, source, LOOK);
+        push_order(query, bulk, source, LOOK);
     });
     query.push(" OFFSET ").push_bind(LOOK - 1).push(" LIMIT 1");
     Ok(query.build_query_scalar().persistent(false).fetch_optional(connection).await?)
@@ -69,7 +70,7 @@ async fn matching(
         }
         push_range(query, bulk, source, span, " WHERE s.deleted_at IS NULL AND ");
         push_conditions(query, bulk, source, now);
-        push_order(query, source, limit);
+        push_order(query, bulk, source, limit);
     });
     query.push(" LIMIT ").push_bind(limit);
     Ok(query.build_query_scalar().persistent(false).fetch_all(connection).await?)
@@ -78,7 +79,7 @@ async fn matching(
 /// A statement that reads all ranges of `bulk` in the order of ids.
 fn each_range(bulk: &Bulk, push: impl Fn(&mut Query, Source)) -> Query {
     let mut query = QueryBuilder::new("SELECT id FROM (");
-    for (index, source) in ranges(bulk.filter.states).into_iter().enumerate() {
+    for (index, source) in ranges(&bulk.filter).into_iter().enumerate() {
         query.push(if index == 0 { "(" } else { ") UNION ALL (" });
         query.push("SELECT n.id FROM ").push(source.table().name()).push(" n");
         push(&mut query, source);
@@ -89,29 +90,25 @@ fn each_range(bulk: &Bulk, push: impl Fn(&mut Query, Source)) -> Query {
 
 /// A range of an index, said as in lists; see `list_page`.
 fn push_range(query: &mut Query, bulk: &Bulk, source: Source, span: Span, lead: &str) {
-    let subscription = bulk.filter.subscription.0;
+    let columns = columns(&bulk.filter, source);
     query.push(lead);
-    if let Source::Finished(states) = source {
-        let state = states.to_string();
-        query.push("(n.subscription_id, n.state, n.id) >= (").push_bind(subscription);
-        query.push(", ").push_bind(state.clone()).push(", ").push_bind(span.from);
-        query.push(") AND (n.subscription_id, n.state, n.id) <= (").push_bind(subscription);
-        query.push(", ").push_bind(state).push(", ").push_bind(span.to).push(")");
-    } else {
-        query.push("(n.subscription_id, n.id) >= (").push_bind(subscription);
-        query.push(", ").push_bind(span.from);
-        query.push(") AND (n.subscription_id, n.id) <= (").push_bind(subscription);
-        query.push(", ").push_bind(span.to).push(")");
+    for (is, id) in [(">=", span.from), ("<=", span.to)] {
+        query.push(format_args!("({columns}) {is} ("));
+        if let Some(subscription) = bulk.filter.subscription {
+            query.push_bind(subscription.0).push(", ");
+        }
+        if let (Source::Finished(states), true) = (source, columns != ID) {
+            query.push_bind(states.to_string()).push(", ");
+        }
+        query.push_bind(id).push(") AND ");
     }
-    query.push(" AND n.id >= ").push_bind(span.from).push(" AND n.id <= ").push_bind(span.to);
+    // Said for the index that holds nothing delivered.
+    query.push(if columns == "n.state, n.id" { "n.state <> 'delivered' AND " } else { "" });
+    query.push("n.id >= ").push_bind(span.from).push(" AND n.id <= ").push_bind(span.to);
 }
 
-fn push_order(query: &mut Query, source: Source, limit: i64) {
-    query.push(match source {
-        Source::Finished(_) => " ORDER BY n.subscription_id, n.state, n.id LIMIT ",
-        _ => " ORDER BY n.subscription_id, n.id LIMIT ",
-    });
-    query.push_bind(limit);
+fn push_order(query: &mut Query, bulk: &Bulk, source: Source, limit: i64) {
+    query.push(format_args!(" ORDER BY {} LIMIT ", columns(&bulk.filter, source))).push_bind(limit);
 }
 
 fn push_conditions(query: &mut Query, bulk: &Bulk, source: Source, now: DateTime<Utc>) {
@@ -123,8 +120,18 @@ fn push_conditions(query: &mut Query, bulk: &Bulk, source: Source, now: DateTime
         push_types(query, pattern);
     }
     if !filter.failure_classes.is_empty() {
-        let classes = filter.failure_classes.iter().copied().map(FailureClass::as_str).map(str::to_owned);
-        query.push(" AND n.failure_class = ANY (").push_bind(classes.collect::<Vec<_>>()).push(")");
+        let classes = &filter.failure_classes;
+        query.push(" AND (n.failure_class = ANY (").push_bind(list_page::classes(classes)).push(")");
+        if source.table() == Table::Waiting {
+            query.push(" OR (n.failure_class IS NULL AND s.state = 'active'");
+            push_lease(query, StateName::Pending, now);
+            push_failing(query, " AND s.id", classes);
+            query.push(")");
+        }
+        query.push(")");
+    }
+    if columns(filter, source) == ID {
+        push_state(query, source);
     }
     query.push(shown_in(source));
     if let Source::Shown(state) = source {

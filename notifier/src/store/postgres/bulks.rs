@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{PostgresStore, bulk_search};
 use crate::domain::bulk::{Bulk, BulkAction};
 use crate::domain::{EventPattern, LimitReached, States};
-use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
-use crate::store::{BulkStep, BulkStore, BulksFilter};
+use crate::store::bulk::{BulkRow, Done, LookRow, bulk_columns, classes_text};
+use crate::store::{BulkLook, BulkStep, BulkStore, BulksFilter};
 
 type Time = DateTime<Utc>;
 
@@ -29,7 +29,7 @@ impl BulkStore for PostgresStore {
         )
         .bind(bulk.id)
         .bind(bulk.action.as_str())
-        .bind(bulk.filter.subscription.0)
+        .bind(bulk.filter.subscription.map(|id| id.0))
         .bind(&bulk.merchant)
         .bind(bulk.filter.states.to_string())
         .bind(bulk.filter.event_type.as_ref().map(EventPattern::as_str))
@@ -91,6 +91,31 @@ impl BulkStore for PostgresStore {
         let mut transaction = self.pool.begin().await?;
         let advanced = advance(&mut transaction, limit, next_id, now).await;
         transaction.conclude(advanced).await
+    }
+
+    async fn look_for_bulk(
+        &self,
+        bulk: &Bulk,
+        cursor: Option<Uuid>,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> StoreResult<BulkLook> {
+        let mut connection = self.pool.acquire().await?;
+        let found = bulk_search::find(&mut connection, bulk, cursor, limit, now).await?;
+        let rows: Vec<LookRow> = sqlx::query_as(
+            "SELECT s.id, s.name, s.merchant, s.state, s.disabled_reason, n.matched
+             FROM (SELECT subscription_id, count(*) AS matched
+                 FROM (SELECT subscription_id FROM waiting WHERE id = ANY ($1)
+                     UNION ALL SELECT subscription_id FROM notifications WHERE id = ANY ($1)) found
+                 GROUP BY subscription_id) n
+             JOIN subscriptions s ON s.id = n.subscription_id",
+        )
+        .bind(found.ids)
+        .fetch_all(&mut *connection)
+        .await?;
+        connection.release();
+        let found_of = rows.into_iter().map(LookRow::previewed).collect::<StoreResult<_>>()?;
+        Ok(BulkLook { found: found_of, cursor: found.cursor })
     }
 }
 

@@ -2,15 +2,18 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use runtime::database::StoreResult;
 use runtime::http::Page;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
 
 use super::PostgresStore;
 use super::list_page::push_lease;
 use crate::domain::notification::StateName;
-use crate::domain::{Span, States, SubscriptionCounts};
-use crate::store::counts::{CountStore, CountsFilter, CountsRow, look};
+use crate::domain::undelivered::{MAX_BODY, MAX_SUMMED};
+use crate::domain::{Span, States, SubscriptionCounts, SubscriptionId, Undelivered};
+use crate::store::counts::{CountStore, CountsFilter, CountsRow, UndeliveredRow, look, note};
 use crate::store::rows::narrow;
 
 type Query = QueryBuilder<Postgres>;
@@ -43,6 +46,52 @@ impl CountStore for PostgresStore {
         transaction.commit().await?;
         rows.into_iter().map(|row| row.counts(cap)).collect()
     }
+
+    async fn undelivered(&self, id: SubscriptionId) -> StoreResult<Undelivered> {
+        let (mut undelivered, mut keys) = (Undelivered::default(), Vec::new());
+        let mut connection = self.pool.acquire().await?;
+        for (table, columns, state) in [
+            ("waiting", "n.subscription_id, n.id", None),
+            ("notifications", "n.subscription_id, n.state, n.id", Some("exhausted")),
+        ] {
+            let mut query = Query::new("SELECT n.event_key, n.created_at FROM ");
+            query.push(table).push(" n WHERE ");
+            for (index, (is, end)) in [(">=", Span::ALL.from), ("<=", Span::ALL.to)].into_iter().enumerate() {
+                query.push(if index == 0 { "" } else { " AND " });
+                query.push(format_args!("({columns}) {is} (")).push_bind(id.0).push(", ");
+                if let Some(state) = state {
+                    query.push_bind(state).push(", ");
+                }
+                query.push_bind(end).push(")");
+            }
+            query.push(format_args!(" ORDER BY {columns} LIMIT ")).push_bind(look(MAX_SUMMED));
+            let query = query.build_query_as().persistent(false);
+            let rows: Vec<UndeliveredRow<DateTime<Utc>>> = query.fetch_all(&mut *connection).await?;
+            keys.extend(note(&mut undelivered, &rows)?);
+        }
+        add_amounts(&mut connection, &mut undelivered, keys).await?;
+        connection.release();
+        Ok(undelivered)
+    }
+}
+
+/// Adds what the events with these keys are about.
+async fn add_amounts(
+    connection: &mut PgConnection,
+    undelivered: &mut Undelivered,
+    keys: Vec<Uuid>,
+) -> StoreResult<()> {
+    let mut bodies = sqlx::query_scalar(
+        "SELECT CASE WHEN octet_length(body) <= $2 THEN body END FROM events WHERE key = ANY ($1)",
+    )
+    .bind(keys)
+    .bind(MAX_BODY)
+    .fetch(connection);
+    while let Some(body) = bodies.try_next().await? {
+        let body: Option<String> = body;
+        undelivered.add(body.as_deref());
+    }
+    Ok(())
 }
 
 /// The page of subscriptions `s`.

@@ -26,6 +26,16 @@ impl DeliveryStore for PostgresStore {
         super::ingest::ingest(self, events, admission, token, now).await
     }
 
+    async fn ingest_together(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested> {
+        super::ingest_together::ingest(self, events, admission, token, now).await
+    }
+
     async fn claim_due(
         &self,
         wants: &[Want],

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::PostgresStore;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::health::Unwell;
-use crate::domain::{DisableAfter, Health, SubscriptionId};
+use crate::domain::{DisableAfter, FailureClass, Health, SubscriptionId};
 use crate::store::HealthStore;
 use crate::store::health::{self, Change, HealthMap, HealthRow, count_unwell, health_columns};
 
@@ -140,10 +140,11 @@ async fn write(connection: &mut PgConnection, ill: &[(Uuid, Health)]) -> StoreRe
         "UPDATE subscription_health h
          SET failing_since = new.failing_since, failed_at = new.failed_at, unreached = new.unreached,
              probe_at = new.probe_at, probe_token = new.probe_token, probe_until = new.probe_until,
-             pause_answers = new.pause_answers
+             pause_answers = new.pause_answers, failure_class = new.failure_class
          FROM UNNEST($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::timestamptz[],
-             $6::uuid[], $7::timestamptz[], $8::bigint[])
-             AS new (id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers)
+             $6::uuid[], $7::timestamptz[], $8::bigint[], $9::text[])
+             AS new (id, failing_since, failed_at, unreached, probe_at, probe_token, probe_until, pause_answers,
+                 failure_class)
          WHERE h.subscription_id = new.id",
     )
     .bind(ill.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -154,6 +155,7 @@ async fn write(connection: &mut PgConnection, ill: &[(Uuid, Health)]) -> StoreRe
     .bind(probes().map(|probe| probe.map(|probe| probe.token)).collect::<Vec<_>>())
     .bind(probes().map(|probe| probe.map(|probe| probe.until)).collect::<Vec<_>>())
     .bind(ill.iter().map(|(_, health)| health::pause_answers(health)).collect::<Vec<_>>())
+    .bind(ill.iter().map(|(_, health)| health.failure_class.map(FailureClass::as_str)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

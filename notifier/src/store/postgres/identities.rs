@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use runtime::database::{PgPool, StoreResult};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::domain::{Day, NewEvent};
@@ -11,7 +12,10 @@ use crate::store::recognition::{Names, Recognition};
 use crate::store::rows::EventRow;
 
 /// The keys of the events of a batch whose keys their ids do not say, as far as they are known.
-pub(super) async fn names(pool: &PgPool, recognition: &Recognition<'_>) -> StoreResult<Names> {
+pub(super) async fn names(
+    database: impl PgExecutor<'_>,
+    recognition: &Recognition<'_>,
+) -> StoreResult<Names> {
     let (sources, ids) = recognition.unnamed();
     if ids.is_empty() {
         return Ok(Names::new());
@@ -24,15 +28,18 @@ pub(super) async fn names(pool: &PgPool, recognition: &Recognition<'_>) -> Store
     )
     .bind(sources)
     .bind(ids)
-    .fetch_all(pool)
+    .fetch_all(database)
     .await?;
     Ok(names.into_iter().map(|(source, id, key)| ((source, id), key)).collect())
 }
 
 /// The events that lie under `keys`. Planned each time, so that it looks at the days of these keys alone.
-pub(super) async fn stored(pool: &PgPool, keys: &[Uuid]) -> StoreResult<HashMap<Uuid, NewEvent>> {
+pub(super) async fn stored(
+    database: impl PgExecutor<'_>,
+    keys: &[Uuid],
+) -> StoreResult<HashMap<Uuid, NewEvent>> {
     let rows: Vec<EventRow<DateTime<Utc>>> =
-        sqlx::query_as("SELECT * FROM events WHERE key = ANY ($1)").bind(keys).fetch_all(pool).await?;
+        sqlx::query_as("SELECT * FROM events WHERE key = ANY ($1)").bind(keys).fetch_all(database).await?;
     rows.into_iter().map(EventRow::keyed_event).collect()
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use runtime::database::{PgPool, StoreResult};
+use runtime::database::{PgPool, StoreError, StoreResult};
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use uuid::Uuid;
@@ -57,26 +57,31 @@ pub(super) async fn ingest(
             return Ok(recognition.finish());
         }
     }
+    Err(restless())
+}
+
+/// Why a batch was not kept after all passes.
+pub(super) fn restless() -> StoreError {
     let restless = std::io::Error::new(std::io::ErrorKind::WouldBlock, "subscriptions change all the time");
-    Err(sqlx::Error::Io(restless).into())
+    sqlx::Error::Io(restless).into()
 }
 
 /// Whether another process has kept an event of the same source and id since the names were read.
-fn is_named_meanwhile(error: &sqlx::Error) -> bool {
+pub(super) fn is_named_meanwhile(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// What keeping a batch came upon.
 #[derive(sqlx::FromRow)]
-struct Kept {
+pub(super) struct Kept {
     /// Of the subscriptions; if it is not the one that the batch was matched at, nothing was kept.
-    version: i64,
+    pub(super) version: i64,
     /// No key below it was kept.
-    floor: Uuid,
+    pub(super) floor: Uuid,
     /// The keys of the events that were not known.
-    fresh: Vec<Uuid>,
+    pub(super) fresh: Vec<Uuid>,
     /// The subscriptions that nothing was handed out to since they are unreachable.
-    unreachable: Vec<Uuid>,
+    pub(super) unreachable: Vec<Uuid>,
 }
 
 /// The statement that keeps a batch, `$named` between its parts. The version is shared, so that ingesting
@@ -89,8 +94,9 @@ macro_rules! keep {
     WITH matched AS MATERIALIZED (
         SELECT version FROM subscriptions_version FOR SHARE
     ), fresh AS (
-        INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
-        SELECT new.*, $10 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
+        INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at,
+            feed_position)
+        SELECT new.*, $10, (SELECT epoch + pg_current_xact_id()::text::bigint FROM feed) FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
             $6::text[], $7::text[], $8::text[], $9::text[])
             AS new (key, id, source, type, time, subject, merchant, traceparent, body)
         WHERE (SELECT version FROM matched) = $11 AND new.key >= (SELECT LEAST(floor, $18) FROM retention)
@@ -132,7 +138,7 @@ const KEEP_NAMED: &str = keep!(
     )"
 );
 
-fn keep<'q>(
+pub(super) fn keep<'q>(
     version: i64,
     events: &[&NewEvent],
     to_name: &[&NewEvent],
@@ -177,7 +183,7 @@ fn keep<'q>(
 
 /// Remembers when events that are not known come in at another time than their own. Written before they are
 /// kept, and for a minute ahead, so that a flood of late events does not write it for each batch.
-async fn note_arrivals(
+pub(super) async fn note_arrivals(
     pool: &PgPool,
     events: &[&NewEvent],
     first_kept: Uuid,

@@ -94,7 +94,7 @@ impl ListPage<'_> {
                 "n.subscription_id DESC, n.id"
             }
         };
-        self.push_classes(query);
+        self.push_classes(query, source);
         self.push_conditions(query, source);
         self.push_end(query, order);
         query.push(") n WHERE TRUE");
@@ -116,7 +116,7 @@ impl ListPage<'_> {
         query.push(" n WHERE ").push(of_event!());
         self.push_own(query, source);
         push_state(query, source);
-        self.push_classes(query);
+        self.push_classes(query, source);
         query.push(" OFFSET 0) n JOIN subscriptions s ON s.id = n.subscription_id WHERE TRUE");
         self.push_keys(query);
         if let Some(types) = self.types {
@@ -130,7 +130,7 @@ impl ListPage<'_> {
     fn push_by_failure(&self, query: &mut Query, source: Source) {
         query
             .push("UNNEST(")
-            .push_bind(classes(self.filter))
+            .push_bind(classes(&self.filter.failure_classes))
             .push(") f (class) CROSS JOIN LATERAL (SELECT n.* FROM ");
         self.push_table(query, source);
         query.push(" JOIN subscriptions s ON s.id = n.subscription_id");
@@ -166,12 +166,18 @@ impl ListPage<'_> {
     fn push_subscription(&self, query: &mut Query, source: Source) {
         narrow(query, " AND s.merchant = ", self.filter.owner.clone());
         narrow(query, " AND s.id = ", self.filter.subscription.map(|id| id.0));
+        if source == Source::Untried {
+            push_failing(query, " AND s.id", &self.filter.failure_classes);
+        }
         query.push(shown_in(source));
     }
 
-    fn push_classes(&self, query: &mut Query) {
-        if !self.filter.failure_classes.is_empty() {
-            query.push(" AND n.failure_class = ANY (").push_bind(classes(self.filter)).push(")");
+    fn push_classes(&self, query: &mut Query, source: Source) {
+        if source == Source::Untried {
+            query.push(" AND n.failure_class IS NULL");
+        } else if !self.filter.failure_classes.is_empty() {
+            let classes = classes(&self.filter.failure_classes);
+            query.push(" AND n.failure_class = ANY (").push_bind(classes).push(")");
         }
     }
 
@@ -185,9 +191,7 @@ impl ListPage<'_> {
         query.push(" AND n.id >= ").push_bind(self.span.from).push(" AND n.id <= ").push_bind(self.span.to);
         narrow(query, " AND n.created_at >= ", self.filter.created_from);
         narrow(query, " AND n.created_at < ", self.filter.created_to);
-        if let Source::Shown(state) = source {
-            push_lease(query, state, self.now);
-        }
+        push_shown_lease(query, source, self.now);
     }
 
     /// What is asked of its event.
@@ -207,7 +211,8 @@ impl ListPage<'_> {
     }
 }
 
-fn push_state(query: &mut Query, source: Source) {
+/// The condition on the state of a finished notification `n`, where not all are meant.
+pub(super) fn push_state(query: &mut Query, source: Source) {
     if let Source::Finished(states) = source
         && states != States::FINAL
     {
@@ -219,8 +224,27 @@ fn names(states: States) -> Vec<String> {
     states.iter().map(|state| state.as_str().to_owned()).collect()
 }
 
-fn classes(filter: &NotificationFilter) -> Vec<String> {
-    filter.failure_classes.iter().copied().map(FailureClass::as_str).map(str::to_owned).collect()
+pub(super) fn classes(classes: &[FailureClass]) -> Vec<String> {
+    classes.iter().copied().map(FailureClass::as_str).map(str::to_owned).collect()
+}
+
+/// The condition that the subscription whose id follows `lead` is tried by one attempt at a time, and why its last
+/// attempt failed.
+pub(super) fn push_failing(query: &mut Query, lead: &str, failure_classes: &[FailureClass]) {
+    query.push(lead).push(
+        " = ANY (ARRAY(SELECT h.subscription_id FROM subscription_health h
+         WHERE h.probe_at IS NOT NULL AND h.failure_class = ANY (",
+    );
+    query.push_bind(classes(failure_classes)).push(")))");
+}
+
+/// The condition of [`push_lease`] for what `source` shows.
+fn push_shown_lease(query: &mut Query, source: Source, now: DateTime<Utc>) {
+    match source {
+        Source::Shown(state) => push_lease(query, state, now),
+        Source::Untried => push_lease(query, StateName::Pending, now),
+        Source::Waiting | Source::Living | Source::Finished(_) => {}
+    }
 }
 
 /// The condition on a waiting notification `n`, beside that of `shown_as` on its subscription.

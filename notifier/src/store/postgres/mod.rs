@@ -9,9 +9,11 @@ mod counts;
 mod days;
 mod delivered;
 mod deliveries;
+mod feed;
 mod health;
 mod identities;
 mod ingest;
+mod ingest_together;
 mod list;
 mod list_page;
 mod notifications;
@@ -70,6 +72,7 @@ impl PostgresStore {
     pub async fn migrate(connections: impl Into<Postgres>) -> anyhow::Result<Self> {
         let Postgres { planned: pool, steady } = connections.into();
         pool.migrate(&sqlx::migrate!("../migrations/notifier/postgres")).await?;
+        begin_feed_epoch(&pool).await?;
         Ok(Self {
             pool,
             steady,
@@ -126,6 +129,18 @@ impl PostgresStore {
         self.cache.keep(version, &directory);
         Ok(directory)
     }
+}
+
+/// In another cluster than before, which numbers its transactions by itself, what comes is put behind all that is in
+/// the feed. A cluster never has that many transactions.
+async fn begin_feed_epoch(pool: &PgPool) -> StoreResult<()> {
+    sqlx::query(
+        "UPDATE feed SET cluster = system_identifier::text, epoch = epoch + (1::bigint << 48)
+         FROM pg_control_system() WHERE cluster <> system_identifier::text",
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Announces a change of subscriptions. Always a transaction's first statement, so that those that

@@ -51,7 +51,7 @@ impl SubscriptionStore for PostgresStore {
             transaction.rollback().await?;
             return Ok(Err(LimitReached::Subscriptions(limit).into()));
         }
-        secrets::insert(&mut transaction, subscription.id, key, &self.vault).await?;
+        secrets::insert(&mut transaction, subscription.id, key, &self.vault, audit.at).await?;
         audits::insert(&mut transaction, subscription.id, audit).await?;
         transaction.commit().await?;
         Ok(Ok(()))
@@ -66,6 +66,22 @@ impl SubscriptionStore for PostgresStore {
         let found = find(&mut connection, id, owner).await?;
         connection.release();
         Ok(found)
+    }
+
+    async fn subscription_named(
+        &self,
+        merchant: Option<&str>,
+        name: &str,
+    ) -> StoreResult<Option<SubscriptionId>> {
+        let id = sqlx::query_scalar(
+            "SELECT id FROM subscriptions
+             WHERE coalesce(merchant, '') = coalesce($1, '') AND name = $2 AND deleted_at IS NULL",
+        )
+        .bind(merchant)
+        .bind(name)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(id.map(SubscriptionId))
     }
 
     async fn subscriptions(&self, filter: &SubscriptionFilter, page: Page) -> StoreResult<Vec<Subscription>> {

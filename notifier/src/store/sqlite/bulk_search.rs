@@ -5,11 +5,12 @@ use runtime::database::StoreResult;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::list_page::{push_lease, push_states};
+use super::list_page::{push_classes, push_failing, push_lease, push_states};
 use crate::domain::Span;
 use crate::domain::bulk::Bulk;
+use crate::domain::notification::StateName;
 use crate::store::bulk::{Found, LOOK, ranges};
-use crate::store::log::{Source, push_types, shown_in};
+use crate::store::log::{Source, Table, push_types, shown_in};
 use crate::store::notification_row::ArrivalsRow;
 use crate::store::rows::narrow;
 
@@ -45,7 +46,7 @@ pub(super) async fn find(
 /// The last notification of a look, if `span` holds that many.
 async fn horizon(connection: &mut SqliteConnection, bulk: &Bulk, span: Span) -> StoreResult<Option<Uuid>> {
     let mut ids: Vec<Uuid> = Vec::new();
-    for source in ranges(bulk.filter.states) {
+    for source in ranges(&bulk.filter) {
         let mut query = QueryBuilder::new("SELECT n.id FROM ");
         query.push(source.table().name()).push(" n WHERE TRUE");
         push_range(&mut query, bulk, source, span);
@@ -66,7 +67,7 @@ async fn matching(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Uuid>> {
     let mut ids: Vec<Uuid> = Vec::new();
-    for source in ranges(bulk.filter.states) {
+    for source in ranges(&bulk.filter) {
         let mut query = QueryBuilder::new("SELECT n.id FROM ");
         // A cross join is made in the order it is written in.
         query.push(source.table().name()).push(" n CROSS JOIN events e CROSS JOIN subscriptions s");
@@ -83,7 +84,7 @@ async fn matching(
 }
 
 fn push_range(query: &mut Query, bulk: &Bulk, source: Source, span: Span) {
-    query.push(" AND n.subscription_id = ").push_bind(bulk.filter.subscription.0);
+    narrow(query, " AND n.subscription_id = ", bulk.filter.subscription.map(|id| id.0));
     query.push(" AND n.id >= ").push_bind(span.from).push(" AND n.id <= ").push_bind(span.to);
     if let Source::Finished(states) = source {
         push_states(query, source, states);
@@ -99,9 +100,12 @@ fn push_conditions(query: &mut Query, bulk: &Bulk, source: Source, now: DateTime
         push_types(query, pattern);
     }
     if !filter.failure_classes.is_empty() {
-        let mut list = query.push(" AND n.failure_class IN (").separated(", ");
-        for class in &filter.failure_classes {
-            list.push_bind(class.as_str());
+        push_classes(query, " AND (n.failure_class", &filter.failure_classes);
+        if source.table() == Table::Waiting {
+            query.push(" OR (n.failure_class IS NULL AND s.state = 'active'");
+            push_lease(query, StateName::Pending, now);
+            push_failing(query, " AND s.id", &filter.failure_classes);
+            query.push(")");
         }
         query.push(")");
     }

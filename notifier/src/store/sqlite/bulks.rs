@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use runtime::database::{StoreResult, hex, list};
 use runtime::http::Page;
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
@@ -11,8 +12,8 @@ use super::moves::{self, Resend, move_back, start_over};
 use super::{SqliteStore, bulk_search};
 use crate::domain::bulk::{Bulk, BulkAction};
 use crate::domain::{EventPattern, LimitReached};
-use crate::store::bulk::{BulkRow, Done, bulk_columns, classes_text};
-use crate::store::{BulkStep, BulkStore, BulksFilter};
+use crate::store::bulk::{BulkRow, Done, LookRow, bulk_columns, classes_text};
+use crate::store::{BulkLook, BulkStep, BulkStore, BulksFilter};
 
 #[async_trait]
 impl BulkStore for SqliteStore {
@@ -27,7 +28,7 @@ impl BulkStore for SqliteStore {
         )
         .bind(bulk.id)
         .bind(bulk.action.as_str())
-        .bind(bulk.filter.subscription.0)
+        .bind(bulk.filter.subscription.map(|id| id.0))
         .bind(&bulk.merchant)
         .bind(bulk.filter.states.to_string())
         .bind(bulk.filter.event_type.as_ref().map(EventPattern::as_str))
@@ -105,6 +106,30 @@ impl BulkStore for SqliteStore {
         end_turn(&mut transaction, bulk.merchant.as_deref()).await?;
         transaction.commit().await?;
         Ok(BulkStep { changed: changed.len(), more: done.more })
+    }
+
+    async fn look_for_bulk(
+        &self,
+        bulk: &Bulk,
+        cursor: Option<Uuid>,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> StoreResult<BulkLook> {
+        let mut connection = self.db.reader.acquire().await?;
+        let found = bulk_search::find(&mut connection, bulk, cursor, limit, now).await?;
+        let rows: Vec<LookRow> = sqlx::query_as(
+            "WITH looked AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each(?1))
+             SELECT s.id, s.name, s.merchant, s.state, s.disabled_reason, count(*) AS matched
+             FROM (SELECT subscription_id FROM waiting WHERE id IN (SELECT id FROM looked)
+                 UNION ALL SELECT subscription_id FROM notifications WHERE id IN (SELECT id FROM looked)) n
+             JOIN subscriptions s ON s.id = n.subscription_id GROUP BY s.id",
+        )
+        .bind(list(found.ids.iter().map(|id| json!(hex(*id)))))
+        .fetch_all(&mut *connection)
+        .await?;
+        connection.release();
+        let found_of = rows.into_iter().map(LookRow::previewed).collect::<StoreResult<_>>()?;
+        Ok(BulkLook { found: found_of, cursor: found.cursor })
     }
 }
 

@@ -2,15 +2,19 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
+use futures_util::TryStreamExt;
+use runtime::database::{StoreResult, hex, list};
 use runtime::http::Page;
-use sqlx::{QueryBuilder, Sqlite};
+use serde_json::json;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use super::SqliteStore;
 use super::list_page::push_lease;
 use crate::domain::notification::StateName;
-use crate::domain::{States, SubscriptionCounts};
-use crate::store::counts::{CountStore, CountsFilter, CountsRow, look};
+use crate::domain::undelivered::{MAX_BODY, MAX_SUMMED};
+use crate::domain::{States, SubscriptionCounts, SubscriptionId, Undelivered};
+use crate::store::counts::{CountStore, CountsFilter, CountsRow, UndeliveredRow, look, note};
 use crate::store::rows::narrow;
 
 type Query = QueryBuilder<Sqlite>;
@@ -35,6 +39,44 @@ impl CountStore for SqliteStore {
         let rows: Vec<CountsRow> = query.build_query_as().fetch_all(&self.db.reader).await?;
         rows.into_iter().map(|row| row.counts(cap)).collect()
     }
+
+    async fn undelivered(&self, id: SubscriptionId) -> StoreResult<Undelivered> {
+        let (mut undelivered, mut keys) = (Undelivered::default(), Vec::new());
+        let mut connection = self.db.reader.acquire().await?;
+        for query in [
+            "SELECT event_key, created_at FROM waiting INDEXED BY waiting_subscription
+             WHERE subscription_id = ?1 ORDER BY id LIMIT ?2",
+            "SELECT event_key, created_at FROM notifications INDEXED BY notifications_subscription
+             WHERE subscription_id = ?1 AND state = 'exhausted' ORDER BY id LIMIT ?2",
+        ] {
+            let query = sqlx::query_as(query).bind(id.0).bind(look(MAX_SUMMED));
+            let rows: Vec<UndeliveredRow<i64>> = query.fetch_all(&mut *connection).await?;
+            keys.extend(note(&mut undelivered, &rows)?);
+        }
+        add_amounts(&mut connection, &mut undelivered, &keys).await?;
+        connection.release();
+        Ok(undelivered)
+    }
+}
+
+/// Adds what the events with these keys are about.
+async fn add_amounts(
+    connection: &mut SqliteConnection,
+    undelivered: &mut Undelivered,
+    keys: &[Uuid],
+) -> StoreResult<()> {
+    let mut bodies = sqlx::query_scalar(
+        "SELECT CASE WHEN octet_length(body) <= ?2 THEN body END FROM events
+         WHERE key IN (SELECT unhex(value) FROM json_each(?1))",
+    )
+    .bind(list(keys.iter().map(|key| json!(hex(*key)))))
+    .bind(MAX_BODY)
+    .fetch(connection);
+    while let Some(body) = bodies.try_next().await? {
+        let body: Option<String> = body;
+        undelivered.add(body.as_deref());
+    }
+    Ok(())
 }
 
 /// The page of subscriptions `s`.

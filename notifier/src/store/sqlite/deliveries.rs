@@ -34,6 +34,26 @@ impl DeliveryStore for SqliteStore {
         Ok(ingested)
     }
 
+    async fn ingest_together(
+        &self,
+        events: &[NewEvent],
+        admission: &mut dyn Admission,
+        token: Uuid,
+        now: DateTime<Utc>,
+    ) -> StoreResult<Ingested> {
+        let mut transaction = self.begin().await?;
+        let directory = self.directory_of(&mut transaction).await?;
+        let times = (self.retention.first_kept_id(now), now);
+        let ingested =
+            super::ingest::ingest(&mut transaction, &directory, events, admission, token, times).await?;
+        if ingested.refused.is_empty() {
+            transaction.commit().await?;
+            return Ok(ingested);
+        }
+        transaction.rollback().await?;
+        Ok(Ingested { refused: ingested.refused, ..Ingested::default() })
+    }
+
     async fn claim_due(
         &self,
         wants: &[Want],

@@ -11,7 +11,7 @@ use super::SqliteStore;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::health::Unwell;
 use crate::domain::probing::Probing;
-use crate::domain::{Health, Lease, SubscriptionId};
+use crate::domain::{FailureClass, Health, Lease, SubscriptionId};
 use crate::store::HealthStore;
 use crate::store::health::{self, Change, HealthMap, HealthRow, count_unwell, health_columns};
 
@@ -111,7 +111,7 @@ async fn write(connection: &mut SqliteConnection, id: SubscriptionId, health: &H
     sqlx::query(concat!(
         "INSERT OR REPLACE INTO subscription_health (",
         health_columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     ))
     .bind(id.0)
     .bind(health.failing_since.timestamp_micros())
@@ -121,6 +121,7 @@ async fn write(connection: &mut SqliteConnection, id: SubscriptionId, health: &H
     .bind(probe.map(|probe| probe.token))
     .bind(probe.map(|probe| probe.until.timestamp_micros()))
     .bind(health::pause_answers(health))
+    .bind(health.failure_class.map(FailureClass::as_str))
     .execute(connection)
     .await?;
     Ok(())

@@ -22,7 +22,11 @@ pub(super) async fn ingest(
     token: Uuid,
     (first_kept, now): (Uuid, DateTime<Utc>),
 ) -> StoreResult<Ingested> {
-    let floor: Uuid = sqlx::query_scalar("SELECT floor FROM retention").fetch_one(&mut *connection).await?;
+    let (floor, batch): (Uuid, i64) = sqlx::query_as(
+        "UPDATE retention SET feed_position = feed_position + 1 RETURNING floor, feed_position",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     // What is younger than the retention is taken, though something as old was removed: by a clock that
     // was ahead.
     let floor = floor.min(first_kept);
@@ -32,7 +36,7 @@ pub(super) async fn ingest(
         let chosen = recognition.chosen();
         note_arrivals(connection, &chosen, floor, now).await?;
         let young: Vec<&NewEvent> = chosen.into_iter().filter(|event| event.key.0 >= floor).collect();
-        let fresh = insert_events(connection, &young, now).await?;
+        let fresh = insert_events(connection, &young, batch, now).await?;
         let to_name = recognition.to_name().into_iter().filter(|event| fresh.contains(&event.key.0));
         identities::insert(connection, to_name).await?;
         let new: Vec<&NewEvent> = young.into_iter().filter(|event| fresh.contains(&event.key.0)).collect();
@@ -56,6 +60,7 @@ pub(super) async fn ingest(
 async fn insert_events(
     connection: &mut SqliteConnection,
     events: &[&NewEvent],
+    batch: i64,
     now: DateTime<Utc>,
 ) -> StoreResult<HashSet<Uuid>> {
     let row = |event: &&NewEvent| {
@@ -72,13 +77,15 @@ async fn insert_events(
         ])
     };
     let fresh: Vec<Uuid> = sqlx::query_scalar(
-        "INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at)
+        "INSERT INTO events (key, id, source, type, time, subject, merchant, traceparent, body, received_at,
+             feed_position)
          SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-             value ->> 7, value ->> 8, ?2
+             value ->> 7, value ->> 8, ?2, ?3
          FROM json_each(?1) WHERE TRUE ON CONFLICT DO NOTHING RETURNING key",
     )
     .bind(list(events.iter().map(row)))
     .bind(now.timestamp_micros())
+    .bind(batch)
     .fetch_all(connection)
     .await?;
     Ok(fresh.into_iter().collect())

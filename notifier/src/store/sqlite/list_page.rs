@@ -13,7 +13,7 @@ use crate::store::notification_row::{finished_columns, waiting_columns};
 use crate::store::rows::narrow;
 
 /// The notifications of an event: their ids keep the time of its key, so they are a narrow range.
-const OF_EVENT: &str = "n.id >= substr(e.key, 1, 6)
+pub(super) const OF_EVENT: &str = "n.id >= substr(e.key, 1, 6)
     AND n.id <= CAST(substr(e.key, 1, 6) || x'ffffffffffffffffffff' AS BLOB) AND n.event_key = e.key";
 
 /// What a list asks of a span.
@@ -59,7 +59,7 @@ impl ListPage<'_> {
         let of = |states| {
             let mut query = self.of_states(source, states);
             query.push(" AND n.subscription_id = ").push_bind(subscription);
-            self.push_classes(&mut query);
+            self.push_classes(&mut query, source);
             query
         };
         match source {
@@ -83,7 +83,7 @@ impl ListPage<'_> {
         }
         self.push_subscription(&mut query, source);
         push_states(&mut query, source, states(source));
-        self.push_classes(&mut query);
+        self.push_classes(&mut query, source);
         self.push_conditions(&mut query, source);
         query
     }
@@ -110,18 +110,18 @@ impl ListPage<'_> {
     fn push_subscription(self, query: &mut Query, source: Source) {
         narrow(query, " AND s.merchant = ", self.filter.owner.clone());
         narrow(query, " AND s.id = ", self.filter.subscription.map(|id| id.0));
+        if source == Source::Untried {
+            push_failing(query, " AND s.id", &self.filter.failure_classes);
+        }
         query.push(shown_in(source));
     }
 
-    fn push_classes(self, query: &mut Query) {
-        if self.filter.failure_classes.is_empty() {
-            return;
+    fn push_classes(self, query: &mut Query, source: Source) {
+        if source == Source::Untried {
+            query.push(" AND n.failure_class IS NULL");
+        } else if !self.filter.failure_classes.is_empty() {
+            push_classes(query, " AND n.failure_class", &self.filter.failure_classes);
         }
-        let mut list = query.push(" AND n.failure_class IN (").separated(", ");
-        for class in &self.filter.failure_classes {
-            list.push_bind(class.as_str());
-        }
-        query.push(")");
     }
 
     fn push_conditions(self, query: &mut Query, source: Source) {
@@ -134,10 +134,31 @@ impl ListPage<'_> {
         }
         narrow(query, " AND e.subject = ", filter.subject.clone());
         narrow(query, " AND e.id = ", filter.event_id.clone());
-        if let Source::Shown(state) = source {
-            push_lease(query, state, self.now);
+        match source {
+            Source::Shown(state) => push_lease(query, state, self.now),
+            Source::Untried => push_lease(query, StateName::Pending, self.now),
+            Source::Waiting | Source::Living | Source::Finished(_) => {}
         }
     }
+}
+
+/// The condition that what follows `lead` is one of `classes`.
+pub(super) fn push_classes(query: &mut Query, lead: &str, classes: &[FailureClass]) {
+    let mut list = query.push(lead).push(" IN (").separated(", ");
+    for class in classes {
+        list.push_bind(class.as_str());
+    }
+    query.push(")");
+}
+
+/// The condition that the subscription whose id follows `lead` is tried by one attempt at a time, and why its last
+/// attempt failed.
+pub(super) fn push_failing(query: &mut Query, lead: &str, classes: &[FailureClass]) {
+    query
+        .push(lead)
+        .push(" IN (SELECT h.subscription_id FROM subscription_health h WHERE h.probe_at IS NOT NULL");
+    push_classes(query, " AND h.failure_class", classes);
+    query.push(")");
 }
 
 fn select(source: Source) -> Query {

@@ -9,6 +9,7 @@ mod clock;
 mod counts;
 mod delivered;
 mod deliveries;
+mod feed;
 mod health;
 mod identities;
 mod ingest;

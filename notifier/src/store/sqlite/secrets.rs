@@ -100,6 +100,7 @@ pub(super) async fn insert(
     subscription: SubscriptionId,
     key: &SigningKey,
     vault: &Vault,
+    at: DateTime<Utc>,
 ) -> StoreResult<()> {
     let ordinal: i64 = sqlx::query_scalar(
         "SELECT coalesce(max(ordinal), 0) + 1 FROM subscription_secrets WHERE subscription_id = ?1",
@@ -109,14 +110,15 @@ pub(super) async fn insert(
     .await?;
     let sealed = SecretPlace { subscription, ordinal }.seal(key, vault);
     sqlx::query(
-        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret, public_key)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO subscription_secrets (subscription_id, ordinal, key_id, secret, public_key, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(subscription.0)
     .bind(ordinal)
     .bind(sealed.key_id)
     .bind(sealed.bytes)
     .bind(key.public_key().map(|key| key.to_string()))
+    .bind(at.timestamp_micros())
     .execute(connection)
     .await?;
     Ok(())
@@ -144,7 +146,7 @@ async fn rotate(
     .bind(rotation.overlap_until.timestamp_micros())
     .execute(&mut *connection)
     .await?;
-    insert(connection, subscription, &key, vault).await?;
+    insert(connection, subscription, &key, vault, rotation.audit.at).await?;
     sqlx::query(
         "DELETE FROM subscription_secrets WHERE subscription_id = ?1 AND (expires_at <= ?2 OR ordinal <=
              (SELECT max(ordinal) FROM subscription_secrets WHERE subscription_id = ?1) - ?3)",
