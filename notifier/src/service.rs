@@ -13,7 +13,7 @@ use messaging::consumer::Intake;
 use prometheus::Registry;
 use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
-use runtime::keys::Keyring;
+use runtime::keys::{self, Keyring};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
@@ -160,6 +160,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     if let Some(seen) = seen.flatten() {
         clock.expect_since(seen, LONGEST_STOP);
     }
+    let keys = keys::follow(parts.keyring.clone(), shutdown.clone());
     let service = Service::new(parts, shutdown.clone())?;
     let Service {
         router,
@@ -173,6 +174,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
         clamp_times,
         operators,
     } = service;
+    let keys = tokio::spawn(keys);
     let never = Arc::new(Notify::new());
     let clamping = background::run(clamp_times, never.clone(), clamp_times::POLL, shutdown.clone());
     let clamping = tokio::spawn(clamping);
@@ -190,6 +192,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     reseal.await?;
     clamping.await?;
     operators.await?;
+    keys.await?;
     engine.await?;
     broker.close().await;
     Ok(served?)

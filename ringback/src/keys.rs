@@ -21,6 +21,8 @@ pub const EXAMPLE_MERCHANT: &str = "shop";
 
 /// The file of the data directory that keeps them.
 pub const KEY_FILE: &str = "keys.toml";
+/// The file beside it with the hashes of further keys: what `KEYS_FILE` is unless it is set.
+pub const MERCHANTS_FILE: &str = "merchants.toml";
 
 /// What is kept in `keys.toml`.
 #[derive(Clone, Serialize, Deserialize)]
