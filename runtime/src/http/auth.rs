@@ -28,7 +28,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             .ok_or_else(|| Problem::unauthorized("the Authorization header must be `Bearer <key>`"))?;
         keyring.identify(key).map_err(|refused| match refused {
             Unidentified::Unknown => Problem::unauthorized("the key is not known"),
-            Unidentified::Expired => Problem::unauthorized("the key has expired: use the one that replaced it"),
+            Unidentified::Expired => {
+                Problem::unauthorized("the key has expired: use the one that replaced it")
+            }
         })
     }
 }

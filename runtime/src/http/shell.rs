@@ -23,8 +23,7 @@ use crate::telemetry;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(24);
 
 /// What `/readyz` says of a service that refuses every caller.
-const NO_KEYS: &str =
-    "no key is configured (RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE): every call is refused with 401";
+const NO_KEYS: &str = "no key is configured (RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE): every call is refused with 401";
 
 /// What surrounds a service's own endpoints.
 pub struct Shell {
@@ -44,7 +43,10 @@ impl Shell {
     pub fn into_router(self, endpoints: Router) -> Router {
         let Self { keyring, mut readiness, metrics, openapi } = self;
         if keyring.is_empty() {
-            tracing::warn!(setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE", "keys.none_configured");
+            tracing::warn!(
+                setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE",
+                "keys.none_configured"
+            );
         }
         if keyring.has_file() {
             readiness = readiness.with_optional("keys", Arc::new(KeysCheck(keyring.clone())));
