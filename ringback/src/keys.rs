@@ -203,7 +203,8 @@ fn random(entropy: &dyn Entropy) -> [u8; 24] {
     bytes
 }
 
-fn random_key(prefix: &str, entropy: &dyn Entropy) -> String {
+/// A key that no one can guess.
+pub fn random_key(prefix: &str, entropy: &dyn Entropy) -> String {
     format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(random(entropy)))
 }
 
