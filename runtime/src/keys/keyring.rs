@@ -173,7 +173,9 @@ impl FollowedFile {
 
 fn table_of(configured: &[Known]) -> Table {
     let mut table = Table::default();
-    configured.iter().for_each(|known| table.add(known.clone()));
+    for known in configured {
+        table.add(known.clone());
+    }
     table
 }
 

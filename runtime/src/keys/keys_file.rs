@@ -268,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_valid() {
+        let sample = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/keys.toml"));
+        let file = KeysFile::parse(sample).expect("the sample");
+        assert_eq!(file.find(Role::Merchant, "shop").map(|holder| holder.keys.len()), Some(2));
+        assert!(file.find(Role::Operator, "ann").is_some());
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
         let (one, two) = (hash("k1"), hash("k2"));
         let shop = |keys: &str| format!("[[merchant]]\nname = \"shop\"\nkey_sha256 = [{keys}]\n");

@@ -164,5 +164,7 @@ async fn many_threads_identify_callers_while_the_file_changes() {
         assert!(world.knows(&format!("k2-{number}")));
     }
     stop.stop_softly();
-    callers.into_iter().for_each(|caller| caller.join().expect("no failure"));
+    for caller in callers {
+        caller.join().expect("no failure");
+    }
 }
