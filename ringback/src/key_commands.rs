@@ -25,7 +25,7 @@ use crate::keys::{MERCHANTS_FILE, random_key};
 /// The longest overlap and the longest life of a key.
 const TEN_YEARS: Duration = Duration::from_hours(24 * 3650);
 
-/// Adds, rotates, revokes and lists the keys of KEYS_FILE. Running services read the file again within a second.
+/// Adds, rotates, revokes and lists the keys of `KEYS_FILE`. Running services read the file again within a second.
 #[derive(Debug, Parser)]
 #[command(name = "ringback keys", version)]
 struct KeyCommands {

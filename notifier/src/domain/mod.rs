@@ -29,6 +29,7 @@ pub mod subscription;
 pub mod subscription_audit;
 #[cfg(test)]
 mod testing;
+pub mod vault_keys;
 pub mod waits_for;
 pub mod webhook_url;
 

@@ -2,6 +2,7 @@
 
 mod days;
 mod kept_plans;
+mod key_holders;
 mod locks;
 mod plans;
 mod stalls;

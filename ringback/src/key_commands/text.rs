@@ -112,7 +112,7 @@ fn table(entry: &Entry) -> String {
     let keys: Vec<_> = entry.keys.iter().map(element).collect();
     let keys = match keys.as_slice() {
         [] | [_] => keys.concat(),
-        _ => keys.iter().map(|key| format!("\n    {key},")).collect::<String>() + "\n",
+        _ => format!("\n    {},\n", keys.join(",\n    ")),
     };
     format!("[[{}]]\nname = \"{}\"\nkey_sha256 = [{keys}]\n", entry.role.as_str(), entry.name)
 }

@@ -12,6 +12,7 @@ mod deliveries;
 mod health;
 mod identities;
 mod ingest;
+mod key_holders;
 mod list;
 mod list_page;
 mod notifications;
