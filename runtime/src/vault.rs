@@ -108,7 +108,8 @@ impl Vault {
 /// The beginning of a hash that serves nothing else.
 fn fingerprint(key: &[u8]) -> String {
     let hashed = digest(&SHA256, &[b"ringback secret key ", key].concat());
-    hashed.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let start = hashed.as_ref().iter().take(8);
+    format!("{:016x}", start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte)))
 }
 
 fn text(bytes: Vec<u8>) -> Result<Secret, Unreadable> {
