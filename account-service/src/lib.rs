@@ -29,7 +29,7 @@ use prometheus::Registry;
 use runtime::background::{self, Worker};
 use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
-use runtime::keys::Keyring;
+use runtime::keys::{self, Keyring};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources};
@@ -260,6 +260,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     if let Some(seen) = seen.flatten() {
         clock.expect_since(seen, LONGEST_STOP);
     }
+    let keys = keys::follow(parts.keyring.clone(), shutdown.clone());
     let Service { router, intake, sweep, reconciliations, watch, follow_clock } = parts.assemble()?;
     let work = async |worker, poll| {
         background::run(worker, Arc::new(Notify::new()), poll, shutdown.clone()).await;
@@ -269,13 +270,14 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
             work(worker, INTAKE_POLL).await;
         }
     };
-    let (served, (), (), (), (), ()) = tokio::join!(
+    let (served, (), (), (), (), (), ()) = tokio::join!(
         serve(listener, router, shutdown.clone()),
         intake,
         work(sweep, SWEEP_POLL),
         work(reconciliations, RECONCILIATION_POLL),
         work(watch, WATCH_POLL),
-        work(follow_clock, CLOCK_POLL)
+        work(follow_clock, CLOCK_POLL),
+        keys
     );
     if let Some(broker) = broker {
         broker.close().await;

@@ -31,6 +31,7 @@ async fn main() -> anyhow::Result<()> {
     let pay_service =
         HttpPayService::new(settings.pay_service_url.clone(), key, settings.pay_service_timeout.0)?;
     let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
+    let keyring = settings.common.keyring(sources.clock.clone())?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("LISTEN: can't listen on {}", settings.listen))?;
@@ -46,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(listen = %listener.local_addr()?, database = %settings.database_url, "account_service.started");
     let (spans, posting) = Spans::start(&settings.common.trace, "account-service")?;
     let parts = Parts {
-        keyring: settings.common.keyring(),
+        keyring,
         store,
         pay_service: std::sync::Arc::new(pay_service),
         webhook_secrets,

@@ -44,6 +44,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// Waits for what the service can't start without; `None` when it is stopped meanwhile.
 async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow::Result<Option<Parts>> {
     let sources = Sources::trusting_after(settings.common.clock_trust_after.0);
+    let keyring = settings.common.keyring(sources.clock.clone())?;
     let vault = secrets::vault(&settings.secret_keys, &settings.database_url, sources.entropy.clone())?;
     let (database, broker) = (settings.database()?, settings.broker()?);
     let connections = affordable("DATABASE_MAX_CONNECTIONS", settings.database_max_connections);
@@ -56,7 +57,7 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
     let open = || messaging::broker::open(&broker, "notifier", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
     Ok(Some(Parts {
-        keyring: settings.common.keyring(),
+        keyring,
         store,
         broker,
         sources,

@@ -12,7 +12,7 @@ use messaging::consumer::Intake;
 use prometheus::Registry;
 use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
-use runtime::keys::Keyring;
+use runtime::keys::{self, Keyring};
 use runtime::startup::until_open;
 use runtime::trace::Spans;
 use runtime::{Shutdown, Sources, background};
@@ -27,6 +27,7 @@ use crate::store::Store;
 use crate::usecases::Tools;
 use crate::usecases::bulk::{self, RunBulks};
 use crate::usecases::clamp_times::{self, ClampTimes};
+use crate::usecases::hold_keys::{self, HoldKeys};
 use crate::usecases::operators::Operators;
 use crate::usecases::reseal_secrets::{self, ResealSecrets};
 use crate::usecases::upkeep::{self, LONGEST_STOP, Upkeep};
@@ -161,6 +162,12 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     if let Some(seen) = seen.flatten() {
         clock.expect_since(seen, LONGEST_STOP);
     }
+    let holding = HoldKeys::start(parts.store.clone(), parts.sources.clone(), &shutdown).await?;
+    let Some(mut holding) = holding else {
+        broker.close().await;
+        return Ok(());
+    };
+    let keys = keys::follow(parts.keyring.clone(), shutdown.clone());
     let service = Service::new(parts, shutdown.clone())?;
     let Service {
         router,
@@ -174,11 +181,17 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
         clamp_times,
         operators,
     } = service;
+    let keys = tokio::spawn(keys);
     let never = Arc::new(Notify::new());
     let clamping = background::run(clamp_times, never.clone(), clamp_times::POLL, shutdown.clone());
     let clamping = tokio::spawn(clamping);
     let intake = tokio::spawn(background::run(intake, never.clone(), INTAKE_POLL, shutdown.clone()));
-    let reseal = tokio::spawn(background::run(reseal, never, reseal_secrets::POLL, shutdown.clone()));
+    let reseal = tokio::spawn(background::run(reseal, never.clone(), reseal_secrets::POLL, shutdown.clone()));
+    let stop = shutdown.clone();
+    let holding = tokio::spawn(async move {
+        background::run(&mut holding, never, hold_keys::POLL, stop).await;
+        holding
+    });
     let engine = tokio::spawn(engine.run());
     let operators = tokio::spawn(operators.run(shutdown.clone()));
     let bulks = tokio::spawn(background::run(bulks, bulks_wake, bulk::POLL, shutdown.clone()));
@@ -191,7 +204,10 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     reseal.await?;
     clamping.await?;
     operators.await?;
+    keys.await?;
     engine.await?;
+    // Only now is nothing encrypted any more.
+    holding.await?.end().await;
     broker.close().await;
     Ok(served?)
 }

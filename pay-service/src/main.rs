@@ -41,12 +41,12 @@ async fn parts(settings: &Settings, shutdown: &Shutdown, spans: Spans) -> anyhow
     let (sources, database) =
         (Sources::trusting_after(settings.common.clock_trust_after.0), settings.database()?);
     let broker = settings.broker()?;
+    let keyring = settings.common.keyring(sources.clock.clone())?;
     let connections = affordable("DATABASE_MAX_CONNECTIONS", settings.database_max_connections);
     let open = || store::open(&database, connections);
     let Some(store) = until_open("database", shutdown, open).await else { return Ok(None) };
     let open = || messaging::broker::open(&broker, "pay-service", &sources);
     let Some(broker) = until_open("broker", shutdown, open).await else { return Ok(None) };
-    let keyring = settings.common.keyring();
     let sandbox_secret = settings.sandbox_channel_secret.clone();
     Ok(Some(Parts { keyring, store, broker, sources, sandbox_secret, spans }))
 }

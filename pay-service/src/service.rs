@@ -11,7 +11,7 @@ use messaging::webhook::WebhookSecret;
 use messaging::{Broker, Relay};
 use runtime::clock::{ClockCheck, register_clock_metrics};
 use runtime::http::{Check, Readiness, Shell, serve};
-use runtime::keys::Keyring;
+use runtime::keys::{self, Keyring};
 use runtime::problem::Chain;
 use runtime::startup::until_open;
 use runtime::trace::Spans;
@@ -83,6 +83,7 @@ impl Service {
 
 /// Serves on `listener` and publishes results until `shutdown`; returns when everything has ended.
 pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> anyhow::Result<()> {
+    let keys = tokio::spawn(keys::follow(parts.keyring.clone(), shutdown.clone()));
     let Service { router, relay, gauge, wake, broker } = Service::new(parts);
     let publishing = tokio::spawn(publish(relay, wake, broker.clone(), shutdown.clone()));
     let never = Arc::new(Notify::new());
@@ -91,6 +92,7 @@ pub async fn run(listener: TcpListener, parts: Parts, shutdown: Shutdown) -> any
     shutdown.stop_softly();
     publishing.await?;
     measuring.await?;
+    keys.await?;
     broker.close().await;
     Ok(served?)
 }

@@ -21,6 +21,8 @@ pub const EXAMPLE_MERCHANT: &str = "shop";
 
 /// The file of the data directory that keeps them.
 pub const KEY_FILE: &str = "keys.toml";
+/// The file beside it with the hashes of further keys: what `KEYS_FILE` is unless it is set.
+pub const MERCHANTS_FILE: &str = "merchants.toml";
 
 /// What is kept in `keys.toml`.
 #[derive(Clone, Serialize, Deserialize)]
@@ -201,7 +203,8 @@ fn random(entropy: &dyn Entropy) -> [u8; 24] {
     bytes
 }
 
-fn random_key(prefix: &str, entropy: &dyn Entropy) -> String {
+/// A key that no one can guess.
+pub fn random_key(prefix: &str, entropy: &dyn Entropy) -> String {
     format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(random(entropy)))
 }
 

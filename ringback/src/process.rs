@@ -13,14 +13,15 @@ use messaging::webhook::WebhookSecret;
 use runtime::database::DatabaseUrl;
 use runtime::descriptors::affordable;
 use runtime::keys::Keyring;
+use runtime::settings::CommonSettings;
 use runtime::trace::{Posting, Spans, TraceSettings};
-use runtime::{Secret, Shutdown, Sources};
+use runtime::{Secret, SharedClock, Shutdown, Sources};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::data_directory::DataDirectory;
-use crate::keys::{ACCOUNT_MERCHANT, Keys};
+use crate::keys::{ACCOUNT_MERCHANT, Keys, MERCHANTS_FILE};
 use crate::provision::subscribe_account_service;
 use crate::settings::Settings;
 
@@ -62,6 +63,8 @@ struct Ground<'a> {
     folder: &'a Path,
     sources: Sources,
     broker: Arc<dyn Broker>,
+    /// The keys of all three.
+    keyring: Keyring,
     trace: &'a TraceSettings,
     postings: Vec<Posting>,
 }
@@ -74,14 +77,15 @@ impl Process {
         let addresses = listeners.addresses()?;
         let folder = data_directory.path();
         let mut keys = Keys::open(folder, &settings.common, &*sources.entropy)?;
+        let keyring = keyring(&keys, &settings.common, folder, sources.clock.clone())?;
         let broker = BrokerUrl::Sqlite(folder.join("broker.db"));
         let broker = messaging::broker::open(&broker, "ringback", &sources).await?;
         let trace = &settings.common.trace;
-        let mut ground = Ground { folder, sources, broker, trace, postings: Vec::new() };
+        let mut ground = Ground { folder, sources, broker, keyring, trace, postings: Vec::new() };
 
         let mut services = JoinSet::new();
         services.spawn(pay_service::run(listeners.pay, ground.pay(&keys).await?, shutdown.clone()));
-        let notifier = ground.notifier(&keys, settings).await?;
+        let notifier = ground.notifier(settings).await?;
         services.spawn(notifier::run(listeners.notifier, notifier, shutdown.clone()));
         let url = format!("{}/v1/notifications", http(addresses.account));
         let client = Client::new(http(addresses.notifier), &keys.operator)?;
@@ -137,7 +141,7 @@ impl Ground<'_> {
 
     async fn pay(&mut self, keys: &Keys) -> anyhow::Result<pay_service::Parts> {
         Ok(pay_service::Parts {
-            keyring: keyring(keys),
+            keyring: self.keyring.clone(),
             store: pay_service::store::open(&self.database("pay.db"), 1).await?,
             broker: self.broker.clone(),
             sources: self.sources.clone(),
@@ -146,7 +150,7 @@ impl Ground<'_> {
         })
     }
 
-    async fn notifier(&mut self, keys: &Keys, settings: &Settings) -> anyhow::Result<notifier::Parts> {
+    async fn notifier(&mut self, settings: &Settings) -> anyhow::Result<notifier::Parts> {
         let database = self.database("notifier.db");
         let entropy = self.sources.entropy.clone();
         let vault = notifier::secrets::vault(&settings.secret_keys, &database, entropy)?;
@@ -154,7 +158,7 @@ impl Ground<'_> {
             notifier::store::open(&database, 1, vault, settings.retention, self.sources.clock.now()).await?;
         notifier::secrets::require_keys(&*store).await?;
         Ok(notifier::Parts {
-            keyring: keyring(keys),
+            keyring: self.keyring.clone(),
             store,
             broker: self.broker.clone(),
             sources: self.sources.clone(),
@@ -178,7 +182,7 @@ impl Ground<'_> {
         let key = keys.of_merchant(ACCOUNT_MERCHANT).context("the account-service has a key")?;
         let pay_service = HttpPayService::new(http(pay).parse()?, key, PAY_SERVICE_TIMEOUT)?;
         Ok(account_service::Parts {
-            keyring: keyring(keys),
+            keyring: self.keyring.clone(),
             store: account_service::store::open(&self.database("account.db"), 1).await?,
             pay_service: Arc::new(pay_service),
             webhook_secrets: Some(vec![webhook_secret(secret)?]),
@@ -214,8 +218,20 @@ async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener>
     TcpListener::bind(address).await.with_context(|| format!("can't listen on {address} ({setting})"))
 }
 
-fn keyring(keys: &Keys) -> Keyring {
-    Keyring::new(Some(&keys.operator), &keys.merchants)
+/// The keys in force, and those of `KEYS_FILE`, which need not be there in the data directory.
+fn keyring(
+    keys: &Keys,
+    settings: &CommonSettings,
+    folder: &Path,
+    clock: SharedClock,
+) -> anyhow::Result<Keyring> {
+    let keyring = Keyring::new(Some(&keys.operator), &keys.merchants);
+    let beside = folder.join(MERCHANTS_FILE);
+    let (file, may_be_missing) = match &settings.keys_file {
+        Some(file) => (file, false),
+        None => (&beside, true),
+    };
+    Ok(keyring.with_file(file, may_be_missing, clock)?)
 }
 
 fn webhook_secret(secret: &Secret) -> anyhow::Result<WebhookSecret> {

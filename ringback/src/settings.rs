@@ -26,6 +26,9 @@ pub enum Action {
 /// All three services in one process, on SQLite, with nothing else installed.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
+#[command(
+    after_help = "`ringback keys` adds, rotates, revokes and lists the keys of KEYS_FILE: see `ringback keys --help`."
+)]
 #[command(mut_arg("allow_private_targets", |arg| arg.default_value(LOOPBACK)))]
 #[command(mut_arg("egress_proxy_bypass", |arg| arg.default_value(LOOPBACK)))]
 pub struct Settings {

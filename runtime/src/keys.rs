@@ -1,27 +1,39 @@
-//! Who is calling: the operator or one merchant, told by a bearer key.
+//! Who is calling: an operator or one merchant, identified by a bearer key. Keys come from the settings
+//! and from a file of hashes (`KEYS_FILE`) that is read again when it changes.
+
+mod follow;
+mod hash;
+mod keyring;
+mod keys_file;
+mod metrics;
+mod reading;
 
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{Digest, SHA256, digest};
+pub use follow::{FollowKeys, KeysCheck, follow};
+pub use hash::{BadHash, KeyHash};
+pub use keyring::{Keyring, Unidentified};
+pub use keys_file::{BadKeysFile, Holder, KeysFile, Role, StoredKey};
+pub use metrics::register_key_metrics;
+pub use reading::{KeysFileError, read_keys_file};
 
 use crate::secret::Secret;
 
 /// The caller a key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// May do everything.
-    Operator,
+    /// May do everything. Operators of `KEYS_FILE` have names; the one of `RINGBACK_OPERATOR_KEY` has none.
+    Operator(Option<String>),
     /// Sees and touches only what belongs to this merchant.
     Merchant(String),
 }
 
 impl Caller {
-    /// The merchant this caller is confined to; `None` for the operator.
+    /// The merchant this caller is confined to; `None` for an operator.
     pub fn merchant(&self) -> Option<&str> {
         match self {
-            Self::Operator => None,
+            Self::Operator(_) => None,
             Self::Merchant(name) => Some(name),
         }
     }
@@ -29,17 +41,18 @@ impl Caller {
     /// Whether something owned by `merchant` is visible to this caller.
     pub fn may_see(&self, merchant: Option<&str>) -> bool {
         match self {
-            Self::Operator => true,
+            Self::Operator(_) => true,
             Self::Merchant(name) => merchant == Some(name),
         }
     }
 }
 
-/// How the caller is named in audit records: `operator` or `merchant:<name>`.
+/// How the caller is named in audit records: `operator`, `operator:<name>` or `merchant:<name>`.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Operator => f.write_str("operator"),
+            Self::Operator(None) => f.write_str("operator"),
+            Self::Operator(Some(name)) => write!(f, "operator:{name}"),
             Self::Merchant(name) => write!(f, "merchant:{name}"),
         }
     }
@@ -97,55 +110,14 @@ impl FromStr for MerchantKeys {
     }
 }
 
-/// Whether `name` can name a merchant: 1 to 64 letters, digits, `-`, `_` or `.`.
+/// Whether `name` can name a merchant or an operator: 1 to 64 letters, digits, `-`, `_` or `.`.
 pub fn is_merchant_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-}
-
-/// All keys of a process, kept as digests so that comparison takes the same time whatever is sent.
-pub struct Keyring(Vec<(Digest, Caller)>);
-
-impl Keyring {
-    /// The operator's key, where there is one, and the merchants'.
-    pub fn new(operator: Option<&Secret>, merchants: &MerchantKeys) -> Self {
-        let operator = operator.map(|key| (fingerprint(key.expose()), Caller::Operator));
-        let merchants =
-            merchants.0.iter().map(|(name, key)| (fingerprint(key.expose()), Caller::Merchant(name.clone())));
-        Self(operator.into_iter().chain(merchants).collect())
-    }
-
-    /// Whether it holds no key, so that every caller is refused.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whose key this is. Compares with every key, in constant time each.
-    pub fn identify(&self, key: &str) -> Option<Caller> {
-        let presented = fingerprint(key);
-        self.0.iter().fold(None, |found, (known, caller)| {
-            let same = verify_slices_are_equal(known.as_ref(), presented.as_ref()).is_ok();
-            if same { Some(caller.clone()) } else { found }
-        })
-    }
-}
-
-fn fingerprint(key: &str) -> Digest {
-    digest(&SHA256, key.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_key_names_its_caller_and_no_other() {
-        let merchants: MerchantKeys = "shop=k1,account-service=k2".parse().expect("well-formed");
-        let ring = Keyring::new(Some(&Secret::new("op")), &merchants);
-        assert_eq!(ring.identify("op"), Some(Caller::Operator));
-        assert_eq!(ring.identify("k2"), Some(Caller::Merchant("account-service".into())));
-        assert_eq!(ring.identify("k3"), None);
-        assert_eq!(ring.identify(""), None);
-    }
 
     #[test]
     fn a_bad_list_is_refused_without_showing_a_key() {

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Makes `folder` and those above it, where they are missing, for their owner alone.
@@ -17,6 +17,30 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let beside = write_beside(path, text)?;
     fs::rename(beside, path)?;
     sync_folder(path)
+}
+
+/// As [`write_private`], for a file that another user's process may read: a file that is there keeps its owner. An error
+/// leaves it as it is.
+pub fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    let beside = write_beside(path, text)?;
+    let replaced = keep_owner(path, &beside).and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = replaced {
+        // What can't be removed is harmless: the next edit overwrites it.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    sync_folder(path)
+}
+
+fn keep_owner(path: &Path, beside: &Path) -> io::Result<()> {
+    let (old, new) = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        old => (old?, fs::metadata(beside)?),
+    };
+    if (old.uid(), old.gid()) == (new.uid(), new.gid()) {
+        return Ok(());
+    }
+    chown(beside, Some(old.uid()), Some(old.gid()))
 }
 
 /// What `path` holds; where it is missing, what `fresh` answers, which is then kept there. An

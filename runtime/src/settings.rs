@@ -10,8 +10,9 @@ use clap::builder::OsStr as OsText;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches, ValueEnum};
 
+use crate::clock::SharedClock;
 use crate::duration::HumanDuration;
-use crate::keys::{Keyring, MerchantKeys, key};
+use crate::keys::{Keyring, KeysFileError, MerchantKeys, key};
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 use crate::trace::TraceSettings;
@@ -39,6 +40,9 @@ pub struct CommonSettings {
     /// The merchants' keys: `shop=KEY1,account-service=KEY2`
     #[arg(long, env = "RINGBACK_MERCHANT_KEYS", hide_env_values = true, default_value = "")]
     pub merchant_keys: MerchantKeys,
+    /// A TOML file with hashes of keys, read again when it changes; `ringback keys` edits it
+    #[arg(long, env = "KEYS_FILE", value_name = "FILE")]
+    pub keys_file: Option<PathBuf>,
     /// How long work in flight may take to finish after SIGTERM
     #[arg(long, env = "GRACE_PERIOD", default_value = "40s")]
     pub grace_period: HumanDuration,
@@ -54,9 +58,14 @@ pub struct CommonSettings {
 }
 
 impl CommonSettings {
-    /// The keys that callers may present.
-    pub fn keyring(&self) -> Keyring {
-        Keyring::new(self.operator_key.as_ref(), &self.merchant_keys)
+    /// The keys that callers may present: those of these settings, and those of `KEYS_FILE`, whose keys expire by
+    /// `clock`.
+    pub fn keyring(&self, clock: SharedClock) -> Result<Keyring, KeysFileError> {
+        let keyring = Keyring::new(self.operator_key.as_ref(), &self.merchant_keys);
+        match &self.keys_file {
+            Some(file) => keyring.with_file(file, false, clock),
+            None => Ok(keyring),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 
 pub use keys::{BadSecretKeys, SecretKeys};
 
@@ -32,26 +33,44 @@ pub enum Unreadable {
     Altered,
 }
 
+/// What tells a key from others, and says nothing about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyIdentity {
+    /// Its id in the configuration.
+    pub id: String,
+    /// Differs where the same id stands for another key.
+    pub fingerprint: String,
+}
+
 /// Keeps secrets under [`SecretKeys`]; without any it keeps plain text.
 #[derive(Default)]
 pub struct Vault {
     keys: Vec<(String, LessSafeKey)>,
+    identities: Vec<KeyIdentity>,
     entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Vault {
     /// A vault with `keys`, which takes its nonces from `entropy`.
     pub fn new(keys: &SecretKeys, entropy: Arc<dyn Entropy>) -> Self {
+        let identity =
+            |(id, key): (&str, &[u8; 32])| KeyIdentity { id: id.to_owned(), fingerprint: fingerprint(key) };
+        let identities = keys.iter().map(identity).collect();
         let keys = keys.iter().map(|(id, key)| {
             let key = UnboundKey::new(&AES_256_GCM, key).expect("a key of AES-256 has 32 bytes");
             (id.to_owned(), LessSafeKey::new(key))
         });
-        Self { keys: keys.collect(), entropy: Some(entropy) }
+        Self { keys: keys.collect(), identities, entropy: Some(entropy) }
     }
 
     /// The key that encrypts; `None`: nothing is encrypted.
     pub fn first_key(&self) -> Option<&str> {
         self.keys.first().map(|(id, _)| id.as_str())
+    }
+
+    /// The keys that decrypt, the one that encrypts first.
+    pub fn identities(&self) -> &[KeyIdentity] {
+        &self.identities
     }
 
     /// The keys that decrypt.
@@ -84,6 +103,13 @@ impl Vault {
         let opened = key.open_in_place(nonce, Aad::from(place), &mut bytes);
         text(opened.map_err(|_| Unreadable::Altered)?.to_vec())
     }
+}
+
+/// The beginning of a hash that serves nothing else.
+fn fingerprint(key: &[u8]) -> String {
+    let hashed = digest(&SHA256, &[b"ringback secret key ", key].concat());
+    let start = hashed.as_ref().iter().take(8);
+    format!("{:016x}", start.fold(0_u64, |number, byte| (number << 8) | u64::from(*byte)))
 }
 
 fn text(bytes: Vec<u8>) -> Result<Secret, Unreadable> {
@@ -171,6 +197,15 @@ mod tests {
         let plain = Vault::default().seal(&hush(), b"here");
         assert_eq!(plain, Sealed { key_id: None, bytes: b"whsec_hush".to_vec() });
         assert_eq!(vault(&format!("a:{}", key(1))).open(&plain, b"here"), Ok(hush()));
+    }
+
+    #[test]
+    fn a_key_is_identified_by_its_id_and_by_what_it_is() {
+        let of = |number, id: &str| vault(&format!("{id}:{}", key(number))).identities().to_vec();
+        assert_eq!(of(1, "a"), of(1, "a"));
+        assert_ne!(of(1, "a")[0].fingerprint, of(2, "a")[0].fingerprint);
+        assert_eq!(of(1, "a")[0].fingerprint, of(1, "b")[0].fingerprint);
+        assert_eq!(of(1, "a")[0].fingerprint.len(), 16);
     }
 
     #[test]

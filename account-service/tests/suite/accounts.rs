@@ -3,11 +3,13 @@
 use account_service::domain::{Recharge, Status};
 use axum::body::Body;
 use axum::http::Method;
+use runtime::keys::{KeyHash, Keyring};
+use runtime::testing::manual_sources;
 use runtime::testing::metrics::assert_documented;
 use serde_json::json;
 
 use crate::support::database::Database;
-use crate::support::service::{OWN, SHOP, World, request};
+use crate::support::service::{OPERATOR, OWN, SHOP, World, request};
 use crate::support::{arrival, as_json, noon, open_account, paid, tx};
 
 pub async fn an_account_is_opened_once_under_one_name(database: Database) {
@@ -80,6 +82,25 @@ pub async fn only_the_operator_and_the_service_s_own_merchant_may_call(database:
         assert_eq!(as_caller(SHOP).await.status, 403, "{path}");
         assert!(![401, 403].contains(&as_caller(OWN).await.status), "{path}");
     }
+}
+
+pub async fn callers_of_the_keys_file_are_known_and_its_operators_named_in_audits(database: Database) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let holder = |role: &str, name: &str, key: &str| {
+        format!("[[{role}]]\nname = \"{name}\"\nkey_sha256 = [\"{}\"]\n", KeyHash::of(key))
+    };
+    let text = holder("operator", "ann", "ann-key") + &holder("merchant", "kiosk", "kiosk-key");
+    std::fs::write(file.path(), text).expect("written");
+    let keyring = Keyring::new(None, &"".parse().expect("no merchants"));
+    let keyring = keyring.with_file(file.path(), false, manual_sources(1).0.clock).expect("well-formed");
+    let world = World::with_keys(database, keyring).await;
+    let body = r#"{"from":"2025-12-30T00:00:00Z","to":"2025-12-31T00:00:00Z"}"#;
+    let ask =
+        |key: &'static str| world.call(request(Method::POST, "/v1/reconciliations", key, Body::from(body)));
+    assert_eq!(ask("kiosk-key").await.status, 403);
+    assert_eq!(ask(OPERATOR).await.status, 401);
+    let asked = ask("ann-key").await;
+    assert_eq!((asked.status, &asked.body["asked_by"]), (202, &json!("operator:ann")), "{asked:?}");
 }
 
 pub async fn every_endpoint_is_described(database: Database) {

@@ -87,12 +87,30 @@ impl World {
         queue: Option<ResultQueue>,
         webhook: bool,
     ) -> Self {
+        let keyring = keyring();
+        Self::assemble_with(database, pay_service, queue, webhook, keyring).await
+    }
+
+    /// Whose callers have these keys.
+    pub async fn with_keys(database: Database, keyring: Keyring) -> Self {
+        let pay_service = Arc::new(pay_service::client("http://127.0.0.1:9"));
+        Self::assemble_with(database, pay_service, None, true, keyring).await
+    }
+
+    async fn assemble_with(
+        database: Database,
+        pay_service: Arc<dyn PayService>,
+        queue: Option<ResultQueue>,
+        webhook: bool,
+        keyring: Keyring,
+    ) -> Self {
         let store = database.store().await;
         let (sources, clock) = manual_sources(1);
         let [secret, old_secret] = [1, 2].map(|seed| WebhookSecret::generate(&SeededEntropy::new(seed)));
         let parts = Parts {
             webhook_secrets: webhook.then(|| vec![secret.clone(), old_secret.clone()]),
             queue,
+            keyring,
             ..parts(store.clone(), pay_service, sources)
         };
         let service = parts.assemble().expect("assembles");
@@ -191,10 +209,14 @@ impl World {
     }
 }
 
-fn parts(store: Arc<dyn Store>, pay_service: Arc<dyn PayService>, sources: Sources) -> Parts {
+fn keyring() -> Keyring {
     let merchants = format!("{MERCHANT}={OWN},shop={SHOP}").parse().expect("keys");
+    Keyring::new(Some(&Secret::new(OPERATOR)), &merchants)
+}
+
+fn parts(store: Arc<dyn Store>, pay_service: Arc<dyn PayService>, sources: Sources) -> Parts {
     Parts {
-        keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
+        keyring: keyring(),
         store,
         pay_service,
         webhook_secrets: None,

@@ -37,7 +37,7 @@ pub struct SubscriptionAuditDocument {
     /// The fields that a change named.
     #[schema(example = json!(["state"]))]
     changed: Vec<String>,
-    /// `operator`, `merchant:<name>`, or `notifier`, which disables by itself.
+    /// `operator`, `operator:<name>`, `merchant:<name>`, or `notifier`, which disables by itself.
     #[schema(example = "operator")]
     actor: String,
     /// Why, as they said.

@@ -118,9 +118,9 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Probl
         (Caller::Merchant(own), None) => Ok(Some(own.clone())),
         (Caller::Merchant(own), Some(named)) if *own == named => Ok(Some(named)),
         (Caller::Merchant(_), Some(_)) => Err(Problem::forbidden("a merchant's key subscribes for its own")),
-        (Caller::Operator, None) => Ok(None),
-        (Caller::Operator, Some(named)) if is_merchant_name(&named) => Ok(Some(named)),
-        (Caller::Operator, Some(_)) => {
+        (Caller::Operator(_), None) => Ok(None),
+        (Caller::Operator(_), Some(named)) if is_merchant_name(&named) => Ok(Some(named)),
+        (Caller::Operator(_), Some(_)) => {
             let right = "must have 1 to 64 letters, digits, `-`, `_` or `.`";
             Err(Invalid::field("merchant", right).into())
         }

@@ -41,7 +41,7 @@ pub struct Audit {
     pub id: Uuid,
     /// What was done.
     pub action: Action,
-    /// Who did it: `operator` or `merchant:<name>`.
+    /// Who did it: `operator`, `operator:<name>` or `merchant:<name>`.
     pub actor: String,
     /// Why, as they said.
     pub reason: Option<String>,

@@ -31,6 +31,7 @@ pub mod subscription_audit;
 #[cfg(test)]
 mod testing;
 pub mod undelivered;
+pub mod vault_keys;
 pub mod waits_for;
 pub mod webhook_url;
 

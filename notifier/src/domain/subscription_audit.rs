@@ -77,7 +77,7 @@ pub struct SubscriptionAudit {
     pub action: SubscriptionAction,
     /// The fields that a change named; never their values, which can hold secrets.
     pub changed: Vec<String>,
-    /// Who did it: `operator`, `merchant:<name>`, or `notifier` by itself.
+    /// Who did it: `operator`, `operator:<name>`, `merchant:<name>`, or `notifier` by itself.
     pub actor: String,
     /// Why, as they said.
     pub reason: Option<String>,

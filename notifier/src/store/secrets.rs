@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::rows::{StoredTime, optional, readable};
 use crate::domain::signing::{LivePublicKey, LiveSecret};
+use crate::domain::vault_keys::Disagreement;
 use crate::domain::{Signing, SigningSecret, SubscriptionAudit, SubscriptionId};
 
 /// The most signing keys a subscription has at once; a rotation beyond it drops the oldest.
@@ -99,6 +100,21 @@ pub trait SecretStore: Send + Sync + 'static {
 
     /// Which keys secrets are encrypted under that the vault does not have.
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>>;
+
+    /// Says that `process` runs at `now` with the vault's keys, unless they do not agree with those of other
+    /// processes that said so since `alive_since`: then nothing is written, and the answer is those.
+    async fn hold_keys(
+        &self,
+        process: Uuid,
+        now: DateTime<Utc>,
+        alive_since: DateTime<Utc>,
+    ) -> StoreResult<Vec<Disagreement>>;
+
+    /// Says that `process` still runs. `false`: it is not among those that hold keys (any more).
+    async fn still_holds_keys(&self, process: Uuid, now: DateTime<Utc>) -> StoreResult<bool>;
+
+    /// Says that `process` has ended.
+    async fn release_keys(&self, process: Uuid) -> StoreResult<()>;
 
     /// Looks at up to `limit` secrets after `after` that are not under the vault's first key, and
     /// seals those that can be read under it. Without a key nothing is done: what was encrypted is

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod clamp_times;
+pub mod hold_keys;
 pub mod operators;
 pub mod reseal_secrets;
 pub mod subscribe;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use runtime::Secret;
+use runtime::keys::{KeyHash, Keyring};
+use runtime::testing::manual_sources;
 use serde_json::{Value, json};
 
 use super::harness::{Harness, OPERATOR, SHOP, path_of};
@@ -43,6 +46,29 @@ async fn every_act_upon_a_subscription_is_kept_with_who_when_and_why_also_its_de
         (&json!("2026-01-01T00:01:00Z"), &json!("2026-01-01T00:00:00Z"))
     );
     assert!(!Value::from(audits).to_string().contains("hush"), "names, no values");
+}
+
+#[tokio::test]
+async fn an_operator_of_the_keys_file_is_named_and_a_merchant_of_it_is_confined() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let holder = |role: &str, name: &str, key: &str| {
+        format!("[[{role}]]\nname = \"{name}\"\nkey_sha256 = [\"{}\"]\n", KeyHash::of(key))
+    };
+    let text = holder("operator", "ann", "ann-key") + &holder("merchant", "shop", SHOP);
+    std::fs::write(file.path(), text).expect("written");
+    let keyring = Keyring::new(Some(&Secret::new(OPERATOR)), &"".parse().expect("no merchants"));
+    let keyring = keyring.with_file(file.path(), false, manual_sources(1).0.clock).expect("well-formed");
+    let harness = Harness::with_keys(keyring).await;
+    let path = path_of(&harness.subscribe(SHOP, "orders").await);
+    let disabled = harness.patch("ann-key", &path, json!({ "state": "disabled" })).await.answered(200);
+    assert_eq!(disabled["disabled_reason"], "disabled by operator:ann");
+    harness.patch(OPERATOR, &path, json!({ "state": "active" })).await.answered(200);
+    let audits = audits(&harness, SHOP, &path).await;
+    let actors: Vec<_> = audits.iter().map(|audit| audit["actor"].as_str().expect("a text")).collect();
+    assert_eq!(actors, ["operator", "operator:ann", "merchant:shop"]);
+    let another =
+        json!({ "name": "x", "merchant": "bank", "url": "https://shop.example", "event_types": ["*"] });
+    harness.post(SHOP, "/v1/subscriptions", another).await.refused(403, None);
 }
 
 #[tokio::test]

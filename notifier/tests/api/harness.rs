@@ -93,12 +93,21 @@ impl Harness {
 
     /// With these limits for each merchant.
     pub async fn with_limits(merchant_limits: MerchantLimits) -> Self {
+        let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
+        Self::with(merchant_limits, Keyring::new(Some(&Secret::new(OPERATOR)), &merchants)).await
+    }
+
+    /// With these keys.
+    pub async fn with_keys(keyring: Keyring) -> Self {
+        Self::with(MerchantLimits::default(), keyring).await
+    }
+
+    async fn with(merchant_limits: MerchantLimits, keyring: Keyring) -> Self {
         let (store, guard) = backend::store().await;
         let (sources, clock) = manual_sources(7);
-        let merchants = format!("shop={SHOP},bank={BANK}").parse().expect("keys");
         let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().expect("a network")]);
         let parts = Parts {
-            keyring: Keyring::new(Some(&Secret::new(OPERATOR)), &merchants),
+            keyring,
             store: store.clone(),
             broker: Arc::new(NoBroker),
             sources: sources.clone(),

@@ -15,7 +15,7 @@ pub mod operators;
 pub mod pauses;
 pub mod retention;
 pub mod secrets;
-mod shelf;
+pub mod shelf;
 pub mod subscriptions;
 mod world;
 

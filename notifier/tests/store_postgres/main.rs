@@ -3,6 +3,7 @@
 mod days;
 mod feed;
 mod kept_plans;
+mod key_holders;
 mod locks;
 mod plans;
 mod stalls;

@@ -103,12 +103,12 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<String, Problem> {
         (Caller::Merchant(own), None) => Ok(own.clone()),
         (Caller::Merchant(own), Some(named)) if *own == named => Ok(named),
         (Caller::Merchant(_), Some(_)) => Err(Problem::forbidden("a merchant's key recharges only its own")),
-        (Caller::Operator, Some(named)) if is_merchant_name(&named) => Ok(named),
-        (Caller::Operator, Some(_)) => {
+        (Caller::Operator(_), Some(named)) if is_merchant_name(&named) => Ok(named),
+        (Caller::Operator(_), Some(_)) => {
             let right = "must have 1 to 64 letters, digits, `-`, `_` or `.`";
             Err(Invalid::field("merchant", right).into())
         }
-        (Caller::Operator, None) => {
+        (Caller::Operator(_), None) => {
             Err(Invalid::field("merchant", "is required with the operator key").into())
         }
     }

@@ -4,6 +4,7 @@ mod bad_input;
 mod callbacks;
 mod create;
 mod described;
+mod keys;
 mod outage;
 mod payresult;
 mod running;

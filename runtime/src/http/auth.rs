@@ -1,12 +1,10 @@
 //! The bearer key in front of every endpoint that is not public.
 
-use std::sync::Arc;
-
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
-use crate::keys::{Caller, Keyring};
+use crate::keys::{Caller, Keyring, Unidentified};
 use crate::problem::Problem;
 
 /// Refuses with 401 unless the request carries a known key. The keyring is laid into the request
@@ -16,7 +14,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let keyring =
-            parts.extensions.get::<Arc<Keyring>>().expect("the shell lays the keyring into every request");
+            parts.extensions.get::<Keyring>().expect("the shell lays the keyring into every request");
         let header = parts
             .headers
             .get(AUTHORIZATION)
@@ -28,7 +26,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, key)| key.trim())
             .ok_or_else(|| Problem::unauthorized("the Authorization header must be `Bearer <key>`"))?;
-        keyring.identify(key).ok_or_else(|| Problem::unauthorized("the key is not known"))
+        keyring.identify(key).map_err(|refused| match refused {
+            Unidentified::Unknown => Problem::unauthorized("the key is not known"),
+            Unidentified::Expired => {
+                Problem::unauthorized("the key has expired: use the one that replaced it")
+            }
+        })
     }
 }
 
@@ -41,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OperatorOnly {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Caller::from_request_parts(parts, state).await? {
-            Caller::Operator => Ok(Self),
+            Caller::Operator(_) => Ok(Self),
             Caller::Merchant(_) => Err(Problem::forbidden("only the operator key may do this")),
         }
     }

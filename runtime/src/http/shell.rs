@@ -14,7 +14,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::readiness::Strictness;
 use super::{BODY_LIMIT, Query, Readiness, access};
-use crate::keys::Keyring;
+use crate::keys::{Keyring, KeysCheck, register_key_metrics};
 use crate::problem::Problem;
 use crate::telemetry;
 
@@ -23,8 +23,7 @@ use crate::telemetry;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(24);
 
 /// What `/readyz` says of a service that refuses every caller.
-const NO_KEYS: &str =
-    "no key is configured (RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS): every call is refused with 401";
+const NO_KEYS: &str = "no key is configured (RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE): every call is refused with 401";
 
 /// What surrounds a service's own endpoints.
 pub struct Shell {
@@ -49,9 +48,17 @@ impl Shell {
     pub fn into_router_with(self, endpoints: Router, large: Router, limit: usize) -> Router {
         let Self { keyring, mut readiness, metrics, openapi } = self;
         if keyring.is_empty() {
-            tracing::warn!(setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS", "keys.none_configured");
+            tracing::warn!(
+                setting = "RINGBACK_OPERATOR_KEY, RINGBACK_MERCHANT_KEYS, KEYS_FILE",
+                "keys.none_configured"
+            );
+        }
+        if keyring.has_file() {
+            readiness = readiness.with_optional("keys", Arc::new(KeysCheck(keyring.clone())));
+        } else if keyring.is_empty() {
             readiness = readiness.with_warning(NO_KEYS);
         }
+        register_key_metrics(&metrics, keyring.clone()).expect("the registry holds other names");
         let requests = access::RequestSeconds::new(&metrics);
         let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -66,7 +73,7 @@ impl Shell {
             .layer(from_fn_with_state(BODY_LIMIT, problem_for_plain_413))
             .merge(large_bodies(large, limit))
             .layer(DefaultBodyLimit::disable())
-            .layer(axum::Extension(Arc::new(keyring)))
+            .layer(axum::Extension(keyring))
             .layer(from_fn(within_time))
             .layer(from_fn_with_state(requests, access::note))
     }

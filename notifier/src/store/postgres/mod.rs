@@ -14,6 +14,7 @@ mod health;
 mod identities;
 mod ingest;
 mod ingest_together;
+mod key_holders;
 mod list;
 mod list_page;
 mod notifications;

@@ -8,9 +8,11 @@ use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::StoreResult;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
 
 use super::subscriptions::find;
 use super::{PostgresStore, audits, bump_version};
+use crate::domain::vault_keys::Disagreement;
 use crate::domain::{Signing, SubscriptionId};
 use crate::store::secrets::{
     KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
@@ -53,6 +55,23 @@ impl SecretStore for PostgresStore {
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>> {
         let counts = sqlx::query_as(KEYS_IN_USE).fetch_all(&self.pool).await?;
         Ok(missing(counts, &self.vault))
+    }
+
+    async fn hold_keys(
+        &self,
+        process: Uuid,
+        now: DateTime<Utc>,
+        alive_since: DateTime<Utc>,
+    ) -> StoreResult<Vec<Disagreement>> {
+        self.hold(process, now, alive_since).await
+    }
+
+    async fn still_holds_keys(&self, process: Uuid, now: DateTime<Utc>) -> StoreResult<bool> {
+        self.still_holds(process, now).await
+    }
+
+    async fn release_keys(&self, process: Uuid) -> StoreResult<()> {
+        self.release(process).await
     }
 
     async fn reseal(&self, after: SecretPlace, limit: u32) -> StoreResult<Resealed> {

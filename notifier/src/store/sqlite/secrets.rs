@@ -8,9 +8,11 @@ use messaging::webhook::SigningKey;
 use runtime::Vault;
 use runtime::database::StoreResult;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use super::subscriptions::find;
 use super::{SqliteStore, audits, bump_version};
+use crate::domain::vault_keys::Disagreement;
 use crate::domain::{Signing, SubscriptionId};
 use crate::store::secrets::{
     KEYS_IN_USE, MAX_SECRETS, PUBLIC_COLUMNS, PublicRow, SealedRow, missing, signing,
@@ -56,6 +58,19 @@ impl SecretStore for SqliteStore {
     async fn missing_keys(&self) -> StoreResult<Vec<MissingKey>> {
         let counts = sqlx::query_as(KEYS_IN_USE).fetch_all(&self.db.reader).await?;
         Ok(missing(counts, &self.vault))
+    }
+
+    /// A database file is one process's, whose keys agree with themselves.
+    async fn hold_keys(&self, _: Uuid, _: DateTime<Utc>, _: DateTime<Utc>) -> StoreResult<Vec<Disagreement>> {
+        Ok(Vec::new())
+    }
+
+    async fn still_holds_keys(&self, _: Uuid, _: DateTime<Utc>) -> StoreResult<bool> {
+        Ok(true)
+    }
+
+    async fn release_keys(&self, _: Uuid) -> StoreResult<()> {
+        Ok(())
     }
 
     async fn reseal(&self, after: SecretPlace, limit: u32) -> StoreResult<Resealed> {
