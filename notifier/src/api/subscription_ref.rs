@@ -113,10 +113,10 @@ mod tests {
         for (caller, named, expected) in [
             (&shop, "orders", (Some("shop"), "orders")),
             (&shop, "bank/orders", (Some("shop"), "bank/orders")),
-            (&Caller::Operator, "orders", (None, "orders")),
-            (&Caller::Operator, "shop/orders", (Some("shop"), "orders")),
-            (&Caller::Operator, "shop/a/b", (Some("shop"), "a/b")),
-            (&Caller::Operator, "/a/b", (None, "a/b")),
+            (&Caller::Operator(None), "orders", (None, "orders")),
+            (&Caller::Operator(None), "shop/orders", (Some("shop"), "orders")),
+            (&Caller::Operator(None), "shop/a/b", (Some("shop"), "a/b")),
+            (&Caller::Operator(None), "/a/b", (None, "a/b")),
         ] {
             assert_eq!(owner_and_name(named, caller), expected, "{named}");
         }
