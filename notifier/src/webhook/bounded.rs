@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::socket::Socket;
+use super::socket::{Socket, Unwritable};
 
 /// The most that is read for one request, in bytes: the longest head and body that are looked at,
 /// and as much again for TLS and for chunks.
@@ -27,12 +27,14 @@ pub struct Bounded<S> {
     read: usize,
     /// Why nothing more can be written. What is written all the same is discarded.
     unwritable: Option<io::Error>,
+    /// The same for the HTTP client, to the end of the connection.
+    noted: Unwritable,
 }
 
 impl<S: Socket> Bounded<S> {
-    /// Bounds what is read of `socket`.
-    pub fn new(socket: S) -> Self {
-        Self { socket, read: 0, unwritable: None }
+    /// Bounds what is read of `socket`; `noted` gets to know of a write that fails.
+    pub fn new(socket: S, noted: Unwritable) -> Self {
+        Self { socket, read: 0, unwritable: None, noted }
     }
 
     /// The outcome of writing some of `length` bytes. A request begins: its answer may have the whole bound.
@@ -45,6 +47,7 @@ impl<S: Socket> Bounded<S> {
                 Poll::Ready(Ok(count))
             }
             Err(error) => {
+                self.noted.note();
                 self.unwritable = Some(error);
                 Poll::Ready(Ok(length))
             }
