@@ -116,3 +116,43 @@ impl<S: Socket> AsyncWrite for Bounded<S> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_noted_although_the_answer_is_still_read() {
+        let answers = half_closed(b"HTTP/1.1 413 Too Large");
+        let noted = Unwritable::default();
+        let mut socket = Bounded::new(answers, noted.clone());
+        assert!(!noted.is_noted());
+        socket.write_all(b"a request").await.expect("discarded");
+        assert!(noted.is_noted());
+        socket.read_exact(&mut [0; 12]).await.expect("the answer");
+        assert!(noted.is_noted(), "to the end of the connection");
+    }
+
+    /// A socket that has `answer` to read and takes nothing.
+    fn half_closed(answer: &'static [u8]) -> impl Socket {
+        tokio::io::join(answer, Closed)
+    }
+
+    struct Closed;
+
+    impl AsyncWrite for Closed {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+}
