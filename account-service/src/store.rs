@@ -1,5 +1,6 @@
 //! The books, behind a narrow trait whose methods are whole atomic use cases.
 
+mod audit;
 mod clock_store;
 mod exception_store;
 mod named;

@@ -39,6 +39,10 @@ pub(super) struct AuditView {
     does_not_check: &'static str,
     /// What the accounts of each currency hold
     totals: Vec<TotalView>,
+    /// How many credits have no order number, so that a second `tx_no` of their orders would be credited: a
+    /// reconciliation of their period fills it in
+    #[schema(example = 0)]
+    credits_without_order: u64,
     /// How many accounts differ
     #[schema(example = 0)]
     differing_accounts: u64,
@@ -136,6 +140,7 @@ impl AuditView {
             checks: CHECKS,
             does_not_check: DOES_NOT_CHECK,
             totals: audit.totals.into_iter().map(TotalView::from).collect(),
+            credits_without_order: audit.without_order,
             differing_accounts: audit.differing,
             differences: audit.differences.into_iter().map(DifferenceView::from).collect(),
             reconciliation,

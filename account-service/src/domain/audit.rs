@@ -8,6 +8,8 @@ use super::money::Currency;
 pub struct Audit {
     /// One entry per currency, in alphabetical order.
     pub totals: Vec<Total>,
+    /// How many credits have no order number, so that their orders are not protected against a second credit.
+    pub without_order: u64,
     /// How many accounts differ.
     pub differing: u64,
     /// The first of them by account number, at most as many as were asked for.

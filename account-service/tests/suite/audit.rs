@@ -57,6 +57,24 @@ pub async fn the_audit_says_what_it_does_not_check_and_what_is_open(database: Da
     assert_eq!(after["reconciliation"]["open_differences"], 1);
 }
 
+pub async fn credits_whose_orders_are_not_known_are_counted(database: Database) {
+    let world = World::new(database).await;
+    open_account(&*world.store, "A").await;
+    world.store.post(&[arrival(paid(tx(1), "A", 100))], noon()).await.expect("the store answers");
+    assert_eq!(audit(&world).await["credits_without_order"], 0);
+    // As an earlier version left it.
+    let old = format!(
+        "INSERT INTO credits (tx_no, account_no, amount, currency, source, event_id, credited_at)
+         SELECT {}, account_no, amount, currency, source, event_id, credited_at FROM credits",
+        world.database.uuid(tx(2))
+    );
+    world.database.execute(&old).await;
+    let found = audit(&world).await;
+    assert_eq!((&found["credits_without_order"], &found["balanced"]), (&json!(1), &json!(true)));
+    world.store.post(&[arrival(paid(tx(2), "A", 100))], noon()).await.expect("the store answers");
+    assert_eq!(audit(&world).await["credits_without_order"], 0, "it has learnt its number");
+}
+
 /// Balances whose sum needs more than 64 bits are summed up as well.
 pub async fn a_balance_that_is_not_the_sum_of_its_credits_is_found(database: Database) {
     let world = World::new(database).await;

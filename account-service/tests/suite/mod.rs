@@ -28,7 +28,7 @@ macro_rules! run_suite {
                       only_the_operator_and_the_service_s_own_merchant_may_call,
                       callers_of_the_keys_file_are_known_and_its_operators_named_in_audits,
                       every_endpoint_is_described, the_page_of_metrics_says_what_is_shown;
-            audit: books_in_order_are_balanced, the_audit_says_what_it_does_not_check_and_what_is_open, a_balance_that_is_not_the_sum_of_its_credits_is_found,
+            audit: books_in_order_are_balanced, credits_whose_orders_are_not_known_are_counted, the_audit_says_what_it_does_not_check_and_what_is_open, a_balance_that_is_not_the_sum_of_its_credits_is_found,
                    the_differing_accounts_that_are_listed_are_bounded;
             bad_input: bad_input_is_refused_with_its_status_and_changes_nothing,
                        a_body_over_the_limit_is_refused, bad_notifications_are_refused_and_change_nothing;

@@ -130,6 +130,9 @@ pub async fn patch(
         PatchRefused::Invalid(invalid) => invalid.into(),
         PatchRefused::NameTaken(taken) => Problem::conflict(taken.to_string()),
     })?;
+    if patch.state == Some(SubscriptionState::Active) {
+        tools.schedule.look_unpaused(id);
+    }
     tools.schedule.look_now();
     Ok(Json(document(tools, &subscription).await?))
 }

@@ -6,7 +6,7 @@ use messaging::{Event, EventKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Message;
+use super::{Message, same_json};
 
 /// An event on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl NewEvent {
     /// What receivers would see differ between it and `other`, by attribute. The time and the trace are not
     /// compared: the same event may be stamped again.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let same_data = self.body == other.body || data(&self.body) == data(&other.body);
+        let same_data = self.body == other.body || is_same_data(&self.body, &other.body);
         let mut differences = Vec::new();
         for (name, same) in [
             ("type", self.kind == other.kind),
@@ -131,9 +131,13 @@ pub fn data_of(body: &str) -> Option<Box<RawValue>> {
     serde_json::from_str::<Data>(body).ok().map(|body| body.data)
 }
 
-/// The text of the `data` of a body.
-fn data(body: &[u8]) -> Option<String> {
-    Some(data_of(std::str::from_utf8(body).ok()?)?.get().to_owned())
+/// Whether the `data` of two bodies is the same, perhaps in another spelling.
+fn is_same_data(one: &[u8], other: &[u8]) -> bool {
+    let data = |body| data_of(std::str::from_utf8(body).ok()?);
+    match (data(one), data(other)) {
+        (Some(one), Some(other)) => same_json::is_same(one.get(), other.get()),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod pattern;
 pub mod probing;
 pub mod receiver_pause;
 pub mod retention;
+mod same_json;
 pub mod schedule;
 pub mod signing;
 pub mod span;

@@ -70,7 +70,9 @@ impl Courier {
         slot.end(&exchange, self.clock.steady());
         self.metrics.attempted(&exchange);
         span.finish(&delivery, &exchange, &self.spans);
-        self.record(self.conclude(&delivery, exchange)).await;
+        if self.record(self.conclude(&delivery, exchange)).await {
+            slot.stored(self.clock.steady());
+        }
     }
 
     /// The result of an attempt that has ended. While the clock is not trusted nothing is given up: the
@@ -90,7 +92,8 @@ impl Courier {
         slot.given_back();
     }
 
-    async fn record(&self, result: AttemptResult) {
+    /// Whether the result is stored and counts.
+    async fn record(&self, result: AttemptResult) -> bool {
         let (notification, verdict) = (result.notification, result.verdict);
         let subscription = result.subscription;
         match self.recorder.submit(result).await {
@@ -103,6 +106,7 @@ impl Courier {
                     }
                     Verdict::Delivered | Verdict::Gone => {}
                 }
+                return true;
             }
             Ok(Fate::Stored(Recorded::Late)) => {
                 self.lose(notification, "taken over, resent or cancelled meanwhile");
@@ -110,6 +114,7 @@ impl Courier {
             Ok(Fate::Unwritten) => self.lose(notification, "the result could not be written in time"),
             Err(_stopping) => {}
         }
+        false
     }
 
     fn lose(&self, notification: NotificationId, reason: &'static str) {

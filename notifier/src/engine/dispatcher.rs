@@ -130,6 +130,9 @@ impl Worker for Dispatcher {
             self.slots.settle(steady);
             self.settle_at = steady + SETTLE;
         }
+        for subscription in self.courier.schedule.take_unpaused() {
+            self.slots.forget_pause(subscription);
+        }
         let known = self.claim(self.slots.reserve_for_backlog(steady, CLAIM)).await?;
         let found = self.sweep(steady).await?;
         Ok(if known || found { Progress::More } else { self.idle(self.sources.clock.steady()) })

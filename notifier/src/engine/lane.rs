@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::{Endpoint, Exchange, Outcome};
 
+use super::pause::LocalPause;
 use super::queue::{self, Queue};
 use super::rate::Bucket;
 use super::width::Width;
@@ -38,8 +39,8 @@ pub struct Lane {
     took: Option<Duration>,
     /// Attempts in a row that were not acknowledged.
     failures: u32,
-    /// Answers by which the receiver asked for a pause and whose results are not written yet.
-    asked: u32,
+    /// The pause that the receiver has asked this process for.
+    pub pause: LocalPause,
     /// Requests out there.
     sending: u32,
     /// When the first of them began or the last one ended.
@@ -62,7 +63,7 @@ impl Lane {
             queue: Queue::default(),
             took: None,
             failures: 0,
-            asked: 0,
+            pause: LocalPause::default(),
             sending: 0,
             progress: DateTime::UNIX_EPOCH,
             pace: Pace::Unknown,
@@ -98,25 +99,13 @@ impl Lane {
         } else {
             self.failures = self.failures.saturating_add(1);
         }
-        if exchange.asks_for_pause() {
-            self.asked += 1;
-        }
+        self.pause.note(exchange, now);
         if exchange.timed_out() || exchange.asks_for_pause() {
             self.width.overloaded();
         } else if exchange.reached() {
             let Endpoint { timeout, max_in_flight, .. } = &*self.endpoint;
             self.width.answered(exchange.duration, timeout.get(), *max_in_flight);
         }
-    }
-
-    /// The result of an answer that asked for a pause is written: the store keeps the pause from now on.
-    pub fn pause_is_written(&mut self) {
-        self.asked = self.asked.saturating_sub(1);
-    }
-
-    /// Whether no attempt may begin, since the receiver asked for a pause that is not written yet.
-    pub fn is_asked_to_pause(&self) -> bool {
-        self.asked > 0
     }
 
     /// A request was dropped before its end.
@@ -128,7 +117,12 @@ impl Lane {
     /// and whose slots are all that is to be waited for.
     pub fn places(&self, now: DateTime<Utc>) -> u32 {
         match self.took {
-            Some(took) if self.failures == 0 && self.endpoint.rate_limit.is_none() && !self.is_slow(now) => {
+            Some(took)
+                if self.failures == 0
+                    && self.endpoint.rate_limit.is_none()
+                    && !self.pause.lasts(now)
+                    && !self.is_slow(now) =>
+            {
                 queue::places(self.width.limit(self.endpoint.max_in_flight), took)
             }
             _ => 0,
@@ -139,7 +133,7 @@ impl Lane {
     /// decided on one by one.
     pub fn is_to_be_left(&self, now: DateTime<Utc>) -> bool {
         self.failures >= FAILING
-            || self.is_asked_to_pause()
+            || self.pause.lasts(now)
             || self.endpoint.rate_limit.is_some()
             || self.is_slow(now)
     }

@@ -11,6 +11,7 @@ mod dispatcher;
 mod ingest;
 mod lane;
 mod metrics;
+mod pause;
 mod publisher;
 mod queue;
 mod rate;

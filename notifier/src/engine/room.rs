@@ -107,14 +107,21 @@ impl Room {
     /// A request of `subscription` goes out, unless the receiver has just asked for a pause. Whether it
     /// does.
     pub fn start(&mut self, subscription: SubscriptionId, now: DateTime<Utc>) -> bool {
-        let lane = self.lanes.get_mut(&subscription).filter(|lane| !lane.is_asked_to_pause());
+        let lane = self.lanes.get_mut(&subscription).filter(|lane| !lane.pause.lasts(now));
         lane.map(|lane| lane.start(now)).is_some()
     }
 
-    /// The result of an answer that asked for a pause is written, or given up.
-    pub fn pause_is_written(&mut self, subscription: SubscriptionId) {
+    /// The result of an answer that asked for a pause is written, or given up where `is_stored` is false.
+    pub fn pause_written(&mut self, subscription: SubscriptionId, is_stored: bool, now: DateTime<Utc>) {
         if let Some(lane) = self.lanes.get_mut(&subscription) {
-            lane.pause_is_written();
+            lane.pause.written(is_stored, now);
+        }
+    }
+
+    /// `subscription` may be sent to again, whatever its receiver asked for.
+    pub fn forget_pause(&mut self, subscription: SubscriptionId) {
+        if let Some(lane) = self.lanes.get_mut(&subscription) {
+            lane.pause.forget();
         }
     }
 
@@ -169,7 +176,7 @@ impl Room {
         let lane = self.lanes.get(&subscription)?;
         let left = self.left(&lane.endpoint, now).both();
         match left {
-            0 if lane.is_asked_to_pause() => Some(WaitsFor::Receiver),
+            0 if lane.pause.lasts(now) => Some(WaitsFor::Receiver),
             0 => Some(WaitsFor::Concurrency),
             _ => (self.by_rate(&lane.endpoint, now, left) == 0).then_some(WaitsFor::RateLimit),
         }
@@ -180,7 +187,7 @@ impl Room {
             return Left { in_lane: 0, around: 0 };
         }
         let lane = self.lanes.get(&endpoint.subscription);
-        if lane.is_some_and(Lane::is_asked_to_pause) {
+        if lane.is_some_and(|lane| lane.pause.lasts(now)) {
             return Left { in_lane: 0, around: 0 };
         }
         let own = lane.map_or(0, |lane| lane.taken);
@@ -229,7 +236,11 @@ impl Room {
         self.backlog.retain(|id, _| active(*id).is_some());
         self.unsupplied = self.backlog.keys().filter(|id| !self.queues.contains(*id)).count();
         for (id, lane) in &mut self.lanes {
-            if let Some(entry) = active(*id) {
+            let entry = active(*id);
+            if entry.is_none_or(|entry| entry.endpoint.url != lane.endpoint.url) {
+                lane.pause.forget();
+            }
+            if let Some(entry) = entry {
                 lane.endpoint = entry.endpoint.clone();
             }
         }
@@ -390,9 +401,11 @@ mod tests {
         assert!(!room.start(paused.subscription, START));
         assert_eq!(fill(&mut room, &other, START), 8);
         room.written(paused.subscription, Outcome::Delivered, START);
-        room.pause_is_written(paused.subscription);
+        room.pause_written(paused.subscription, true, START);
         room.written(paused.subscription, asking.outcome, START);
+        let refused = fill(&mut room, &paused, after(999));
+        assert_eq!(refused, 0, "the pause of a second lasts after it is written");
         finish(&mut room, &paused, 6, &exchange(5, None), START);
-        assert!((1..=5).contains(&fill(&mut room, &paused, START)), "it is narrower than before");
+        assert!((1..=5).contains(&fill(&mut room, &paused, after(1_000))), "it is narrower than before");
     }
 }

@@ -30,6 +30,8 @@ struct Looks {
     /// Of each subscription the first time at which work is known to become due, and the same by time.
     times: BTreeMap<SubscriptionId, DateTime<Utc>>,
     in_turn: BTreeSet<(DateTime<Utc>, SubscriptionId)>,
+    /// Whose endpoints are known to take requests again, or are others.
+    unpaused: BTreeSet<SubscriptionId>,
 }
 
 impl Looks {
@@ -59,6 +61,18 @@ impl Schedule {
     /// Anybody's work may be due now: someone resent, resumed or changed something.
     pub fn look_now(&self) {
         self.bring_forward(|looks| looks.everybody = DateTime::UNIX_EPOCH);
+    }
+
+    /// Work of `subscription` may be due now, and a pause that its receiver asked for is over: a test
+    /// succeeded, or it was activated or got another URL.
+    pub fn look_unpaused(&self, subscription: SubscriptionId) {
+        self.lock().unpaused.insert(subscription);
+        self.look_now();
+    }
+
+    /// Those whose receivers' pauses are over since the last call.
+    pub fn take_unpaused(&self) -> BTreeSet<SubscriptionId> {
+        std::mem::take(&mut self.lock().unpaused)
     }
 
     /// Work of `subscription` becomes due at `time`.

@@ -109,6 +109,11 @@ impl Slots {
         self.lock().next_token_at(now)
     }
 
+    /// `subscription` may be sent to again, whatever its receiver asked for.
+    pub fn forget_pause(&self, subscription: SubscriptionId) {
+        self.lock().forget_pause(subscription);
+    }
+
     /// Follows changes of the subscriptions.
     pub fn follow(&self, directory: &Directory) {
         self.lock().follow(directory);
@@ -126,9 +131,9 @@ impl Slots {
             Phase::Waiting(turn) => return leave_queue(&mut room, subscription, turn, now),
             Phase::Left => return,
             Phase::Sending => room.drop_request(subscription, now),
-            Phase::Ended { outcome, asks_for_pause } => {
+            Phase::Ended { outcome, asks_for_pause, is_stored } => {
                 if asks_for_pause {
-                    room.pause_is_written(subscription);
+                    room.pause_written(subscription, is_stored, now);
                 }
                 room.written(subscription, outcome, now);
             }
@@ -173,6 +178,7 @@ enum Phase {
     Ended {
         outcome: Outcome,
         asks_for_pause: bool,
+        is_stored: bool,
     },
     /// There never was a slot, nor will there be.
     Left,
@@ -212,11 +218,19 @@ impl Slot {
     /// still to be written.
     pub fn end(&mut self, exchange: &Exchange, now: DateTime<Utc>) {
         let asks_for_pause = exchange.asks_for_pause();
-        (self.phase, self.now) = (Phase::Ended { outcome: exchange.outcome, asks_for_pause }, now);
+        let ended = Phase::Ended { outcome: exchange.outcome, asks_for_pause, is_stored: false };
+        (self.phase, self.now) = (ended, now);
         let mut room = self.slots.lock();
         room.end(self.subscription, exchange, now);
         if room.is_to_be_claimed(self.subscription, now) {
             self.slots.wake.notify_one();
+        }
+    }
+
+    /// The result is in the store, which keeps the pause that it may ask for from `now` on.
+    pub fn stored(&mut self, now: DateTime<Utc>) {
+        if let Phase::Ended { is_stored, .. } = &mut self.phase {
+            (*is_stored, self.now) = (true, now);
         }
     }
 

@@ -73,7 +73,7 @@ impl TestSubscriptions {
         if exchange.outcome == Outcome::Delivered {
             // It is there after all: what waits need not wait for the next probe.
             store.forget_health(id).await?;
-            self.tools.schedule.look_now();
+            self.tools.schedule.look_unpaused(id);
         }
         Ok(Some(Tested { event_id: event.id, attempt: Attempt::new(1, exchange) }))
     }

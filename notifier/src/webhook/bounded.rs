@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::socket::Socket;
+use super::socket::{Socket, Unwritable};
 
 /// The most that is read for one request, in bytes: the longest head and body that are looked at,
 /// and as much again for TLS and for chunks.
@@ -27,12 +27,14 @@ pub struct Bounded<S> {
     read: usize,
     /// Why nothing more can be written. What is written all the same is discarded.
     unwritable: Option<io::Error>,
+    /// The same for the HTTP client, to the end of the connection.
+    noted: Unwritable,
 }
 
 impl<S: Socket> Bounded<S> {
-    /// Bounds what is read of `socket`.
-    pub fn new(socket: S) -> Self {
-        Self { socket, read: 0, unwritable: None }
+    /// Bounds what is read of `socket`; `noted` gets to know of a write that fails.
+    pub fn new(socket: S, noted: Unwritable) -> Self {
+        Self { socket, read: 0, unwritable: None, noted }
     }
 
     /// The outcome of writing some of `length` bytes. A request begins: its answer may have the whole bound.
@@ -45,6 +47,7 @@ impl<S: Socket> Bounded<S> {
                 Poll::Ready(Ok(count))
             }
             Err(error) => {
+                self.noted.note();
                 self.unwritable = Some(error);
                 Poll::Ready(Ok(length))
             }
@@ -111,5 +114,45 @@ impl<S: Socket> AsyncWrite for Bounded<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_noted_although_the_answer_is_still_read() {
+        let answers = half_closed(b"HTTP/1.1 413 Too Large");
+        let noted = Unwritable::default();
+        let mut socket = Bounded::new(answers, noted.clone());
+        assert!(!noted.is_noted());
+        socket.write_all(b"a request").await.expect("discarded");
+        assert!(noted.is_noted());
+        socket.read_exact(&mut [0; 12]).await.expect("the answer");
+        assert!(noted.is_noted(), "to the end of the connection");
+    }
+
+    /// A socket that has `answer` to read and takes nothing.
+    fn half_closed(answer: &'static [u8]) -> impl Socket {
+        tokio::io::join(answer, Closed)
+    }
+
+    struct Closed;
+
+    impl AsyncWrite for Closed {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 }

@@ -26,7 +26,7 @@ use super::lookup::Lookup;
 use super::progress::Progress;
 use super::request::{Payload, request};
 use super::retry_after::retry_after;
-use super::socket::MadeAt;
+use super::socket::{MadeAt, Unwritable};
 
 /// Idle connections kept per receiver: as many as a wide lane had in use a moment ago, so that a burst
 /// does not close what the next one opens again.
@@ -83,14 +83,10 @@ impl WebhookClient {
         Self { max_age, ..self }
     }
 
-    /// Keeps the connection of `response` from another request if it could be too old by then.
-    fn retire_in_time(&self, connection: &CaptureConnection, response: &hyper::Response<Incoming>) {
+    /// Whether the connection of `response` must not have another request: it could be too old by then.
+    fn is_to_retire(&self, response: &hyper::Response<Incoming>) -> bool {
         let age = response.extensions().get::<MadeAt>().map_or(self.max_age, |made_at| made_at.age());
-        if age + IDLE_TIMEOUT >= self.max_age
-            && let Some(connection) = connection.connection_metadata().as_ref()
-        {
-            connection.poison();
-        }
+        age + IDLE_TIMEOUT >= self.max_age
     }
 
     async fn exchange(&self, endpoint: &Endpoint, message: &Message, began: DateTime<Utc>) -> Answer {
@@ -112,8 +108,16 @@ impl WebhookClient {
                 Answer::failed(class, error)
             }
             Ok(Ok(response)) => {
-                self.retire_in_time(&connection, &response);
-                self.answer(response, deadline, endpoint).await
+                let unwritable = response.extensions().get::<Unwritable>().cloned().unwrap_or_default();
+                if self.is_to_retire(&response) || unwritable.is_noted() {
+                    poison(&connection);
+                }
+                let answer = self.answer(response, deadline, endpoint).await;
+                // The rest of the request may have been written meanwhile.
+                if unwritable.is_noted() {
+                    poison(&connection);
+                }
+                answer
             }
         }
     }
@@ -155,6 +159,13 @@ impl SendWebhook for WebhookClient {
             response_excerpt: answer.excerpt,
             retry_after: answer.retry_after,
         }
+    }
+}
+
+/// Keeps `connection` from another request.
+fn poison(connection: &CaptureConnection) {
+    if let Some(connection) = connection.connection_metadata().as_ref() {
+        connection.poison();
     }
 }
 

@@ -28,7 +28,7 @@ use super::failure::{AnyError, ConnectError};
 use super::lookup::Lookup;
 use super::progress::{Phase, Progress};
 use super::proxy::EgressProxy;
-use super::socket::Socket;
+use super::socket::{Link, Socket, Unwritable};
 use super::tls;
 
 /// The most addresses of one name that are tried.
@@ -50,13 +50,15 @@ impl Connector {
         Self { lookup, egress: Arc::new(egress), tls, proxy_fails: Arc::default() }
     }
 
-    async fn connect(&self, target: &Target, progress: &Progress) -> Result<Box<dyn Socket>, ConnectError> {
+    async fn connect(&self, target: &Target, progress: &Progress) -> Result<Link, ConnectError> {
         progress.enter(Phase::Resolving);
         let found = self.addresses(&target.host).await.map_err(ConnectError::Unresolved)?;
         let mut permitted = self.egress.policy.permitted(found, target.transport)?;
         permitted.truncate(MAX_ADDRESSES);
-        let socket = Box::new(Bounded::new(self.reach(permitted, target.port, progress).await?));
-        let socket = match target.transport {
+        let unwritable = Unwritable::default();
+        let socket = self.reach(permitted, target.port, progress).await?;
+        let socket = Box::new(Bounded::new(socket, unwritable.clone()));
+        let socket: Box<dyn Socket> = match target.transport {
             Transport::Plain => socket,
             Transport::Tls => {
                 progress.enter(Phase::Handshaking);
@@ -64,7 +66,7 @@ impl Connector {
             }
         };
         progress.enter(Phase::Exchanging);
-        Ok(socket)
+        Ok(Link::new(socket, unwritable))
     }
 
     /// The addresses that `host` stands for, at least one.
@@ -156,7 +158,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Socket>>;
+    type Response = TokioIo<Link>;
     type Error = ConnectError;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
 

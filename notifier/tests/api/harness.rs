@@ -16,7 +16,7 @@ use notifier::domain::{
     Delivery, DisableAfter, Exchange, FailureClass, MerchantLimits, NewEvent, NotificationId, Outcome,
     Retention, SubscriptionId,
 };
-use notifier::engine::Ingest;
+use notifier::engine::{Ingest, Schedule};
 use notifier::store::{AdmitNone, Store, Want};
 use notifier::usecases::bulk::RunBulks;
 use notifier::usecases::operators::Operators;
@@ -45,6 +45,7 @@ const LIMITS: Limits = Limits { each: Extent { waiting: 3, age: TimeDelta::hours
 pub struct Harness {
     pub store: Arc<dyn Store>,
     pub clock: ManualClock,
+    pub schedule: Schedule,
     sources: Sources,
     router: Router,
     bulks: RunBulks,
@@ -121,8 +122,8 @@ impl Harness {
         };
         let service = Service::new(parts, Shutdown::new()).expect("a service");
         let Service { router, bulks, upkeep, engine, operators, .. } = service;
-        let ingest = engine.ingest();
-        Self { store, clock, sources, router, bulks, upkeep, ingest, operators, guard }
+        let (ingest, schedule) = (engine.ingest(), engine.schedule());
+        Self { store, clock, schedule, sources, router, bulks, upkeep, ingest, operators, guard }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

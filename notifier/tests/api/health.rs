@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::harness::{Harness, OPERATOR, SHOP, path_of};
+use super::harness::{Harness, OPERATOR, SHOP, id_of, path_of};
 
 async fn health(harness: &Harness, subscription: &Value) -> Value {
     let shown = harness.get(SHOP, &path_of(subscription)).await.answered(200)["health"].clone();
@@ -134,5 +134,16 @@ async fn those_that_are_not_well_are_counted_and_what_waits_behind_a_probe_is_no
         "ringback_overdue_seconds 0",
     ] {
         assert!(shown.lines().any(|one| one == line), "{line}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_activation_ends_the_pause_that_this_process_keeps() {
+    let harness = Harness::new().await;
+    let orders = harness.subscribe(SHOP, "orders").await;
+    harness.schedule.take_unpaused();
+    for (patch, ends) in [(json!({ "state": "paused" }), false), (json!({ "state": "active" }), true)] {
+        harness.patch(SHOP, &path_of(&orders), patch).await.answered(200);
+        assert_eq!(harness.schedule.take_unpaused().contains(&id_of(&orders)), ends);
     }
 }

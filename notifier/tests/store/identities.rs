@@ -231,3 +231,26 @@ pub async fn events_that_belong_together_and_come_by_many_at_once_are_each_kept_
     assert_eq!(fresh, 27);
     assert_eq!(world.list(NotificationFilter::default()).await.len(), 27);
 }
+
+/// Publishers that build their events from a map write its members in any order.
+pub async fn an_event_whose_data_is_spelled_in_another_way_is_the_same_event(world: World) {
+    let subscription = world.subscribe("a", None).await;
+    let spelled = |id: &str, data: &str| {
+        let event = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"recharge.succeeded","time":"{}","data":{data}}}"#,
+            TIMES[0]
+        );
+        NewEvent::from(&Event::parse(event.as_bytes()).expect("an event"))
+    };
+    for id in IDS {
+        let first = spelled(id, r#"{"amount":1.0,"lines":[{"a":1,"b":2}]}"#);
+        let other_spelling = spelled(id, r#"{ "lines": [ {"b": 2, "a": 1} ], "amount": 1.0 }"#);
+        let batch = world.ingest(&[first, other_spelling.clone()]).await;
+        assert_eq!((batch.events, batch.refused), (1, vec![]), "{id}");
+        let later = world.ingest(&[other_spelling]).await;
+        assert_eq!((later.events, later.notifications, later.refused), (0, 0, vec![]), "{id}");
+        let other = spelled(id, r#"{"amount":1,"lines":[{"a":1,"b":2}]}"#);
+        assert_eq!(world.ingest(&[other]).await.refused, [contradicts(0)], "{id}");
+    }
+    assert_eq!(world.claim(subscription, 100).await.len(), IDS.len());
+}

@@ -40,6 +40,7 @@ macro_rules! suite {
         );
         store::cases!($world, identities,
             events_of_two_sources_with_one_id_are_two_events
+            an_event_whose_data_is_spelled_in_another_way_is_the_same_event
             an_event_that_is_stamped_again_is_delivered_once
             an_event_with_anothers_identity_and_other_content_is_refused_and_the_rest_is_kept
             an_event_all_of_whose_keys_are_taken_is_refused_and_stops_nothing

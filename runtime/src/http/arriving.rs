@@ -1,5 +1,5 @@
-//! A request's body that tells its connection when it has arrived whole: from then on the service
-//! works, and the connection waits for its peer no more.
+//! A request's body that tells its connection when the service waits for more of it; otherwise the service
+//! works, and the connection does not wait for its peer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,20 +8,18 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::connections::State;
+use super::state::State;
 
 /// The body of a request on the connection of `state`.
 pub(super) struct Arriving {
     body: Incoming,
     state: Arc<State>,
+    waits_since: Option<u64>,
 }
 
 impl Arriving {
     pub(super) fn new(body: Incoming, state: Arc<State>) -> Self {
-        if body.is_end_stream() {
-            state.works();
-        }
-        Self { body, state }
+        Self { body, state, waits_since: None }
     }
 }
 
@@ -34,8 +32,11 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() && (self.body.is_end_stream() || matches!(frame, Poll::Ready(None))) {
-            self.state.works();
+        if frame.is_pending() {
+            self.waits_since = Some(self.state.waits_for_body(self.waits_since));
+        } else if !self.state.works() {
+            // The connection gives way, and this request ends with it before it has begun.
+            return Poll::Pending;
         }
         frame
     }

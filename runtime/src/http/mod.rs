@@ -9,9 +9,11 @@ pub mod described;
 pub mod extract;
 pub mod healthcheck;
 pub mod page;
+mod probes;
 pub mod readiness;
 pub mod server;
 pub mod shell;
+mod state;
 mod timely;
 pub mod timestamp;
 

@@ -2,11 +2,14 @@
 //! time a caller may take to send a request's headers or to take an answer is bounded, so that no
 //! caller can occupy the service by doing nothing.
 
+use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +20,8 @@ use tower::Service;
 
 use super::arriving::Arriving;
 use super::connections::{Connections, Place};
+use super::probes;
+use super::state::State;
 use super::timely::Timely;
 use crate::descriptors;
 use crate::lifecycle::Shutdown;
@@ -27,13 +32,15 @@ use crate::recurring::Recurring;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many of a listener's connections are kept for probes.
+const RESERVED: usize = 4;
 
 static ACCEPT_FAILED: Recurring = Recurring::new();
 
 /// Serves until the soft stop; then takes no new connection, finishes the requests in flight, and
 /// gives up on those at the hard stop.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    serve_at_most(descriptors::connections(), listener, router, shutdown).await
+    serve_at_most(descriptors::connections() - RESERVED, listener, router, shutdown).await
 }
 
 async fn serve_at_most(
@@ -42,7 +49,7 @@ async fn serve_at_most(
     router: Router,
     shutdown: Shutdown,
 ) -> io::Result<()> {
-    let mut connections = Connections::new(most);
+    let mut connections = Connections::new(most, RESERVED);
     let open = GracefulShutdown::new();
     while let Some((stream, place)) = shutdown.unless_stopping(accept(&listener, &mut connections)).await {
         serve_connection(stream, place, &router, &open);
@@ -72,20 +79,12 @@ fn serve_connection(stream: TcpStream, place: Place, router: &Router, open: &Gra
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection.nodelay_refused");
     }
-    let (state, router) = (place.state().clone(), router.clone());
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let state = state.clone();
-        let answer = router.clone().call(request.map(|body| Arriving::new(body, state.clone())));
-        async move {
-            let answer = answer.await;
-            state.waits_for_peer();
-            answer
-        }
-    });
+    let (state, router, is_reserved) = (place.state().clone(), router.clone(), place.is_reserved());
+    let answer = service_fn(move |request| answer(router.clone(), request, state.clone(), is_reserved));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(Timely::new(stream)), answer);
+        .serve_connection(TokioIo::new(Timely::new(stream, place.state().clone())), answer);
     let connection = open.watch(connection);
     tokio::spawn(async move {
         tokio::select! {
@@ -98,6 +97,25 @@ fn serve_connection(stream: TcpStream, place: Place, router: &Router, open: &Gra
     });
 }
 
+async fn answer(
+    mut router: Router,
+    request: Request<Incoming>,
+    state: Arc<State>,
+    is_reserved: bool,
+) -> Result<Response, Infallible> {
+    if !state.works() {
+        // The connection ends at once, without an answer.
+        return std::future::pending().await;
+    }
+    let answer = if is_reserved && !probes::is_probe(request.uri().path()) {
+        probes::all_taken()
+    } else {
+        router.call(request.map(|body| Arriving::new(body, state.clone()))).await?
+    };
+    state.answers();
+    Ok(if is_reserved { probes::last(answer) } else { answer })
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -105,12 +123,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
 
+    use super::super::state::millis;
     use super::super::timely::ANSWER_TIMEOUT;
     use super::*;
 
@@ -230,5 +249,49 @@ mod tests {
         }
         assert_eq!(working.try_read(&mut [0; 1]).expect_err("open").kind(), io::ErrorKind::WouldBlock);
         working.shutdown().await.expect("open");
+    }
+
+    #[tokio::test]
+    async fn where_all_places_are_worked_on_probes_are_answered_and_other_requests_are_refused() {
+        let (address, _shutdown) = large(2).await;
+        let mut working = Vec::new();
+        for _ in 0..2 {
+            working.push(asks(address, "/never").await);
+        }
+        for (path, status) in [("/healthz", "200"), ("/", "503"), ("/healthz?x", "200"), ("/never", "503")] {
+            let mut answer = String::new();
+            asks(address, path).await.read_to_string(&mut answer).await.expect("answered and closed");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+            assert!(answer.contains("connection: close"), "{answer}");
+            let is_problem = answer.contains("application/problem+json") && answer.contains("retry-after: 1");
+            assert_eq!(is_problem, status == "503", "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_arrives_whole_after_its_connection_gave_way_does_not_begin() {
+        let (began, state) = (tokio::time::Instant::now(), Arc::new(AtomicUsize::new(0)));
+        let count = state.clone();
+        let router =
+            Router::new().route("/", get(async move || count.fetch_add(1, Ordering::Relaxed).to_string()));
+        let connection = Arc::new(State::new(began));
+        let (mut caller, served) = tokio::io::duplex(1024);
+        let gives_way = connection.clone();
+        let service = service_fn(move |request| answer(router.clone(), request, connection.clone(), false));
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(served), service);
+        let served = tokio::spawn(serving);
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        caller.read_exact(&mut [0; 12]).await.expect("the first request is answered");
+        gives_way.has_sent();
+        let later = millis(began.elapsed()) + 2_000;
+        let phase = gives_way.waits_long(later).expect("it waits for its peer");
+        assert!(gives_way.ask_to_give_way(phase));
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        gives_way.asked_to_give_way().await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(state.load(Ordering::Relaxed), 1);
+        served.abort();
     }
 }

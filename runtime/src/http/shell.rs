@@ -13,7 +13,7 @@ use prometheus::Registry;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::readiness::Strictness;
-use super::{BODY_LIMIT, Query, Readiness, access};
+use super::{BODY_LIMIT, Query, Readiness, access, connections};
 use crate::keys::{Keyring, KeysCheck, register_key_metrics};
 use crate::problem::Problem;
 use crate::telemetry;
@@ -60,6 +60,7 @@ impl Shell {
         }
         register_key_metrics(&metrics, keyring.clone()).expect("the registry holds other names");
         let requests = access::RequestSeconds::new(&metrics);
+        connections::register_metrics(&metrics);
         let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         endpoints

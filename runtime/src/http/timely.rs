@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,19 +12,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::state::State;
+
 /// How long the peer may take over an answer, from when it first makes us wait.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection whose writes are bounded in time.
+/// A connection whose writes are bounded in time, and which tells its state what arrives and what is sent.
 pub(super) struct Timely {
     stream: TcpStream,
+    state: Arc<State>,
     /// Runs from the first write that had to wait until everything is with the kernel.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timely {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, deadline: None }
+    pub(super) fn new(stream: TcpStream, state: Arc<State>) -> Self {
+        Self { stream, state, deadline: None }
     }
 
     /// What a write came to; one that waits ends at the deadline.
@@ -47,7 +51,12 @@ impl AsyncRead for Timely {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.state.receives();
+        }
+        read
     }
 }
 
@@ -73,6 +82,7 @@ impl AsyncWrite for Timely {
     /// Asked for when hyper holds nothing more of an answer.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.deadline = None;
+        self.state.has_sent();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -4,6 +4,7 @@ use runtime::database::{PgPool, StoreResult};
 use sqlx::{AssertSqlSafe, Executor, FromRow, PgConnection};
 
 use crate::domain::{AccountNo, Audit, AuditDifference, AuditTotal};
+use crate::store::audit::WITHOUT_ORDER;
 use crate::store::rows::{corrupt, counted, large};
 
 /// Every account beside the sum of its credits.
@@ -45,11 +46,12 @@ pub(super) async fn audit(pool: &PgPool, limit: u32) -> StoreResult<Audit> {
     )))
     .fetch_all(&mut *snapshot)
     .await?;
+    let without_order: i64 = sqlx::query_scalar(WITHOUT_ORDER).fetch_one(&mut *snapshot).await?;
     let differing = rows.iter().map(|row| row.differing.unsigned_abs()).sum();
     let differences = if differing == 0 { Vec::new() } else { differences(&mut snapshot, limit).await? };
     snapshot.rollback().await?;
     let totals = rows.into_iter().map(TotalRow::read).collect::<StoreResult<_>>()?;
-    Ok(Audit { totals, differing, differences })
+    Ok(Audit { totals, without_order: counted(without_order), differing, differences })
 }
 
 async fn differences(snapshot: &mut PgConnection, limit: u32) -> StoreResult<Vec<AuditDifference>> {

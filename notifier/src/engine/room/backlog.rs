@@ -71,12 +71,14 @@ impl Room {
         unsupplied.filter_map(|id| self.lanes.get(&id)).map(|lane| lane.endpoint.clone()).collect()
     }
 
-    /// When the first lane whose work waits for nothing but its rate may go on.
+    /// When the first lane whose work waits for nothing but its rate or its receiver's pause may go on.
     pub fn next_token_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let lanes = self.backlog.keys().filter_map(|id| self.lanes.get(id));
-        lanes
-            .filter(|lane| self.left(&lane.endpoint, now).both() > 0)
-            .map(|lane| lane.bucket.ready_at(lane.endpoint.rate_limit, now))
-            .min()
+        let may_go_on = lanes.filter_map(|lane| match lane.pause.until(now) {
+            Some(until) => Some(until),
+            None => (self.left(&lane.endpoint, now).both() > 0)
+                .then(|| lane.bucket.ready_at(lane.endpoint.rate_limit, now)),
+        });
+        may_go_on.min()
     }
 }

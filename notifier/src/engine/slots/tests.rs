@@ -285,3 +285,23 @@ fn after_the_close_there_are_no_slots() {
     slots.close();
     assert!(take(&slots, &endpoint).is_empty());
 }
+
+#[test]
+fn before_a_pause_is_over_nothing_begins_though_its_result_is_lost_and_a_test_ends_it() {
+    let (slots, endpoint) = (slots(64), endpoint(1, 2));
+    let mut claimed = slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).expect("room");
+    let mut asked = sent(&slots, &endpoint);
+    let retry_after = Some(std::time::Duration::from_secs(3600));
+    let asking = Exchange { http_status: Some(503), retry_after, ..exchange(5, Some(FailureClass::Status)) };
+    asked.end(&asking, DateTime::UNIX_EPOCH);
+    drop(asked);
+    let later = DateTime::UNIX_EPOCH + chrono::TimeDelta::minutes(59);
+    assert!(!claimed.start(later), "it was claimed before the answer");
+    claimed.given_back();
+    assert!(slots.reserve_for_backlog(later, 8).is_empty());
+    let over = DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(1);
+    assert_eq!(slots.next_token_at(later), Some(over));
+    assert!(!slots.reserve_for_backlog(over, 8).is_empty());
+    slots.forget_pause(endpoint.subscription);
+    assert!(!slots.reserve_for_backlog(later, 8).is_empty());
+}
