@@ -83,7 +83,7 @@ impl Incoming<'_> {
             match self.event(text.get()) {
                 Ok(event) => events.push(NewEvent::from(&event)),
                 Err(Invalid(errors)) => {
-                    wrong.extend(errors.into_iter().map(|error| named(&place(index), error)))
+                    wrong.extend(errors.into_iter().map(|error| named(&place(index), error)));
                 }
             }
             if wrong.len() >= MAX_NAMED {

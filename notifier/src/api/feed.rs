@@ -133,7 +133,8 @@ pub async fn read(
 ) -> Result<Json<FeedDocument>, Problem> {
     let page = state.tools.store.feed(&parameters.query(&caller)?).await?;
     if page.is_set_back {
-        let right = "lies after every event, since the database was restored from a backup: begin again without it";
+        let right =
+            "lies after every event, since the database was restored from a backup: begin again without it";
         return Err(Problem::malformed_query(Invalid::field("after", right)));
     }
     Ok(Json((&page).into()))

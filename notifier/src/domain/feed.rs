@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{EventPattern, NewEvent};
 
 /// How many events a page looks at where types are chosen, and how many where all are.
-const LOOK_FOR_TYPES: u16 = 5_000;
+const LOOK_FOR_TYPES: u16 = 3_000;
 const LOOK: u16 = 1_000;
 
 /// A place in the feed. Events are ordered by it.

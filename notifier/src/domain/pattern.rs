@@ -33,6 +33,11 @@ pub struct Family {
 }
 
 impl Family {
+    /// What is for operators.
+    pub fn of_operators() -> Self {
+        Self::new(FAMILY)
+    }
+
     fn new(beginning: &str) -> Self {
         let stem = beginning.trim_end_matches('.');
         Self { from: format!("{stem}."), to: format!("{stem}/") }
@@ -45,6 +50,11 @@ impl Family {
 pub struct NotAPattern;
 
 impl EventPattern {
+    /// Everything but what is for operators.
+    pub fn all() -> Self {
+        Self("*".into())
+    }
+
     /// Whether events of type `kind` are asked for. A family holds all types below it, at any depth.
     pub fn matches(&self, kind: &str) -> bool {
         match self.0.strip_suffix('*') {
@@ -57,7 +67,7 @@ impl EventPattern {
     /// The types that are asked for, in the order of their bytes.
     pub fn types(&self) -> Types<'_> {
         match self.0.strip_suffix('*') {
-            Some("") => Types::But(Family::new(FAMILY)),
+            Some("") => Types::But(Family::of_operators()),
             Some(family) => Types::Family(Family::new(family)),
             None => Types::One(&self.0),
         }

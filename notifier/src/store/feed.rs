@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use runtime::database::StoreResult;
-use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
-use super::log::push_types;
 use super::rows::{EventRow, StoredTime, readable};
 use crate::domain::feed::{FeedEvent, FeedPage, FeedPosition, FeedQuery};
 
@@ -28,6 +26,12 @@ pub(super) struct FeedRow<Time> {
     received_at: Time,
 }
 
+impl<Time: StoredTime> FeedRow<Time> {
+    pub(super) fn position(&self) -> FeedPosition {
+        FeedPosition { batch: self.feed_position, key: self.event.key() }
+    }
+}
+
 /// To how many subscriptions of the merchant an event went, and how many acknowledged it.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct DeliveredRow {
@@ -43,10 +47,11 @@ pub(super) fn events<Time: StoredTime>(
 ) -> StoreResult<Vec<FeedEvent>> {
     let delivered: HashMap<Uuid, DeliveredRow> = delivered.into_iter().map(|row| (row.key, row)).collect();
     let event = |row: FeedRow<Time>| {
+        let position = row.position();
         let event = row.event.event()?;
         let count = |of: fn(&DeliveredRow) -> i64| delivered.get(&event.key.0).map_or(0, of).unsigned_abs();
         Ok(FeedEvent {
-            position: FeedPosition { batch: row.feed_position, key: event.key.0 },
+            position,
             received_at: readable(row.received_at.time(), "event", event.key)?,
             subscriptions: count(|row| row.subscriptions),
             acknowledged: count(|row| row.acknowledged),
@@ -59,23 +64,4 @@ pub(super) fn events<Time: StoredTime>(
 /// The keys of these events.
 pub(super) fn keys<Time: StoredTime>(rows: &[FeedRow<Time>]) -> Vec<Uuid> {
     rows.iter().map(|row| row.event.key()).collect()
-}
-
-/// The condition that an event `e` is of one of the types that are asked for.
-pub(super) fn push_any_type<DB>(query: &mut QueryBuilder<DB>, feed: &FeedQuery)
-where
-    DB: Database,
-    for<'v> String: Encode<'v, DB> + Type<DB>,
-{
-    if feed.types.is_empty() {
-        let all = "*".parse().expect("a pattern");
-        return push_types(query, &all);
-    }
-    query.push(" AND (FALSE");
-    for pattern in &feed.types {
-        query.push(" OR (TRUE");
-        push_types(query, pattern);
-        query.push(")");
-    }
-    query.push(")");
 }

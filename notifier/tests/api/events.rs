@@ -73,7 +73,7 @@ async fn an_event_of_a_merchant_is_kept_delivered_and_known_when_it_comes_again(
     let shown = harness.get(SHOP, &path).await.answered(200)["event"].clone();
     assert_eq!((&shown["merchant"], &shown["source"]), (&json!("shop"), &json!("/merchants/shop/orders")));
     assert_eq!(shown["data"], event("order-7")["data"]);
-    let received = tokio::time::timeout(Duration::from_secs(10), async {
+    let webhook = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
             if let Some(request) = receiver.received_requests().await.and_then(|mut all| all.pop()) {
                 return request;
@@ -81,7 +81,7 @@ async fn an_event_of_a_merchant_is_kept_delivered_and_known_when_it_comes_again(
             tokio::task::yield_now().await;
         }
     });
-    assert_eq!(received.await.expect("a webhook").headers["webhook-id"], "order-7");
+    assert_eq!(webhook.await.expect("a webhook").headers["webhook-id"], "order-7");
 }
 
 #[tokio::test]

@@ -3,30 +3,29 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use runtime::database::StoreResult;
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use runtime::database::{PgPool, StoreResult};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{PostgresStore, of_event};
 use crate::domain::Span;
 use crate::domain::feed::{FeedPage, FeedPosition, FeedQuery};
+use crate::domain::pattern::{Family, Types};
 use crate::store::FeedStore;
-use crate::store::feed::{DeliveredRow, FeedRow, events, keys, push_any_type};
-
-type Query = QueryBuilder<Postgres>;
+use crate::store::feed::{DeliveredRow, FeedRow, events, keys};
 
 #[async_trait]
 impl FeedStore for PostgresStore {
     async fn feed(&self, query: &FeedQuery) -> StoreResult<FeedPage> {
+        let horizon: i64 = sqlx::query_scalar(HORIZON).fetch_one(&self.pool).await?;
+        let horizon = FeedPosition::before_batch(horizon);
         let mut transaction = self.pool.begin().await?;
-        // Else what Postgres thinks is little is read whole, and sorted.
-        let settings = "SELECT set_config('enable_sort', 'off', TRUE), set_config('enable_incremental_sort', 'off', TRUE),
-             set_config('enable_bitmapscan', 'off', TRUE)";
-        sqlx::query(settings).execute(&mut *transaction).await?;
-        let (horizon, end) = look(&mut transaction, query).await?;
-        let rows = page(&mut transaction, query, end.unwrap_or(horizon)).await?;
-        let delivered = delivered(&mut transaction, query, keys(&rows)).await?;
+        sqlx::query(SETTINGS).execute(&mut *transaction).await?;
+        let looked = look(&mut transaction, query, horizon).await?;
         transaction.commit().await?;
+        let end = looked.iter().find(|row| row.place == query.look()).map(|row| row.event.position());
+        let rows: Vec<_> = looked.into_iter().filter(|row| row.matches).map(|row| row.event).collect();
+        let delivered = delivered(&self.pool, query, keys(&rows)).await?;
         Ok(FeedPage::of(events(rows, delivered)?, query, end, horizon))
     }
 }
@@ -51,51 +50,73 @@ const HORIZON: &str = "
     SELECT epoch + next - coalesce((SELECT max(behind) FROM keeping WHERE behind < 2147483648), 0)
     FROM snapshot, feed";
 
-/// After what the feed ends now, and where a look ends before.
+/// Planning for ninety days takes longer than reading a page of them, so the plan is kept, and can only be one that
+/// merges ranges of indexes. Else what Postgres thinks is little would be read whole, and sorted.
+const SETTINGS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', TRUE),
+    set_config('enable_seqscan', 'off', TRUE), set_config('enable_bitmapscan', 'off', TRUE),
+    set_config('enable_sort', 'off', TRUE), set_config('enable_incremental_sort', 'off', TRUE)";
+
+/// The events that match among the first $6 of a range of the index of a merchant's events, and the last of these.
+const LOOK: &str = "
+    SELECT * FROM (
+        SELECT e.*, row_number() OVER () AS place, type = ANY ($7)
+            OR EXISTS (SELECT FROM UNNEST($8::text[], $9::text[]) AS family (first, beyond)
+                WHERE e.type >= family.first AND e.type < family.beyond)
+            OR ($10 AND NOT (e.type >= $11 AND e.type < $12)) AS matches
+        FROM (
+            SELECT * FROM events e
+            WHERE e.merchant = $1 AND (e.feed_position, e.key) > ($2, $3) AND (e.feed_position, e.key) <= ($4, $5)
+            ORDER BY e.feed_position, e.key LIMIT $6
+        ) e
+    ) e WHERE matches OR place = $6 LIMIT $13";
+
+/// An event that was looked at.
+#[derive(sqlx::FromRow)]
+struct LookedAt {
+    #[sqlx(flatten)]
+    event: FeedRow<DateTime<Utc>>,
+    /// The first is 1.
+    place: i64,
+    matches: bool,
+}
+
 async fn look(
     connection: &mut PgConnection,
     query: &FeedQuery,
-) -> StoreResult<(FeedPosition, Option<FeedPosition>)> {
-    let horizon: i64 = sqlx::query_scalar(HORIZON).fetch_one(&mut *connection).await?;
-    let horizon = FeedPosition::before_batch(horizon);
-    let mut looking = Query::new("SELECT e.feed_position, e.key FROM events e");
-    push_range(&mut looking, query, horizon);
-    looking.push(" OFFSET ").push_bind(query.look() - 1).push(" LIMIT 1");
-    let end: Option<(i64, Uuid)> =
-        looking.build_query_as().persistent(false).fetch_optional(connection).await?;
-    Ok((horizon, end.map(|(batch, key)| FeedPosition { batch, key })))
-}
-
-/// The events up to `end`.
-async fn page(
-    connection: &mut PgConnection,
-    query: &FeedQuery,
     end: FeedPosition,
-) -> StoreResult<Vec<FeedRow<DateTime<Utc>>>> {
-    let mut page = Query::new("SELECT * FROM (SELECT * FROM events e");
-    push_range(&mut page, query, end);
-    page.push(" LIMIT ").push_bind(query.look()).push(") e WHERE TRUE");
-    push_any_type(&mut page, query);
-    page.push(" LIMIT ").push_bind(query.fetch());
-    Ok(page.build_query_as().persistent(false).fetch_all(connection).await?)
-}
-
-/// The range of the index of a merchant's events, in its order.
-fn push_range(into: &mut Query, query: &FeedQuery, end: FeedPosition) {
-    into.push(" WHERE e.merchant = ").push_bind(query.merchant.clone());
-    for (is, FeedPosition { batch, key }) in [(">", query.after), ("<=", end)] {
-        into.push(format_args!(" AND (e.feed_position, e.key) {is} (")).push_bind(batch);
-        into.push(", ").push_bind(key).push(")");
+) -> StoreResult<Vec<LookedAt>> {
+    let (mut exact, mut first, mut beyond, mut all) = (vec![], vec![], vec![], query.types.is_empty());
+    for pattern in &query.types {
+        match pattern.types() {
+            Types::One(kind) => exact.push(kind.to_owned()),
+            Types::Family(Family { from, to }) => {
+                first.push(from);
+                beyond.push(to);
+            }
+            Types::But(_) => all = true,
+        }
     }
-    into.push(" ORDER BY e.feed_position, e.key");
+    let but = Family::of_operators();
+    Ok(sqlx::query_as(LOOK)
+        .bind(&query.merchant)
+        .bind(query.after.batch)
+        .bind(query.after.key)
+        .bind(end.batch)
+        .bind(end.key)
+        .bind(query.look())
+        .bind(exact)
+        .bind(first)
+        .bind(beyond)
+        .bind(all)
+        .bind(but.from)
+        .bind(but.to)
+        .bind(query.fetch() + 1)
+        .fetch_all(connection)
+        .await?)
 }
 
 /// What became of the events `keys`. The range of all of them says which days are looked at.
-async fn delivered(
-    connection: &mut PgConnection,
-    query: &FeedQuery,
-    keys: Vec<Uuid>,
-) -> StoreResult<Vec<DeliveredRow>> {
+async fn delivered(pool: &PgPool, query: &FeedQuery, keys: Vec<Uuid>) -> StoreResult<Vec<DeliveredRow>> {
     let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else { return Ok(Vec::new()) };
     let days = Span { from: *first, to: *last }.whole();
     Ok(sqlx::query_as(concat!(
@@ -114,6 +135,6 @@ async fn delivered(
     .bind(&query.merchant)
     .bind(days.from)
     .bind(days.to)
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await?)
 }

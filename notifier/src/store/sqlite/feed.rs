@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::list_page::OF_EVENT;
+use crate::domain::EventPattern;
 use crate::domain::feed::{FeedPage, FeedPosition, FeedQuery};
 use crate::store::FeedStore;
-use crate::store::feed::{DeliveredRow, FeedRow, events, keys, push_any_type};
+use crate::store::feed::{DeliveredRow, FeedRow, events, keys};
+use crate::store::log::push_types;
 
 type Query = QueryBuilder<Sqlite>;
 
@@ -67,6 +69,20 @@ fn push_range(into: &mut Query, query: &FeedQuery, end: FeedPosition) {
     into.push(" ORDER BY e.feed_position, e.key");
 }
 
+/// The condition that an event `e` is of one of the types that are asked for.
+fn push_any_type(into: &mut Query, query: &FeedQuery) {
+    if query.types.is_empty() {
+        return push_types(into, &EventPattern::all());
+    }
+    into.push(" AND (FALSE");
+    for pattern in &query.types {
+        into.push(" OR (TRUE");
+        push_types(into, pattern);
+        into.push(")");
+    }
+    into.push(")");
+}
+
 /// What became of the events `keys`.
 async fn delivered(
     connection: &mut SqliteConnection,
@@ -107,7 +123,8 @@ mod tests {
                 let explain = format!("EXPLAIN QUERY PLAN {}", statement.sql().as_str());
                 let plan: Vec<(i64, i64, i64, String)> =
                     sqlx::query_as(AssertSqlSafe(explain)).fetch_all(&store.db.reader).await.expect("a plan");
-                let range = "events_feed (merchant=? AND (feed_position,key)>(?,?) AND (feed_position,key)<(?,?))";
+                let range =
+                    "events_feed (merchant=? AND (feed_position,key)>(?,?) AND (feed_position,key)<(?,?))";
                 assert!(plan.iter().any(|(.., step)| step.contains(range)), "{plan:?}");
                 assert!(plan.iter().all(|(.., step)| !step.contains("B-TREE")), "{plan:?}");
             }
