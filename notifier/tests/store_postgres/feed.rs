@@ -63,10 +63,10 @@ async fn events_of_a_restored_database_come_before_those_of_its_new_cluster() {
     let connections = Postgres { planned: pool.clone(), steady: pool.clone() };
     let store = PostgresStore::migrate(connections.clone()).await.expect("opened");
     let (seen, cursor) = ids(&store, FeedPosition::START).await;
-    assert_eq!(seen, [before.id.clone()]);
+    assert_eq!(seen, std::slice::from_ref(&before.id));
     PostgresStore::migrate(connections).await.expect("opened again");
     world.ingest(std::slice::from_ref(&after)).await;
-    assert_eq!(ids(&store, cursor).await.0, [after.id.clone()]);
+    assert_eq!(ids(&store, cursor).await.0, std::slice::from_ref(&after.id));
     assert_eq!(ids(&store, FeedPosition::START).await.0, [before.id, after.id]);
 }
 
