@@ -20,19 +20,14 @@ pub(super) async fn post(
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Verdict>> {
     let mut transaction = pool.begin().await?;
-    let posted = post_within(&mut transaction, arrivals, now).await;
+    let posted = async {
+        let mut ledger = read(&mut transaction, &Named::by_results(arrivals)).await?;
+        let verdicts = ledger.post_all(arrivals, now);
+        write(&mut transaction, &ledger.into_changes(), now).await?;
+        Ok(verdicts)
+    };
+    let posted = posted.await;
     transaction.conclude(posted).await
-}
-
-async fn post_within(
-    connection: &mut PgConnection,
-    arrivals: &[Arrival],
-    now: DateTime<Utc>,
-) -> StoreResult<Vec<Verdict>> {
-    let mut ledger = read(connection, &Named::by_results(arrivals)).await?;
-    let verdicts = ledger.post_all(arrivals, now);
-    write(connection, &ledger.into_changes(), now).await?;
-    Ok(verdicts)
 }
 
 /// The same without looking for other credits of the orders, which are rare: the index refuses to credit an
@@ -44,15 +39,17 @@ pub(super) async fn post_new(
 ) -> StoreResult<Option<Vec<Verdict>>> {
     let mut transaction = pool.begin().await?;
     let named = Named { paid_orders: Vec::new(), ..Named::by_results(arrivals) };
-    let mut ledger = read(&mut transaction, &named).await?;
-    let verdicts = ledger.post_all(arrivals, now);
-    if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Refused(_))) {
-        transaction.rollback().await?;
-        return Ok(None);
-    }
-    write(&mut transaction, &ledger.into_changes(), now).await?;
-    transaction.commit().await?;
-    Ok(Some(verdicts))
+    let posted = async {
+        let mut ledger = read(&mut transaction, &named).await?;
+        let verdicts = ledger.post_all(arrivals, now);
+        if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Refused(_))) {
+            return Ok(None);
+        }
+        write(&mut transaction, &ledger.into_changes(), now).await?;
+        Ok(Some(verdicts))
+    };
+    let posted = posted.await;
+    transaction.conclude(posted).await
 }
 
 /// Accounts are locked first and in order, so that batches of several processes queue up instead of
