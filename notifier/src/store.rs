@@ -427,6 +427,9 @@ pub async fn open(
             let store = sqlite::SqliteStore::migrate(database).await?;
             Arc::new(store.with_vault(vault).with_retention(retention))
         }
+        #[cfg(not(feature = "postgres"))]
+        #[allow(unreachable_patterns, reason = "Postgres' addresses are known where another crate asks for them")]
+        _ => anyhow::bail!("DATABASE_URL: this program was built without Postgres"),
     };
     let today = Day::of(now);
     store.prepare(&[today, today.plus(1)]).await?;
