@@ -12,6 +12,7 @@ def use(world):
     subscription = subscribe(world, receiver)
     read_and_change(world, subscription.id)
     send(world, receiver, subscription)
+    publish(world)
     rotate(world, subscription.id)
     in_bulk(world, subscription.id)
     world.notifier.call(world.shop, "deleteSubscription", subscription.id, reason="done", answers=204)
@@ -90,6 +91,15 @@ def is_as_described(webhook, headers, body):
 def recharge(world, order):
     wish = world.pay.models.CreateRecharge(merchant_order_no=order, account_no="alice", amount=1000)
     return str(world.pay.call(world.shop, "createRecharge", body=wish, answers=201).tx_no)
+
+
+def publish(world):
+    notifier, models = world.notifier, world.notifier.models
+    event = models.CloudEvent(specversion="1.0", id="order-7", source="/orders", type_="order.paid", data={"n": 1})
+    published = notifier.call(world.shop, "publishEvents", body=event, answers=202)
+    assert published.events[0].result == models.PublishResult.NEW
+    page = notifier.call(world.shop, "readFeed", event_types="order.*", limit=1)
+    assert [one.id for one in page.items] == ["order-7"] and not page.items[0].delivered
 
 
 def rotate(world, id):

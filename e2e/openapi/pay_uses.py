@@ -28,6 +28,8 @@ def use(world):
     rest = pay.call(shop, "listRecharges", cursor=page.next_cursor, created_to=datetime.now(UTC))
     found = {recharge.tx_no for recharge in page.items + rest.items}
     assert {made.tx_no, pending} <= found, found
+    totals = pay.call(shop, "sumRecharges", account_no="alice", status=models.RechargeStatus.SUCCEEDED).items
+    assert [(total.merchant, total.count, total.sum_) for total in totals] == [("shop", 2, 1007)], totals
     assert pay.call(None, "listRecharges", answers=401).title == "A valid key is required"
 
 

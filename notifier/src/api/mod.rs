@@ -59,7 +59,7 @@ type State = axum::extract::State<Arc<Api>>;
         Cursor, Limit, MerchantName, described::CancellableState, described::EventId, described::Failure,
         described::Pattern, described::PresetName, described::ReplayState, described::StateFilter, described::Step,
         described::Subject, described::SubscriptionName, described::Why, described_ack::AckBody,
-        described_ack::AckJson, described_ack::AckPlace, described_ack::AckStatus
+        described_ack::AckJson, described_ack::AckPlace, described_ack::AckStatus, subscription_ref::SubscriptionRef
     )),
     tags(
         (name = "subscriptions", description = "Who receives which events, where and how"),

@@ -29,7 +29,7 @@ pub struct CountsQuery {
     #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// Only those of this subscription: its id, or `name:` and its name
-    #[param(value_type = Option<String>, example = "name:orders")]
+    #[param(value_type = Option<SubscriptionRef>)]
     subscription_id: Option<SubscriptionRef>,
     /// Where the page starts: the `next_cursor` of the page before
     #[param(value_type = Option<Cursor>)]

@@ -31,7 +31,7 @@ pub struct NotificationsQuery {
     #[param(value_type = Option<Vec<StateFilter>>, style = Form, explode = false, min_items = 1)]
     state: Option<String>,
     /// Only those of this subscription: its id, or `name:` and its name
-    #[param(value_type = Option<String>, example = "name:orders")]
+    #[param(value_type = Option<SubscriptionRef>)]
     subscription_id: Option<SubscriptionRef>,
     /// Only those about events of this type, or of a family such as `recharge.*`
     #[param(value_type = Option<Pattern>)]

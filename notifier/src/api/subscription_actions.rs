@@ -45,7 +45,7 @@ pub struct RotateSecret {
     operation_id = "rotateSubscriptionSecret",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<RotateSecret>,
     responses(
         (status = 200, description = "The new key", body = RotatedSecret),
@@ -95,7 +95,7 @@ pub struct TestedSubscription {
     operation_id = "testSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<TestSubscription>,
     responses(
         (status = 200, description = "Sent; the answer tells what came of it", body = TestedSubscription),

@@ -64,7 +64,7 @@ impl From<SubscriptionAudit> for SubscriptionAuditDocument {
     operation_id = "listSubscriptionAudits",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name"), AuditsQuery),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name"), AuditsQuery),
     responses(
         (status = 200, description = "A page of the audit trail", body = List<SubscriptionAuditDocument>),
         (status = 404, description = "Never there, or not yours", body = Problem, content_type = "application/problem+json"),

@@ -126,7 +126,7 @@ impl PatchSubscription {
     operation_id = "updateSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = PatchSubscription,
     responses(
         (status = 200, description = "The changed subscription", body = SubscriptionDocument),
@@ -179,7 +179,7 @@ pub struct DeleteQuery {
     operation_id = "deleteSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name"), DeleteQuery),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name"), DeleteQuery),
     responses(
         (status = 204, description = "Deleted"),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),

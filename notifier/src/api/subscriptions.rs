@@ -151,7 +151,7 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Probl
     operation_id = "getSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     responses(
         (status = 200, description = "The subscription", body = SubscriptionDocument),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),

@@ -8,7 +8,7 @@ use super::harness::{Harness, OPERATOR, SHOP};
 async fn clients_can_be_made_from_the_description() {
     let document = Harness::new().await.get("", "/openapi.json").await.answered(200);
     assert_sound(&document);
-    assert_eq!(operations(&document).iter().filter(|one| one.path.starts_with("/v1/")).count(), 19);
+    assert_eq!(operations(&document).iter().filter(|one| one.path.starts_with("/v1/")).count(), 21);
     assert!(document["webhooks"]["notification"]["post"]["requestBody"].is_object(), "{document}");
 }
 
