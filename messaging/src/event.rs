@@ -216,13 +216,17 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)
 }
 
+/// The longest type, id, source or subject of an event, in characters.
+pub const MAX_TEXT: usize = 255;
+
 /// Whether `text` can be an event's type: 1 to 255 letters, digits, `.`, `-` or `_`.
 pub fn is_event_type(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    (1..=MAX_TEXT).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
 }
 
 fn is_short_text(text: &str) -> bool {
-    (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    (1..=MAX_TEXT).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 fn is_json(media_type: &str) -> bool {

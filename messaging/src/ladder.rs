@@ -33,6 +33,20 @@ pub enum Preset {
     Alipay,
 }
 
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 3] = [Self::Standard, Self::Wechatpay, Self::Alipay];
+
+    /// Its name, as it is read and written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Wechatpay => "wechatpay",
+            Self::Alipay => "alipay",
+        }
+    }
+}
+
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {

@@ -2,10 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use messaging::Event;
+use runtime::http::described::MerchantName;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::described::{
+    AccountNumber, Attachment, ChannelName, CurrencyCode, Failure, MinorUnits, OrderNumber, RechargeStatus,
+};
 use crate::domain::{Recharge, StatusName};
 
 /// The publisher in our events.
@@ -18,33 +22,35 @@ pub struct RechargeDocument {
     /// Our number of the recharge.
     pub tx_no: Uuid,
     /// Whose recharge it is.
-    #[schema(example = "shop")]
+    #[schema(value_type = MerchantName)]
     pub merchant: String,
     /// The merchant's own number of it.
-    #[schema(example = "order-1")]
+    #[schema(value_type = OrderNumber)]
     pub merchant_order_no: String,
     /// The account that is recharged.
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     pub account_no: String,
     /// In minor units (fen, cents).
-    #[schema(example = 1000, minimum = 1, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = MinorUnits)]
     pub amount: i64,
     /// ISO 4217.
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     pub currency: &'static str,
     /// How it is paid.
-    #[schema(example = "instant")]
+    #[schema(value_type = ChannelName)]
     pub channel: &'static str,
     /// `pending`, `succeeded`, `failed` or `closed`; the last three are final.
-    #[schema(example = "succeeded")]
+    #[schema(value_type = RechargeStatus)]
     pub status: &'static str,
     /// The merchant's own text, untouched.
+    #[schema(value_type = Option<Attachment>)]
     pub attach: Option<String>,
     /// When it was taken.
     pub created_at: DateTime<Utc>,
     /// When it became final.
     pub settled_at: Option<DateTime<Utc>>,
     /// Why it failed.
+    #[schema(value_type = Option<Failure>)]
     pub failure: Option<String>,
 }
 

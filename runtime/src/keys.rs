@@ -110,9 +110,13 @@ impl FromStr for MerchantKeys {
     }
 }
 
+/// The longest name of a merchant or an operator.
+pub const MAX_MERCHANT_NAME: usize = 64;
+
 /// Whether `name` can name a merchant or an operator: 1 to 64 letters, digits, `-`, `_` or `.`.
 pub fn is_merchant_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    (1..=MAX_MERCHANT_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 #[cfg(test)]

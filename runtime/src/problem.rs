@@ -18,12 +18,13 @@ static FAILED: Recurring = Recurring::new();
 pub struct Problem {
     /// `urn:ringback:problem:<slug>`; stable, for programs.
     #[serde(rename = "type")]
+    #[schema(pattern = "^urn:ringback:problem:[a-z0-9-]+$", example = "urn:ringback:problem:invalid")]
     kind: String,
     /// The kind of problem in a few words; the same for every occurrence.
     title: &'static str,
     /// The HTTP status.
     #[serde(serialize_with = "as_number")]
-    #[schema(value_type = u16)]
+    #[schema(value_type = u16, minimum = 400, maximum = 599, example = 422)]
     status: StatusCode,
     /// This occurrence.
     detail: String,

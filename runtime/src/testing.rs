@@ -2,6 +2,7 @@
 
 pub mod collector;
 pub mod counters;
+pub mod description;
 pub mod log;
 pub mod metrics;
 pub mod property;

@@ -1,9 +1,9 @@
 # Sourced after common.sh and install.sh: a Python with the libraries that receivers use.
 
-# bring_python: sets TEST_PYTHON, where it is not set, to a Python of its own with the packages of e2e/libraries/requirements.txt
-# and of the documented receiver, which come from the Python package index once and stay in target/tools.
+# bring_python: sets TEST_PYTHON, where it is not set, to a Python of its own with the packages of e2e/libraries/requirements.txt,
+# of e2e/openapi/requirements.txt and of the documented receiver, which come from the Python package index once and stay in target/tools.
 bring_python() {
-    local requirements=(e2e/libraries/requirements.txt docs/receivers/python/requirements.txt) folder
+    local requirements=(e2e/libraries/requirements.txt e2e/openapi/requirements.txt docs/receivers/python/requirements.txt) folder
     if [ -n "${TEST_PYTHON:-}" ]; then
         say "Python: the one of TEST_PYTHON"
     else
@@ -15,7 +15,7 @@ bring_python() {
     export TEST_PYTHON
 }
 
-has_libraries() { "$1" -c 'import standardwebhooks, cryptography' 2>/dev/null; }
+has_libraries() { "$1" -c 'import standardwebhooks, cryptography, openapi_spec_validator, openapi_python_client, schemathesis' 2>/dev/null; }
 
 install_libraries() {
     local folder=$1; shift

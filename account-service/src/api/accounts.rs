@@ -10,18 +10,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Owner;
+use super::described::{AccountName, AccountNumber, CurrencyCode};
 use super::{AppState, account_no, no_such_account};
 use crate::domain::{Account, NewAccount, Opened};
 
 /// An account to open.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAccount, example = json!({ "account_no": "6222021001", "account_name": "Zhang San" }))]
 pub(super) struct NewAccountBody {
-    /// Its number: 1 to 64 characters, none of them a control character
-    #[schema(example = "6222021001", min_length = 1, max_length = 64)]
+    /// Its number
+    #[schema(value_type = AccountNumber)]
     account_no: String,
-    /// Whose it is: 1 to 200 characters, none of them a control character
-    #[schema(example = "Zhang San", min_length = 1, max_length = 200)]
+    /// Whose it is
+    #[schema(value_type = AccountName)]
     account_name: String,
 }
 
@@ -30,16 +32,16 @@ pub(super) struct NewAccountBody {
 #[schema(as = Account)]
 pub(super) struct AccountView {
     /// Its number
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// Whose it is
-    #[schema(example = "Zhang San")]
+    #[schema(value_type = AccountName)]
     account_name: String,
     /// The sum of its credits, in minor units (fen)
     #[schema(example = 1000)]
     balance: i64,
     /// What it holds, by ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// When it was opened
     created_at: DateTime<Utc>,
@@ -60,7 +62,7 @@ impl From<Account> for AccountView {
 /// Open an account
 ///
 /// Opening the same account again answers it as it stands.
-#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/accounts", operation_id = "createAccount", tag = "accounts", security(("key" = [])),
     request_body = NewAccountBody,
     responses(
         (status = 201, description = "Opened", body = AccountView),
@@ -83,8 +85,8 @@ pub(super) async fn create(
 }
 
 /// Show an account
-#[utoipa::path(get, path = "/v1/accounts/{account_no}", tag = "accounts", security(("key" = [])),
-    params(("account_no" = String, Path, description = "The account's number")),
+#[utoipa::path(get, path = "/v1/accounts/{account_no}", operation_id = "getAccount", tag = "accounts", security(("key" = [])),
+    params(("account_no" = AccountNumber, Path, description = "The account's number")),
     responses(
         (status = 200, description = "The account", body = AccountView),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),

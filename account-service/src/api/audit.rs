@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::AppState;
 use super::access::Owner;
+use super::described::{AccountNumber, CurrencyCode, DayWord};
 use crate::domain::{Audit, AuditDifference, AuditTotal, DayState, Nightly, Standing, UnreconciledDays};
 use crate::use_cases::unreconciled_days;
 
@@ -54,7 +55,7 @@ pub(super) struct AuditView {
     #[schema(example = 1)]
     open_exceptions: u64,
     /// The same by kind; kinds without any are left out
-    #[schema(value_type = Object, example = json!({ "unknown_account": 1 }))]
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({ "unknown_account": 1 }))]
     open_exceptions_by_kind: BTreeMap<&'static str, u64>,
     /// How many recharges that were asked for here have no final result yet
     #[schema(example = 0)]
@@ -90,7 +91,7 @@ struct DayView {
     /// Which day, of UTC
     day: NaiveDate,
     /// `waiting` to be begun, `running`, `cancelled` by a person, or `too_old` to be begun by itself
-    #[schema(example = "waiting")]
+    #[schema(value_type = DayWord)]
     state: &'static str,
 }
 
@@ -99,7 +100,7 @@ struct DayView {
 #[schema(as = AuditTotal)]
 struct TotalView {
     /// By ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// How many accounts
     #[schema(example = 2)]
@@ -108,10 +109,10 @@ struct TotalView {
     #[schema(example = 17)]
     credits: u64,
     /// Σ balances, in minor units (fen); may need more than 64 bits
-    #[schema(value_type = i64, example = 1000)]
+    #[schema(value_type = i128, example = 1000)]
     balances: i128,
     /// Σ credits, in minor units (fen); may need more than 64 bits
-    #[schema(value_type = i64, example = 1000)]
+    #[schema(value_type = i128, example = 1000)]
     credited: i128,
 }
 
@@ -120,15 +121,15 @@ struct TotalView {
 #[schema(as = AuditDifference)]
 struct DifferenceView {
     /// Which account
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// By ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// What it is said to hold, in minor units (fen)
     balance: i64,
     /// The sum of its credits
-    #[schema(value_type = i64)]
+    #[schema(value_type = i128)]
     credited: i128,
 }
 
@@ -195,7 +196,7 @@ impl From<AuditDifference> for DifferenceView {
 /// Adds up every credit of every account, all at one moment, and holds the sums against the
 /// balances. Millions of credits take seconds. That the books are balanced does not say that they are
 /// complete: beside it stands how far they were compared with pay-service, and what is open of that.
-#[utoipa::path(get, path = "/v1/audit", tag = "books", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/audit", operation_id = "auditBooks", tag = "books", security(("key" = [])),
     responses(
         (status = 200, description = "What was found", body = AuditView),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),

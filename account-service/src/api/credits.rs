@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
+use super::described::{AccountNumber, CurrencyCode, MinorUnits, Source};
 use super::page::PageQuery;
 use super::{AppState, account_no, no_such_account};
 use crate::domain::Credit;
@@ -21,18 +22,18 @@ pub(super) struct CreditView {
     /// The recharge it comes from
     tx_no: Uuid,
     /// The account it went to
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// How much, in minor units (fen)
-    #[schema(example = 1000)]
+    #[schema(value_type = MinorUnits)]
     amount: i64,
     /// Of what, by ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
-    /// How the result was learnt: `webhook`, `queue`, `query`, `sweep`, `statement` or `exception`
-    #[schema(example = "webhook")]
+    /// How the result was learned: `webhook`, `queue`, `query`, `sweep`, `statement` or `exception`
+    #[schema(value_type = Source)]
     source: &'static str,
-    /// The event that told it; `null` when there was none
+    /// The event that reported it; `null` when there was none
     event_id: Option<String>,
     /// When it was credited
     credited_at: DateTime<Utc>,
@@ -59,8 +60,8 @@ impl From<Credit> for CreditView {
 }
 
 /// List an account's credits, newest first
-#[utoipa::path(get, path = "/v1/accounts/{account_no}/credits", tag = "accounts", security(("key" = [])),
-    params(("account_no" = String, Path, description = "The account's number"), PageQuery),
+#[utoipa::path(get, path = "/v1/accounts/{account_no}/credits", operation_id = "listCredits", tag = "accounts", security(("key" = [])),
+    params(("account_no" = AccountNumber, Path, description = "The account's number"), PageQuery),
     responses(
         (status = 200, description = "One page of credits", body = List<CreditView>),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),

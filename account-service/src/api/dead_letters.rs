@@ -64,7 +64,7 @@ pub(super) struct Detail {
     #[serde(flatten)]
     summary: Summary,
     /// Its event, as published; `null` where it holds none
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     event: Option<Box<RawValue>>,
     /// Where it holds no event: what it holds, as text, the first 16 KiB
     body: Option<String>,
@@ -105,7 +105,7 @@ pub(super) struct RequeueView {
 /// List dead letters, newest first
 ///
 /// They stay where they are. Empty where results do not come from the queue.
-#[utoipa::path(get, path = "/v1/dead-letters", tag = "dead letters", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/dead-letters", operation_id = "listDeadLetters", tag = "dead letters", security(("key" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "One page of dead letters", body = List<Summary>),
@@ -123,7 +123,7 @@ pub(super) async fn list(
 }
 
 /// Show a dead letter with its event
-#[utoipa::path(get, path = "/v1/dead-letters/{id}", tag = "dead letters", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/dead-letters/{id}", operation_id = "getDeadLetter", tag = "dead letters", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The dead letter's id")),
     responses(
         (status = 200, description = "The dead letter", body = Detail),
@@ -144,7 +144,7 @@ pub(super) async fn show(
 ///
 /// It is processed as a fresh message, its ladder from the beginning. Who asked for it, when and why
 /// is kept.
-#[utoipa::path(post, path = "/v1/dead-letters/{id}/requeue", tag = "dead letters", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/dead-letters/{id}/requeue", operation_id = "requeueDeadLetter", tag = "dead letters", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The dead letter's id")),
     request_body = Option<ReasonBody>,
     responses(
@@ -167,7 +167,7 @@ pub(super) async fn requeue(
 }
 
 /// List requeues, newest first
-#[utoipa::path(get, path = "/v1/requeues", tag = "dead letters", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/requeues", operation_id = "listRequeues", tag = "dead letters", security(("key" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "One page of requeues", body = List<RequeueView>),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::described::{BodyProblems, Cursor, KeyedProblems, Limit, QueryProblems, TxNo};
 use runtime::http::{Json, List, OperatorOnly, Page, Path, Query};
 use runtime::keys::Caller;
 use runtime::problem::Problem;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::access::Owner;
+use super::described::{ExceptionWord, Kind, Source, Why};
 use super::reason::MAX_REASON_CHARS;
 use crate::domain::{
     Action, CantResolve, Exception, ExceptionFilter, ExceptionKind, ExceptionState, Resolution, Resolve,
@@ -25,16 +26,20 @@ use crate::domain::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ExceptionQuery {
-    /// Only those that are `open`, `credited`, `dismissed` or `closed`
+    /// Only those in this state
+    #[param(value_type = Option<ExceptionWord>)]
     state: Option<String>,
     /// Only those of this kind
+    #[param(value_type = Option<Kind>)]
     kind: Option<String>,
     /// Only those about this recharge
+    #[param(value_type = Option<TxNo>)]
     tx_no: Option<Uuid>,
     /// The `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many items at most; 50 when left out
-    #[param(minimum = 1, maximum = 200)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -46,32 +51,32 @@ pub(super) struct ExceptionView {
     id: Uuid,
     /// `unknown_account`, `currency_mismatch`, `contradicts_request`, `contradicts_credit`,
     /// `order_credited_already`, `overflow`, `not_at_pay_service`, `not_taken` or `wrong_answer`
-    #[schema(example = "unknown_account")]
+    #[schema(value_type = Kind)]
     kind: &'static str,
     /// `open`, `credited`, `dismissed` or `closed`
-    #[schema(example = "open")]
+    #[schema(value_type = ExceptionWord)]
     state: &'static str,
     /// pay-service's number for the recharge, where it is known
     tx_no: Option<Uuid>,
     /// The merchant's number for it, where it is known
     merchant_order_no: Option<String>,
     /// How it came: `webhook`, `queue`, `query`, `sweep`, `statement` or `request`
-    #[schema(example = "webhook")]
+    #[schema(value_type = Source)]
     source: &'static str,
-    /// The event that told it first
+    /// The event that reported it first
     event_id: Option<String>,
     /// What is wrong
     #[schema(example = "there is no such account")]
     detail: String,
-    /// What was told first, as it was received
-    #[schema(value_type = Option<Object>)]
+    /// What was reported first, as it was received
+    #[schema(value_type = Value)]
     received: Option<Box<RawValue>>,
-    /// The last that was told otherwise
-    #[schema(value_type = Option<Object>)]
+    /// The last report that differs
+    #[schema(value_type = Value)]
     contradiction: Option<Box<RawValue>>,
     /// What the books held when it came first: `account`, `request`, and `credit`, which is the order's
     /// other credit where the kind is `order_credited_already`
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     recorded: Option<Box<RawValue>>,
     /// When it came first
     first_seen: DateTime<Utc>,
@@ -128,7 +133,7 @@ impl From<Exception> for ExceptionView {
 }
 
 /// List exceptions, newest first
-#[utoipa::path(get, path = "/v1/exceptions", tag = "exceptions", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/exceptions", operation_id = "listExceptions", tag = "exceptions", security(("key" = [])),
     params(ExceptionQuery),
     responses(
         (status = 200, description = "One page of exceptions", body = List<ExceptionView>),
@@ -165,7 +170,7 @@ fn known<T>(field: &str, word: Result<T, UnknownWord>, all: &str) -> Result<T, I
 }
 
 /// Show an exception
-#[utoipa::path(get, path = "/v1/exceptions/{id}", tag = "exceptions", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/exceptions/{id}", operation_id = "getException", tag = "exceptions", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The exception's id")),
     responses(
         (status = 200, description = "The exception", body = ExceptionView),
@@ -185,22 +190,25 @@ pub(super) async fn show(
 /// A person's decision.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Decision, example = json!({ "action": "dismiss", "reason": "the account was opened under a wrong number" }))]
 pub(super) struct DecisionBody {
-    /// `credit`: credit the result as it was told; `dismiss`: nothing is to be done
+    /// `credit`: credit the result as it was reported; `dismiss`: nothing is to be done
     action: ActionName,
     /// With `credit`, where the order is credited already: the `tx_no` of that credit, which shows that it
     /// is meant; else left out
+    #[schema(value_type = Option<TxNo>)]
     despite: Option<Uuid>,
-    /// Why, 1 to 500 characters; kept with the exception
-    #[schema(example = "the account was opened under a wrong number", min_length = 1, max_length = 500)]
+    /// Why; kept with the exception
+    #[schema(value_type = Why)]
     reason: String,
 }
 
 /// What can be done.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DecisionAction)]
 enum ActionName {
-    /// Credit the result as it was told
+    /// Credit the result as it was reported
     Credit,
     /// Nothing
     Dismiss,
@@ -208,9 +216,9 @@ enum ActionName {
 
 /// Decide about an exception
 ///
-/// Crediting posts the result exactly once, in one transaction with the decision, whoever else is
+/// Crediting posts the result exactly once, in one transaction with the decision, whatever else is
 /// crediting it. Who decided, when and why is kept.
-#[utoipa::path(post, path = "/v1/exceptions/{id}/resolve", tag = "exceptions", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/exceptions/{id}/resolve", operation_id = "resolveException", tag = "exceptions", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The exception's id")),
     request_body = DecisionBody,
     responses(

@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod credits;
 mod dead_letters;
+mod described;
 mod exceptions;
 mod notifications;
 mod page;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use messaging::webhook::WebhookSecret;
 use runtime::SharedClock;
-use runtime::http::described::BearerKey;
+use runtime::http::described::{Cursor, Limit, TxNo};
 use runtime::problem::Problem;
 use runtime::recurring::Recurring;
 use utoipa::OpenApi;
@@ -57,10 +58,13 @@ type AppState = axum::extract::State<Arc<App>>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Ringback account-service", description = "Accounts, idempotent credits, reconciliation."),
-    modifiers(&BearerKey),
+    components(schemas(
+        Cursor, Limit, TxNo, described::AccountNumber, described::DifferenceWord, described::ExceptionWord,
+        described::Kind
+    )),
     tags(
         (name = "accounts", description = "Accounts, their credits, and recharges asked for here"),
-        (name = "results", description = "How results get in: told by webhook, or asked for"),
+        (name = "results", description = "How results get in: received by webhook, or asked for"),
         (name = "dead letters", description = "What the queue of results has given up"),
         (name = "exceptions", description = "What does not fit, for a person to judge"),
         (name = "reconciliations", description = "Whole periods compared with pay-service's statement"),

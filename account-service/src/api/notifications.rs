@@ -6,13 +6,12 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use messaging::webhook::{Claims, ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify};
-use runtime::http::described::BodyProblems;
+use runtime::http::described::{BodyProblems, Failures};
 use runtime::http::{Json, extract};
 use runtime::problem::Problem;
 use runtime::validation::Invalid;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{App, AppState};
@@ -21,36 +20,39 @@ use crate::use_cases::{NotPosted, Told};
 
 /// What the notifier sends. Members that a later version adds are passed over.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = Notification)]
+#[schema(as = Notification, example = json!({ "type": "recharge.failed", "data": { "merchant": "shop" } }))]
 pub(super) struct NotificationBody {
     /// What happened
     #[serde(rename = "type")]
     #[schema(example = "recharge.succeeded")]
     kind: String,
-    /// What is told about it: for `recharge.*`, the recharge
-    #[schema(value_type = Object)]
+    /// What its publisher says about it: for `recharge.*`, the recharge
+    #[schema(value_type = Value)]
     data: Box<RawValue>,
 }
+
+/// The notification is taken, and nothing more is to be said.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Taken {}
 
 /// Receive a notification, signed by Standard Webhooks 1.0
 ///
 /// 200 once the credit is committed, or was already, or when there is nothing to credit: a failed
 /// or closed recharge, another event type, another merchant's affair.
-#[utoipa::path(post, path = "/v1/notifications", tag = "results",
+#[utoipa::path(post, path = "/v1/notifications", operation_id = "receiveNotification", tag = "results",
     params(
-        ("webhook-id" = String, Header, description = "The event's id"),
-        ("webhook-timestamp" = i64, Header, description = "When it was sent, in Unix seconds; at most 5 minutes off"),
-        ("webhook-signature" = String, Header, description = "`v1,` and the base64 of the HMAC-SHA256; one per live secret"),
+        ("webhook-id" = String, Header, description = "The event's id", example = "019b76da-a800-7000-8000-000000000003"),
+        ("webhook-timestamp" = i64, Header, description = "When it was sent, in Unix seconds; at most 5 minutes off", example = 1_767_323_045),
+        ("webhook-signature" = String, Header, description = "`v1,` and the base64 of the HMAC-SHA256; one per live secret", example = "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
     ),
     request_body = NotificationBody,
     responses(
-        (status = 200, description = "Taken", body = Object),
+        (status = 200, description = "Taken", body = Taken),
         (status = 401, description = "Not signed by the notifier, or too long ago", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Results come from the queue here (INTAKE=queue)", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is down; send it again", body = Problem, content_type = "application/problem+json"),
-        BodyProblems,
+        Failures, BodyProblems,
     ))]
-pub(super) async fn receive(State(app): AppState, request: Request) -> Result<Json<Value>, Problem> {
+pub(super) async fn receive(State(app): AppState, request: Request) -> Result<Json<Taken>, Problem> {
     let headers = request.headers().clone();
     let body = extract::body(request, &()).await?;
     authenticate(&app, &headers, &body)?;
@@ -63,13 +65,13 @@ pub(super) async fn receive(State(app): AppState, request: Request) -> Result<Js
     match told {
         Ok(Told::NotOurs) => {
             app.metrics.passed_over(CreditSource::Webhook);
-            Ok(Json(json!({})))
+            Ok(Json(Taken {}))
         }
         Ok(Told::Result(recharge)) => {
             let arrival = Arrival::new(recharge, CreditSource::Webhook, notification.data).by_event(event_id);
             match app.posting.post(arrival).await.map_err(|error| not_posted(&error))? {
                 Verdict::Refused(refusal) => Err(refusal.into()),
-                Verdict::Credited(_) | Verdict::Already(_) | Verdict::Noted => Ok(Json(json!({}))),
+                Verdict::Credited(_) | Verdict::Already(_) | Verdict::Noted => Ok(Json(Taken {})),
             }
         }
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Which page of a list is asked for.
 
 use runtime::http::Page;
+use runtime::http::described::{Cursor, Limit};
 use runtime::problem::Problem;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,9 +12,10 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// The `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many items at most; 50 when left out
-    #[param(minimum = 1, maximum = 200)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 

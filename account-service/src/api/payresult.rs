@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use runtime::http::described::KeyedProblems;
+use runtime::http::described::{KeyedProblems, TxNo};
 use runtime::http::{Json, Path};
 use runtime::problem::{Chain, Problem};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
+use super::described::{AccountNumber, Answerer, CurrencyCode, MinorUnits, RechargeStatus};
 use super::notifications::not_posted;
 use super::{AppState, PAY_SERVICE_UNANSWERED};
 use crate::use_cases::{AnsweredBy, NotReconciled, PayResult};
@@ -23,23 +24,23 @@ pub(super) struct PayResultView {
     /// pay-service's number for it
     tx_no: Uuid,
     /// `pending`, `succeeded`, `failed` or `closed`
-    #[schema(example = "succeeded")]
+    #[schema(value_type = RechargeStatus)]
     status: &'static str,
     /// The account to credit
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// How much, in minor units (fen)
-    #[schema(example = 1000)]
+    #[schema(value_type = MinorUnits)]
     amount: i64,
     /// Of what, by ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// Whether it is credited here
     credited: bool,
     /// When it was credited
     credited_at: Option<DateTime<Utc>>,
     /// Who knew: `ledger` or `pay-service`
-    #[schema(example = "ledger")]
+    #[schema(value_type = Answerer)]
     source: &'static str,
     /// Why a recharge that succeeded can't be credited; only then
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,8 +69,8 @@ impl From<PayResult> for PayResultView {
 /// How a recharge stands; asked of pay-service when it is not credited here
 ///
 /// When pay-service says that it succeeded, it is credited, once, and then answered.
-#[utoipa::path(get, path = "/v1/payresult/{tx_no}", tag = "results", security(("key" = [])),
-    params(("tx_no" = Uuid, Path, description = "pay-service's number for the recharge")),
+#[utoipa::path(get, path = "/v1/payresult/{tx_no}", operation_id = "getPayResult", tag = "results", security(("key" = [])),
+    params(("tx_no" = TxNo, Path, description = "pay-service's number for the recharge")),
     responses(
         (status = 200, description = "How it stands", body = PayResultView),
         (status = 403, description = "Another merchant's key", body = Problem, content_type = "application/problem+json"),

@@ -4,16 +4,18 @@ use runtime::validation::{Invalid, text};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::described::Why;
+
 /// The longest reason, in characters.
 pub(super) const MAX_REASON_CHARS: usize = 500;
 
 /// Why it is done; kept with who did it.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Reason)]
+#[schema(as = Reason, example = json!({ "reason": "the account is open now" }))]
 pub(super) struct ReasonBody {
-    /// Why, 1 to 500 characters
-    #[schema(example = "the account is open now", min_length = 1, max_length = 500)]
+    /// Why
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
 }
 

@@ -13,6 +13,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::Owner;
+use super::described::{
+    AccountCurrency, AccountNumber, Attachment, ChannelName, CurrencyCode, MinorUnits, RechargeStatus,
+};
 use super::{AppState, PAY_SERVICE_UNANSWERED, account_no, no_such_account};
 use crate::domain::{Recharge, Request};
 use crate::use_cases::{NotRequested, Wish};
@@ -20,18 +23,19 @@ use crate::use_cases::{NotRequested, Wish};
 /// A recharge to ask for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RequestRecharge, example = json!({ "amount": 1000 }))]
 pub(super) struct WishBody {
-    /// How much, in minor units (fen): 1 to 1 000 000 000 000
-    #[schema(example = 1000, minimum = 1, maximum = 1_000_000_000_000_i64)]
+    /// How much, in minor units (fen)
+    #[schema(value_type = MinorUnits)]
     amount: i64,
     /// Of what, by ISO 4217; must be what the account holds, which is also the default
-    #[schema(example = "CNY")]
+    #[schema(value_type = Option<AccountCurrency>)]
     currency: Option<String>,
     /// How it is paid; `instant` when left out
-    #[schema(example = "instant")]
+    #[schema(value_type = Option<ChannelName>)]
     channel: Option<String>,
     /// A text of your own, at most 1024 bytes, that comes back in every answer and notification
-    #[schema(example = "order 17")]
+    #[schema(value_type = Option<Attachment>)]
     attach: Option<String>,
 }
 
@@ -42,21 +46,21 @@ pub(super) struct RequestView {
     /// pay-service's number for it
     tx_no: Uuid,
     /// `pending`, `succeeded`, `failed` or `closed`; the credit follows by notification
-    #[schema(example = "pending")]
+    #[schema(value_type = RechargeStatus)]
     status: &'static str,
     /// This service's number for it at pay-service
     merchant_order_no: Uuid,
     /// The account to credit
-    #[schema(example = "6222021001")]
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// How much, in minor units (fen)
-    #[schema(example = 1000)]
+    #[schema(value_type = MinorUnits)]
     amount: i64,
     /// Of what, by ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// How it is paid
-    #[schema(example = "instant")]
+    #[schema(value_type = ChannelName)]
     channel: String,
     /// The asker's own text
     attach: Option<String>,
@@ -84,8 +88,8 @@ impl RequestView {
 ///
 /// The request is recorded first. Nothing is credited here: the result comes by notification, or
 /// is asked for with `GET /v1/payresult/{tx_no}`.
-#[utoipa::path(post, path = "/v1/accounts/{account_no}/recharges", tag = "accounts", security(("key" = [])),
-    params(("account_no" = String, Path, description = "The account's number")),
+#[utoipa::path(post, path = "/v1/accounts/{account_no}/recharges", operation_id = "requestRecharge", tag = "accounts", security(("key" = [])),
+    params(("account_no" = AccountNumber, Path, description = "The account's number")),
     request_body = WishBody,
     responses(
         (status = 201, description = "pay-service has taken it", body = RequestView),

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::{CurrencyCode, DifferenceWord, OriginWord, ReconciliationWord};
 use crate::domain::{
     Cancellation, DifferenceKind, KeptDifference, Reconciliation, ReconciliationState, Sides, Sum,
 };
@@ -23,10 +24,10 @@ pub(super) struct ReconciliationView {
     /// Recharges created before then
     to: DateTime<Utc>,
     /// `running`, `finished` or `cancelled`
-    #[schema(example = "finished")]
+    #[schema(value_type = ReconciliationWord)]
     state: &'static str,
     /// `asked`, or `nightly` of a day that is over
-    #[schema(example = "asked")]
+    #[schema(value_type = OriginWord)]
     origin: &'static str,
     /// Who asked for it: `operator`, `merchant:<name>`, or `account-service`
     #[schema(example = "operator")]
@@ -45,7 +46,7 @@ pub(super) struct ReconciliationView {
     /// What each currency comes to, in alphabetical order
     totals: Vec<TotalView>,
     /// How many differences of each kind
-    #[schema(value_type = Object, example = json!({ "missing_here": 1 }))]
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({ "missing_here": 1 }))]
     differences: BTreeMap<&'static str, u64>,
     /// What pay-service said last instead of an answer; `null` once it answers
     last_error: Option<String>,
@@ -73,10 +74,10 @@ struct CancellationView {
 struct ProgressView {
     /// Both sides were compared up to this time of creation
     compared_to: DateTime<Utc>,
-    /// In so many pages
+    /// How many pages were read
     #[schema(example = 1)]
     pages: u64,
-    /// With so many recharges in the statement, whatever their status
+    /// How many recharges were in the statement, whatever their status
     #[schema(example = 17)]
     recharges: u64,
 }
@@ -86,7 +87,7 @@ struct ProgressView {
 #[schema(as = ReconciliationTotal)]
 struct TotalView {
     /// By ISO 4217
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
     /// Recharges that succeeded at pay-service
     there: SumView,
@@ -104,7 +105,7 @@ struct SumView {
     #[schema(example = 17)]
     count: u64,
     /// Their sum, in minor units (fen); may need more than 64 bits
-    #[schema(value_type = i64, example = 1000)]
+    #[schema(value_type = i128, example = 1000)]
     amount: i128,
 }
 
@@ -116,13 +117,13 @@ pub(super) struct DifferenceView {
     tx_no: Uuid,
     /// `missing_here`, `refused`, `order_credited_already`, `not_succeeded_there`, `not_there`, `account_differs`,
     /// `currency_differs` or `amount_differs`
-    #[schema(example = "missing_here")]
+    #[schema(value_type = DifferenceWord)]
     kind: &'static str,
     /// What the statement said; `null` when it did not hold it
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     there: Option<Box<RawValue>>,
     /// The credit; `null` when there is none
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     here: Option<Box<RawValue>>,
     /// Why it can't be credited; of `refused` and `order_credited_already`
     #[schema(example = "there is no such account")]

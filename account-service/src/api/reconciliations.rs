@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
+use runtime::http::described::{BodyProblems, Cursor, KeyedProblems, Limit, QueryProblems};
 use runtime::http::{Json, List, OptionalJson, Page, Path, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::problem::Problem;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::access::Owner;
+use super::described::DifferenceWord;
 use super::page::PageQuery;
 use super::reason::ReasonBody;
 use super::reconciliation_view::{DifferenceView, ReconciliationView};
@@ -21,12 +22,13 @@ use crate::domain::{Cancellation, DifferenceKind, Period};
 /// The period to reconcile.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Period, example = json!({ "from": "2025-12-30T00:00:00Z", "to": "2025-12-31T00:00:00Z" }))]
 pub(super) struct PeriodBody {
     /// Recharges created then or later; a whole millisecond
-    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
+    #[schema(value_type = String, format = DateTime, example = "2025-12-30T00:00:00Z")]
     from: Timestamp,
     /// Recharges created before then; a whole millisecond, at least a minute in the past
-    #[schema(value_type = String, format = DateTime, example = "2026-01-02T00:00:00Z")]
+    #[schema(value_type = String, format = DateTime, example = "2025-12-31T00:00:00Z")]
     to: Timestamp,
 }
 
@@ -36,11 +38,13 @@ pub(super) struct PeriodBody {
 #[into_params(parameter_in = Query)]
 pub(super) struct DifferenceQuery {
     /// Only those of this kind
+    #[param(value_type = Option<DifferenceWord>)]
     kind: Option<String>,
     /// The `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many items at most; 50 when left out
-    #[param(minimum = 1, maximum = 200)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -49,7 +53,7 @@ pub(super) struct DifferenceQuery {
 /// Pay-service's statement of the period is walked along page by page, beside the credits here. What succeeded
 /// there and is missing here is credited, once; every other difference is kept as an exception. It goes on in
 /// the background, restarts included: watch it at `GET /v1/reconciliations/{id}`.
-#[utoipa::path(post, path = "/v1/reconciliations", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/reconciliations", operation_id = "createReconciliation", tag = "reconciliations", security(("key" = [])),
     request_body = PeriodBody,
     responses(
         (status = 202, description = "It is under way", body = ReconciliationView),
@@ -71,7 +75,7 @@ pub(super) async fn create(
 }
 
 /// List reconciliations, newest first
-#[utoipa::path(get, path = "/v1/reconciliations", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/reconciliations", operation_id = "listReconciliations", tag = "reconciliations", security(("key" = [])),
     params(PageQuery),
     responses(
         (status = 200, description = "One page of reconciliations", body = List<ReconciliationView>),
@@ -89,7 +93,7 @@ pub(super) async fn list(
 }
 
 /// Show a reconciliation: how far it has come, and what both sides come to
-#[utoipa::path(get, path = "/v1/reconciliations/{id}", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/reconciliations/{id}", operation_id = "getReconciliation", tag = "reconciliations", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The reconciliation's id")),
     responses(
         (status = 200, description = "The reconciliation", body = ReconciliationView),
@@ -107,7 +111,7 @@ pub(super) async fn show(
 }
 
 /// List what a reconciliation has found, by `tx_no`
-#[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", operation_id = "listReconciliationDifferences", tag = "reconciliations", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The reconciliation's id"), DifferenceQuery),
     responses(
         (status = 200, description = "One page of differences", body = List<DifferenceView>),
@@ -130,9 +134,9 @@ pub(super) async fn differences(
 
 /// Cancel a reconciliation
 ///
-/// It ends where it stands: what it has credited and found stays, and whoever is just at a page of it keeps
+/// It ends where it stands: what it has credited and found stays, and a process that is at a page of it keeps
 /// nothing of that. Who did it, when and why is kept. A nightly one is not begun again by itself.
-#[utoipa::path(post, path = "/v1/reconciliations/{id}/cancel", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(post, path = "/v1/reconciliations/{id}/cancel", operation_id = "cancelReconciliation", tag = "reconciliations", security(("key" = [])),
     params(("id" = Uuid, Path, description = "The reconciliation's id")),
     request_body = Option<ReasonBody>,
     responses(

@@ -26,6 +26,9 @@ pub enum Status {
 pub struct UnknownWord(pub String);
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Succeeded, Self::Failed, Self::Closed];
+
     /// The word for it everywhere.
     pub fn as_str(self) -> &'static str {
         match self {

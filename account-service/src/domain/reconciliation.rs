@@ -190,6 +190,9 @@ impl std::str::FromStr for Origin {
 }
 
 impl ReconciliationState {
+    /// What [`ReconciliationState::as_str`] says of each.
+    pub const WORDS: [&'static str; 3] = ["running", "finished", "cancelled"];
+
     /// The word for it in the database and in answers.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -19,6 +19,7 @@ pub use post_results::{NotPosted, PostResults, Posting};
 pub use receive_result::{ReadResults, Told};
 pub use reconcile::{AnsweredBy, NotReconciled, PayResult, Reconcile};
 pub use reconciliations::{PeriodPlan, ReconciliationPlan, Reconciliations, StartReconciliation};
+pub(crate) use request_recharge::{MAX_ATTACH_BYTES, MAX_CHANNEL_CHARS};
 pub use request_recharge::{NotRequested, RequestRecharge, Wish};
 pub use sweep::{Sweep, SweepPlan};
 pub use watch::{Watch, unreconciled_days};

@@ -19,9 +19,10 @@ use crate::metrics::{Call, Metrics};
 use crate::pay_service::{Answer, NotCreated, PayService, Unanswered};
 use crate::store::Store;
 
-/// The longest attachment, in bytes.
-const MAX_ATTACH_BYTES: usize = 1024;
-const MAX_CHANNEL_CHARS: usize = 32;
+/// The longest `attach`, in bytes.
+pub(crate) const MAX_ATTACH_BYTES: usize = 1024;
+/// The longest name of a channel, in characters.
+pub(crate) const MAX_CHANNEL_CHARS: usize = 32;
 const DEFAULT_CHANNEL: &str = "instant";
 
 static NOT_NOTED: Recurring = Recurring::new();

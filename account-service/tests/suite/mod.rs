@@ -6,6 +6,7 @@ pub mod bad_input;
 pub mod cancelled;
 pub mod days;
 pub mod dead_letters;
+pub mod described;
 pub mod exceptions;
 pub mod ledger;
 pub mod notifications;
@@ -41,6 +42,8 @@ macro_rules! run_suite {
                   a_day_that_a_clock_that_was_ahead_has_reconciled_is_reconciled_again,
                   clocks_that_differ_for_long_begin_each_day_a_few_times_at_most,
                   a_day_is_reconciled_as_well_when_its_parts_were_asked_for;
+            described: clients_can_be_made_from_the_description, every_example_of_the_description_is_taken,
+                       a_parameter_with_an_empty_value_answers_400_naming_it;
             exceptions: a_refused_result_is_kept_with_what_is_needed_to_judge_it,
                         every_refusal_is_kept_under_its_kind_beside_what_the_books_hold,
                         a_repetition_counts_up_and_another_telling_is_kept_beside_the_first,

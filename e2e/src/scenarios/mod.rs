@@ -4,6 +4,7 @@ pub mod bad_input;
 pub mod duplicates;
 pub mod foreign;
 pub mod intake;
+pub mod interface;
 pub mod ladder;
 pub mod libraries;
 pub mod receivers;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::{BulkWord, Failure, NotificationWord, Pattern, Why};
 use crate::domain::notification::StateName;
 use crate::domain::{Bulk, BulkFilter, FailureClass, Preview, Previewed, SubscriptionId};
 
@@ -109,11 +110,12 @@ impl From<(&SubscriptionId, &Previewed)> for PreviewedDocument {
 
 /// What the two have in common.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bulk)]
 pub struct BulkDocument {
     /// Its id.
     id: Uuid,
     /// `running` or `done`.
-    #[schema(example = "running")]
+    #[schema(value_type = BulkWord)]
     state: &'static str,
     /// Of which subscription; `null`: of every one.
     subscription_id: Option<Uuid>,
@@ -124,6 +126,7 @@ pub struct BulkDocument {
     /// Who asked for it: `operator` or `merchant:<name>`.
     created_by: String,
     /// Why, as they said.
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
     /// When it was asked for.
     created_at: DateTime<Utc>,
@@ -149,11 +152,14 @@ impl From<&Bulk> for BulkDocument {
 
 /// Which notifications are meant; what was not given is `null`.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkFilter)]
 pub struct BulkFilterDocument {
     /// The states, all that can be meant if none was given.
-    #[schema(example = json!(["exhausted"]))]
+    #[schema(value_type = Vec<NotificationWord>)]
     state: Vec<&'static str>,
+    #[schema(value_type = Option<Pattern>)]
     event_type: Option<String>,
+    #[schema(value_type = Option<Vec<Failure>>)]
     failure_class: Option<Vec<&'static str>>,
     created_from: Option<DateTime<Utc>>,
     created_to: Option<DateTime<Utc>>,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runtime::Problem;
+use runtime::http::described::{Cursor, Limit, MerchantName};
 use runtime::http::{Json, List, Page, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::Violations;
 use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::documents::time;
@@ -34,19 +34,21 @@ pub(super) struct Wanted {
 }
 
 /// Which of them, and which page.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BulksQuery {
     /// Only those of this merchant's subscriptions; with a merchant's key, its own name or absent
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// Only those of this subscription: its id, or `name:` and its name
-    #[param(value_type = Option<String>, example = "name:orders")]
+    #[param(value_type = Option<SubscriptionRef>)]
     subscription_id: Option<SubscriptionRef>,
     /// Where the page starts: the `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 

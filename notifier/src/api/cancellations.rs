@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::State;
 use super::bulk_documents::CancellationDocument;
 use super::bulks::{self, BulksQuery, Wanted};
+use super::described::{CancellationStates, Failures, Pattern, Why};
 use super::subscription_ref::SubscriptionRef;
 use super::words::Words;
 use crate::domain::BulkAction;
@@ -21,18 +22,21 @@ const PATH: &str = "/v1/cancellations";
 /// Which notifications are cancelled. All that is given must match, as they stand when it is their turn.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "subscription_id": "019b76da-a800-7000-8000-000000000002", "state": ["pending"], "reason": "the receiver was down"
+}))]
 pub struct CancellationRequest {
     /// Of this subscription
     subscription_id: SubscriptionRef,
-    /// Only those in these states: a list of `pending`, `delivering`, `held`, or a text of them separated by commas
-    #[schema(value_type = Option<Vec<String>>, example = json!(["held"]))]
+    /// Only those in these states
+    #[schema(value_type = Option<CancellationStates>)]
     state: Option<Words>,
     /// Only those about events of this type, or of a family such as `recharge.*`
-    #[schema(example = "recharge.*")]
+    #[schema(value_type = Option<Pattern>)]
     event_type: Option<String>,
     /// Only those whose last attempt failed for one of these reasons, and those not tried yet that wait behind an
     /// endpoint which did; written like `state`
-    #[schema(value_type = Option<Vec<String>>, example = json!(["dns", "connect"]))]
+    #[schema(value_type = Option<Failures>)]
     failure_class: Option<Words>,
     /// Only those that came in then or later
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -40,7 +44,8 @@ pub struct CancellationRequest {
     /// Only those that came in before then
     #[schema(value_type = Option<String>, format = DateTime)]
     created_to: Option<Timestamp>,
-    /// Kept in the audit trail of every notification; up to 500 characters
+    /// Kept in the audit trail of every notification
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
 }
 
@@ -65,11 +70,12 @@ impl CancellationRequest {
 #[utoipa::path(
     post,
     path = "/v1/cancellations",
+    operation_id = "createCancellation",
     tag = "cancellations",
     security(("key" = [])),
     request_body = CancellationRequest,
     responses(
-        (status = 202, description = "Started; watch it at `GET /v1/cancellations/{id}`", body = CancellationDocument),
+        (status = 202, description = "Started; watch it at `GET /v1/cancellations/{id}`", body = CancellationDocument, headers(("Location" = String, description = "Where it can be watched"))),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "As many replays and cancellations of the merchant run as may", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
@@ -89,6 +95,7 @@ pub async fn create(
 #[utoipa::path(
     get,
     path = "/v1/cancellations",
+    operation_id = "listCancellations",
     tag = "cancellations",
     security(("key" = [])),
     params(BulksQuery),
@@ -111,6 +118,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/cancellations/{id}",
+    operation_id = "getCancellation",
     tag = "cancellations",
     security(("key" = [])),
     params(("id" = Uuid, Path, description = "The cancellation")),

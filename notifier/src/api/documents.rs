@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use runtime::duration::HumanDuration;
 use runtime::http::Timestamp;
+use runtime::http::described::MerchantName;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::{
+    ActionWord, EventId, Failure, Headers, InFlight, Ladder, NotificationWord, Outcome, Pattern, Patterns,
+    Rate, Signature, State, Subject, SubscriptionName, SubscriptionNote, Timeout, Url, Waits,
+};
+use super::described_ack::Ack;
 use super::health_document::HealthDocument;
 use super::signing_documents::{PublicKeyDocument, SecretDocument};
 use crate::domain::attempt::FailureClass;
@@ -27,34 +33,40 @@ pub struct SubscriptionDocument {
     /// Its id.
     pub id: Uuid,
     /// Its name, unique per merchant.
-    #[schema(example = "orders")]
+    #[schema(value_type = SubscriptionName)]
     pub name: String,
-    /// Whose it is; `null`: the operator's, which hears of every merchant's events.
+    /// Whose it is; `null`: the operator's, which receives every merchant's events.
+    #[schema(value_type = Option<MerchantName>)]
     pub merchant: Option<String>,
     /// Where webhooks go.
-    #[schema(example = "https://shop.example/hooks")]
+    #[schema(value_type = Url)]
     pub url: String,
     /// Which events are asked for.
-    #[schema(example = json!(["recharge.*"]))]
+    #[schema(value_type = Patterns)]
     pub event_types: Vec<String>,
     /// A note for people.
+    #[schema(value_type = Option<SubscriptionNote>)]
     pub description: Option<String>,
     /// The waits between attempts, or a preset's name.
-    #[schema(value_type = Object, example = json!(["1m", "5m"]))]
+    #[schema(value_type = Ladder)]
     pub ladder: Schedule,
     /// What counts as acknowledgement.
-    #[schema(value_type = Object, example = "status")]
+    #[schema(value_type = Ack)]
     pub ack: AckRule,
     /// How long one exchange may take.
+    #[schema(value_type = Timeout)]
     pub timeout: HumanDuration,
     /// How many attempts may be under way at once.
+    #[schema(value_type = InFlight)]
     pub max_in_flight: u32,
     /// How many attempts may start a second; `null`: any number.
+    #[schema(value_type = Option<Rate>)]
     pub rate_limit: Option<u32>,
     /// Headers sent with every webhook.
+    #[schema(value_type = Headers)]
     pub headers: BTreeMap<String, String>,
     /// How webhooks are signed: `v1` (a shared secret) or `v1a` (a key pair).
-    #[schema(example = "v1")]
+    #[schema(value_type = Signature)]
     pub signature: &'static str,
     /// What to verify with, for `v1a`.
     #[schema(example = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")]
@@ -64,7 +76,7 @@ pub struct SubscriptionDocument {
     /// The secrets, or private keys, that are signed with now, newest first: more than one during a rotation.
     pub secrets: Vec<SecretDocument>,
     /// `active`, `paused` or `disabled`.
-    #[schema(example = "active")]
+    #[schema(value_type = State)]
     pub state: &'static str,
     /// Why it is disabled.
     pub disabled_reason: Option<String>,
@@ -118,14 +130,16 @@ pub struct NotificationDocument {
     /// The subscription's owner.
     pub merchant: Option<String>,
     /// The event's id, which the receiver knows as `webhook-id`.
+    #[schema(value_type = EventId)]
     pub event_id: String,
     /// What happened.
-    #[schema(example = "recharge.succeeded")]
+    #[schema(value_type = Pattern)]
     pub event_type: String,
     /// What it happened to.
+    #[schema(value_type = Option<Subject>)]
     pub subject: Option<String>,
     /// `pending`, `delivering`, `delivered`, `exhausted`, `cancelled` or `held`.
-    #[schema(example = "delivered")]
+    #[schema(value_type = NotificationWord)]
     pub state: &'static str,
     /// While it is `pending`: no attempt begins before.
     pub next_attempt_at: Option<DateTime<Utc>>,
@@ -133,12 +147,12 @@ pub struct NotificationDocument {
     /// (its receiver is unreachable), `receiver` (which asked for a pause), `rate_limit` or `concurrency`
     /// (the bounds of its subscription, or of this process), `paused` or `disabled` (its subscription is).
     /// `null` where its attempt is about to begin, and in every other state.
-    #[schema(example = "retry")]
+    #[schema(value_type = Option<Waits>)]
     pub waits_for: Option<&'static str>,
     /// Attempts made so far.
     pub attempt_count: u32,
     /// Why the last of them failed, in one word; `null` where it did not, or there was none.
-    #[schema(example = "timeout")]
+    #[schema(value_type = Option<Failure>)]
     pub failure_class: Option<&'static str>,
     /// When it came in.
     pub created_at: DateTime<Utc>,
@@ -213,8 +227,8 @@ pub struct EventDocument {
     merchant: Option<String>,
     /// The W3C trace context it happened in.
     traceparent: Option<String>,
-    /// What is told about it, as it was published.
-    #[schema(value_type = Object)]
+    /// What its publisher says about it, as it was published.
+    #[schema(value_type = Value)]
     data: Option<Box<RawValue>>,
 }
 
@@ -244,11 +258,11 @@ pub struct AttemptDocument {
     /// How long it took.
     pub duration_ms: u64,
     /// `delivered`, `failed` or `gone`.
-    #[schema(example = "failed")]
+    #[schema(value_type = Outcome)]
     pub outcome: &'static str,
     /// Why it failed, in one word: `dns`, `connect`, `tls`, `timeout`, `status`, `ack_mismatch`,
     /// `blocked_target`, `body`, `protocol` or `proxy`.
-    #[schema(example = "timeout")]
+    #[schema(value_type = Option<Failure>)]
     pub failure_class: Option<&'static str>,
     /// The status that came back.
     pub http_status: Option<u16>,
@@ -278,7 +292,7 @@ impl From<&Attempt> for AttemptDocument {
 #[schema(as = Audit)]
 pub struct AuditDocument {
     /// `resend`, `cancel`, `replay` or `cancellation`.
-    #[schema(example = "resend")]
+    #[schema(value_type = ActionWord)]
     action: &'static str,
     /// `operator` or `merchant:<name>`.
     #[schema(example = "operator")]

@@ -28,7 +28,10 @@ const MAX_SOURCE: usize = 255;
 
 /// An event in the JSON format of `CloudEvents` 1.0. Extensions that are not named here are passed over.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CloudEvent)]
+#[schema(as = CloudEvent, example = json!({
+    "specversion": "1.0", "id": "order-7", "source": "/orders", "type": "order.paid", "time": "2026-01-02T03:04:05Z",
+    "data": { "total": 3000 }
+}))]
 pub struct CloudEvent {
     #[schema(pattern = "^1\\.0$", example = "1.0")]
     specversion: String,
@@ -61,7 +64,7 @@ pub struct CloudEvent {
     /// The W3C trace context it happened in
     traceparent: Option<String>,
     /// What receivers get, byte for byte
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     data: Option<Box<RawValue>>,
 }
 

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::State;
+use super::described::{EventId, PublishResult};
 use super::event_forms::{CloudEvent, Incoming};
 use crate::domain::{EventRefusal, NewEvent};
 use crate::engine::Published;
@@ -46,13 +47,13 @@ pub struct PublishedDocument {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublishedEvent {
     /// Its id.
-    #[schema(example = "order-7")]
+    #[schema(value_type = EventId)]
     id: String,
     /// Its source, as it is kept: a merchant's begins with `/merchants/NAME/`.
     #[schema(example = "/merchants/shop/orders")]
     source: String,
     /// `new`, or `known`: an event of the same source and id was kept before.
-    #[schema(example = "new")]
+    #[schema(value_type = PublishResult)]
     result: &'static str,
 }
 
@@ -64,7 +65,7 @@ pub struct PublishedEvent {
 #[utoipa::path(
     post,
     path = "/v1/events",
-    operation_id = "publish_events",
+    operation_id = "publishEvents",
     tag = "events",
     security(("key" = [])),
     request_body(content(
@@ -75,6 +76,7 @@ pub struct PublishedEvent {
         (status = 202, description = "All are kept", body = PublishedDocument),
         (status = 400, description = "The body is not well-formed JSON", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "An event of the same source and id is kept with another content; `errors` names each", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time; nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "An event over 64 KiB, or a batch over 1 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is neither an event nor a batch of events", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "An event is invalid; `errors` names each with its place in the batch", body = Problem, content_type = "application/problem+json"),

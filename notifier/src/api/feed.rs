@@ -4,13 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use runtime::Problem;
-use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
+use runtime::http::described::{ForeignMerchant, KeyedProblems, Limit, MerchantName, QueryProblems};
 use runtime::http::{Json, Page, Query};
 use runtime::keys::Caller;
 use runtime::validation::{Invalid, Violations};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::words::split;
@@ -24,7 +24,7 @@ use crate::domain::subscription::MAX_EVENT_TYPES;
 const CURSOR_VERSION: u8 = 1;
 
 /// Which events, and from where on.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct FeedParameters {
@@ -35,10 +35,10 @@ pub struct FeedParameters {
     #[param(example = "recharge.*,order.paid")]
     event_types: Option<String>,
     /// Whose: required with the operator key; with a merchant's key, its own name or absent
-    #[param(example = "shop")]
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// How many at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -73,7 +73,7 @@ pub struct FeedEventDocument {
     /// When the notifier kept it.
     received_at: DateTime<Utc>,
     /// As it was published.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     data: Option<Box<RawValue>>,
     /// Whether it went to a subscription of the merchant, and every one that it went to has acknowledged it, as it
     /// stands now. `false` also where none matched when it came in.
@@ -116,9 +116,10 @@ impl From<&FeedPage> for FeedDocument {
 #[utoipa::path(
     get,
     path = "/v1/feed",
-    operation_id = "read_feed",
+    operation_id = "readFeed",
     tag = "events",
     security(("key" = [])),
+    params(FeedParameters),
     responses(
         (status = 200, description = "A page of the feed", body = FeedDocument),
         ForeignMerchant,

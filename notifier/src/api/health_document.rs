@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::described::HealthWord;
 use crate::domain::probing::Probing;
 use crate::domain::{FailureClass, Health};
 
@@ -14,7 +15,7 @@ pub struct HealthDocument {
     /// `healthy`, `failing` (the last attempt failed), `unreachable` (ten attempts in a row did not reach
     /// it: one at a time is made until something answers), or `paused_by_receiver` (it answered 429 or 503:
     /// nothing is sent before `paused_until`, then one at a time until it answers something else).
-    #[schema(example = "failing")]
+    #[schema(value_type = HealthWord)]
     state: &'static str,
     /// When the first attempt began that failed since the last success.
     failing_since: Option<DateTime<Utc>>,

@@ -3,6 +3,8 @@
 mod bulk_documents;
 mod bulks;
 mod cancellations;
+pub(crate) mod described;
+mod described_ack;
 mod documents;
 mod event_forms;
 mod events;
@@ -18,6 +20,7 @@ mod subscription_audits;
 mod subscription_changes;
 mod subscription_ref;
 mod subscriptions;
+mod webhook_document;
 mod words;
 
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use std::sync::Arc;
 use axum::Router;
 use runtime::Problem;
 use runtime::batcher::Batcher;
-use runtime::http::described::BearerKey;
+use runtime::http::described::{Cursor, Limit, MerchantName};
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
 use utoipa::OpenApi;
@@ -51,14 +54,20 @@ type State = axum::extract::State<Arc<Api>>;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Ringback notifier", description = "Tells subscribers by signed webhook what happened."),
-    modifiers(&BearerKey),
+    info(title = "Ringback notifier", description = "Delivers events to subscribers by signed webhook."),
+    components(schemas(
+        Cursor, Limit, MerchantName, described::CancellableState, described::EventId, described::Failure,
+        described::Pattern, described::PresetName, described::ReplayState, described::StateFilter, described::Step,
+        described::Subject, described::SubscriptionName, described::Why, described_ack::AckBody,
+        described_ack::AckJson, described_ack::AckPlace, described_ack::AckStatus, subscription_ref::SubscriptionRef
+    )),
     tags(
-        (name = "subscriptions", description = "Who wants to hear of what, where and how"),
+        (name = "subscriptions", description = "Who receives which events, where and how"),
         (name = "events", description = "Publishing events, and catching up on them"),
         (name = "notifications", description = "The notification log, and what people do with it"),
         (name = "replays", description = "Resending many notifications"),
         (name = "cancellations", description = "Cancelling many notifications"),
+        (name = "webhooks", description = "What the receivers of subscribers are sent"),
     )
 )]
 struct Described;
@@ -95,6 +104,7 @@ pub fn endpoints(tools: Tools, publish: Batcher<PublishEvents>) -> Endpoints {
         .routes(routes!(cancellations::show))
         .split_for_parts();
     openapi.merge(of_large);
+    webhook_document::describe(&mut openapi);
     Endpoints { router: router.with_state(api.clone()), large: large.with_state(api), openapi }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::Why;
 use super::documents::NotificationDocument;
 use super::{State, no_notification};
 use crate::domain::audit::Action;
@@ -18,18 +19,20 @@ use crate::usecases::Tools;
 /// Why it is done.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "reason": "the receiver had lost it" }))]
 pub struct Reason {
-    /// Kept in the notification's audit trail; up to 500 characters
-    #[schema(example = "the receiver had lost it")]
+    /// Kept in the notification's audit trail
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
 }
 
 /// Resend a notification
 ///
-/// It is due at once and begins its ladder anew, whatever its state; attempts keep counting.
+/// It is due at once and starts its ladder again, whatever its state; attempts keep counting.
 #[utoipa::path(
     post,
     path = "/v1/notifications/{id}/resend",
+    operation_id = "resendNotification",
     tag = "notifications",
     security(("key" = [])),
     params(("id" = Uuid, Path, description = "The notification")),
@@ -62,6 +65,7 @@ pub async fn resend(
 #[utoipa::path(
     post,
     path = "/v1/notifications/{id}/cancel",
+    operation_id = "cancelNotification",
     tag = "notifications",
     security(("key" = [])),
     params(("id" = Uuid, Path, description = "The notification")),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use runtime::Problem;
-use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
+use runtime::http::described::{Cursor, ForeignMerchant, KeyedProblems, Limit, MerchantName, QueryProblems};
 use runtime::http::{Json, List, Page, Query};
 use runtime::keys::Caller;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::{NotificationWord, State as StateWord, SubscriptionName};
 use super::health_document::HealthDocument;
 use super::subscription_ref::{SubscriptionRef, find_optional};
 use super::{State, narrowed};
@@ -20,19 +21,21 @@ use crate::domain::{Counts, Health, SubscriptionCounts, Undelivered};
 use crate::store::CountsFilter;
 
 /// Whose notifications, and which page of subscriptions.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CountsQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// Only those of this subscription: its id, or `name:` and its name
-    #[param(value_type = Option<String>, example = "name:orders")]
+    #[param(value_type = Option<SubscriptionRef>)]
     subscription_id: Option<SubscriptionRef>,
     /// Where the page starts: the `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many subscriptions at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -43,17 +46,18 @@ pub struct SubscriptionCountsDocument {
     /// The subscription.
     subscription_id: Uuid,
     /// Its name, unique per merchant.
-    #[schema(example = "orders")]
+    #[schema(value_type = SubscriptionName)]
     name: String,
     /// Whose it is; `null`: the operator's.
+    #[schema(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// `active`, `paused` or `disabled`.
-    #[schema(example = "active")]
+    #[schema(value_type = StateWord)]
     state: &'static str,
     /// How many it has in each state.
     counts: CountsDocument,
     /// The states of which there may be more: counting stopped at 10000.
-    #[schema(example = json!(["delivered"]))]
+    #[schema(value_type = Vec<NotificationWord>)]
     capped: Vec<&'static str>,
     /// Why it is disabled.
     disabled_reason: Option<String>,
@@ -125,8 +129,10 @@ impl SubscriptionCountsDocument {
 #[utoipa::path(
     get,
     path = "/v1/notifications/counts",
+    operation_id = "countNotifications",
     tag = "notifications",
     security(("key" = [])),
+    params(CountsQuery),
     responses(
         (status = 200, description = "A page of subscriptions with their counts", body = List<SubscriptionCountsDocument>),
         ForeignMerchant,

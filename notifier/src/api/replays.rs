@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::bulk_documents::{ReplayDocument, ReplayPreviewDocument};
 use super::bulks::{self, BulksQuery, Wanted};
+use super::described::{Failures, Pattern, ReplayStates, Why};
 use super::subscription_ref::SubscriptionRef;
 use super::words::Words;
 use super::{State, no_subscription};
@@ -22,19 +23,21 @@ const PATH: &str = "/v1/replays";
 /// Which notifications are resent. All that is given must match, as they stand when it is their turn.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "subscription_id": "019b76da-a800-7000-8000-000000000002", "state": ["pending"], "reason": "the receiver was down"
+}))]
 pub struct ReplayRequest {
     /// Of this subscription; with the operator key it may be absent: of every subscription
     subscription_id: Option<SubscriptionRef>,
-    /// Only those in these states: a list of `pending`, `delivering`, `held`, `delivered`, `exhausted`,
-    /// `cancelled`, `undelivered` (all but delivered and cancelled), or a text of them separated by commas
-    #[schema(value_type = Option<Vec<String>>, example = json!(["exhausted"]))]
+    /// Only those in these states; `undelivered` stands for all but delivered and cancelled
+    #[schema(value_type = Option<ReplayStates>)]
     state: Option<Words>,
     /// Only those about events of this type, or of a family such as `recharge.*`
-    #[schema(example = "recharge.*")]
+    #[schema(value_type = Option<Pattern>)]
     event_type: Option<String>,
     /// Only those whose last attempt failed for one of these reasons, and those not tried yet that wait behind an
     /// endpoint which did; written like `state`
-    #[schema(value_type = Option<Vec<String>>, example = json!(["dns", "connect"]))]
+    #[schema(value_type = Option<Failures>)]
     failure_class: Option<Words>,
     /// Only those that came in then or later
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -42,7 +45,8 @@ pub struct ReplayRequest {
     /// Only those that came in before then
     #[schema(value_type = Option<String>, format = DateTime)]
     created_to: Option<Timestamp>,
-    /// Kept in the audit trail of every notification; up to 500 characters
+    /// Kept in the audit trail of every notification
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
     /// Only say what would be sent: nothing is, and nothing is started
     #[schema(default = false)]
@@ -69,12 +73,13 @@ impl ReplayRequest {
 #[utoipa::path(
     post,
     path = "/v1/replays",
+    operation_id = "createReplay",
     tag = "replays",
     security(("key" = [])),
     request_body = ReplayRequest,
     responses(
         (status = 200, description = "With `dry_run`: what would be sent; nothing is", body = ReplayPreviewDocument),
-        (status = 202, description = "Started; watch it at `GET /v1/replays/{id}`", body = ReplayDocument),
+        (status = 202, description = "Started; watch it at `GET /v1/replays/{id}`", body = ReplayDocument, headers(("Location" = String, description = "Where it can be watched"))),
         (status = 404, description = "The subscription is not there, or not yours", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "As many replays and cancellations of the merchant run as may", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
@@ -103,6 +108,7 @@ pub async fn create(
 #[utoipa::path(
     get,
     path = "/v1/replays",
+    operation_id = "listReplays",
     tag = "replays",
     security(("key" = [])),
     params(BulksQuery),
@@ -125,6 +131,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/replays/{id}",
+    operation_id = "getReplay",
     tag = "replays",
     security(("key" = [])),
     params(("id" = Uuid, Path, description = "The replay")),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::Signature;
 use super::documents::SubscriptionDocument;
 use crate::domain::signing::{LivePublicKey, LiveSecret};
 use crate::domain::{Signing, Subscription};
@@ -53,7 +54,7 @@ pub struct CreatedSubscription {
     secret: Option<String>,
 }
 
-/// What a receiver is told of a new key: the secret that it shares. Of a key pair it needs the public
+/// What a receiver needs of a new key: the secret that it shares. Of a key pair it needs the public
 /// key alone.
 fn shared_secret(key: &SigningKey) -> Option<String> {
     match key {
@@ -79,7 +80,7 @@ pub struct RotatedSecret {
     /// The subscription.
     id: Uuid,
     /// How webhooks are signed from now on: `v1` or `v1a`.
-    #[schema(example = "v1")]
+    #[schema(value_type = Signature)]
     signature: &'static str,
     /// What to verify with from now on, for `v1`; shown here and never again. `null` for `v1a`.
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]

@@ -11,6 +11,7 @@ use runtime::keys::Caller;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::described::{Overlap, Signature, Why};
 use super::documents::AttemptDocument;
 use super::signing_documents::RotatedSecret;
 use super::subscription_ref::SubscriptionRef;
@@ -22,25 +23,29 @@ use crate::usecases::test_subscription::TestError;
 /// How to rotate.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "overlap": "24h" }))]
 pub struct RotateSecret {
     /// How long the secret before is signed with beside the new one, 0s to 168h; 24h if absent
+    #[schema(value_type = Option<Overlap>)]
     overlap: Option<HumanDuration>,
     /// `v1` or `v1a`; as before if absent
-    #[schema(value_type = Option<String>, example = "v1a")]
+    #[schema(value_type = Option<Signature>)]
     signature: Option<Scheme>,
-    /// Kept in the subscription's audit trail; up to 500 characters
+    /// Kept in the subscription's audit trail
+    #[schema(value_type = Option<Why>)]
     reason: Option<String>,
 }
 
 /// Rotate the secret or key pair
 ///
-/// During the overlap every webhook carries a signature for each live key, five at the most.
+/// During the overlap every webhook carries a signature for each live key, at most five.
 #[utoipa::path(
     post,
     path = "/v1/subscriptions/{id}/rotate-secret",
+    operation_id = "rotateSubscriptionSecret",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<RotateSecret>,
     responses(
         (status = 200, description = "The new key", body = RotatedSecret),
@@ -68,6 +73,7 @@ pub async fn rotate_secret(
 /// Nothing to choose.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({}))]
 pub struct TestSubscription {}
 
 /// What came of a test.
@@ -86,9 +92,10 @@ pub struct TestedSubscription {
 #[utoipa::path(
     post,
     path = "/v1/subscriptions/{id}/test",
+    operation_id = "testSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = Option<TestSubscription>,
     responses(
         (status = 200, description = "Sent; the answer tells what came of it", body = TestedSubscription),

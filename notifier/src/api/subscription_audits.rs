@@ -2,26 +2,28 @@
 
 use chrono::{DateTime, Utc};
 use runtime::Problem;
-use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::described::{Cursor, KeyedProblems, Limit, QueryProblems};
 use runtime::http::{Json, List, Page, Path, Query};
 use runtime::keys::Caller;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::SubscriptionActionWord;
 use super::subscription_ref::SubscriptionRef;
 use super::{State, no_subscription};
 use crate::domain::SubscriptionAudit;
 
 /// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditsQuery {
     /// Where the page starts: the `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -32,7 +34,7 @@ pub struct SubscriptionAuditDocument {
     /// The entry's own id.
     id: Uuid,
     /// `create`, `change`, `activate`, `pause`, `disable`, `rotate_secret` or `delete`.
-    #[schema(example = "pause")]
+    #[schema(value_type = SubscriptionActionWord)]
     action: &'static str,
     /// The fields that a change named.
     #[schema(example = json!(["state"]))]
@@ -59,9 +61,10 @@ impl From<SubscriptionAudit> for SubscriptionAuditDocument {
 #[utoipa::path(
     get,
     path = "/v1/subscriptions/{id}/audits",
+    operation_id = "listSubscriptionAudits",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name"), AuditsQuery),
     responses(
         (status = 200, description = "A page of the audit trail", body = List<SubscriptionAuditDocument>),
         (status = 404, description = "Never there, or not yours", body = Problem, content_type = "application/problem+json"),

@@ -9,8 +9,13 @@ use runtime::http::described::{BodyProblems, KeyedProblems, QueryProblems};
 use runtime::http::{Json, Path, Query};
 use runtime::keys::Caller;
 use serde::{Deserialize, Deserializer};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
+use super::described::{
+    Headers, InFlight, Ladder, Patterns, Rate, State as StateWord, SubscriptionName, SubscriptionNote,
+    Timeout, Url, Why,
+};
+use super::described_ack::Ack;
 use super::documents::SubscriptionDocument;
 use super::subscription_ref::SubscriptionRef;
 use super::subscriptions::document;
@@ -23,43 +28,60 @@ use crate::store::PatchRefused;
 /// which it clears.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UpdateSubscription, example = json!({ "ladder": ["1m", "5m"], "state": "paused", "reason": "the receiver is being moved" }))]
 #[expect(clippy::option_option, reason = "absent, null and a value are three different wishes")]
 pub struct PatchSubscription {
+    /// A new name
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = SubscriptionName)]
     name: Option<String>,
+    /// A new address
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Url)]
     url: Option<String>,
+    /// Other events
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Patterns)]
     event_types: Option<Vec<String>>,
+    /// Another note; `null` removes it
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<SubscriptionNote>)]
     description: Option<Option<String>>,
     /// Applies from the next failure on
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Ladder)]
     ladder: Option<Schedule>,
+    /// Another acknowledgement
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Ack)]
     ack: Option<AckRule>,
+    /// Another timeout
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Timeout)]
     timeout: Option<HumanDuration>,
+    /// Another bound
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = InFlight)]
     max_in_flight: Option<u32>,
+    /// Another rate; `null` removes it
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<Rate>)]
     rate_limit: Option<Option<u32>>,
     /// Replaces all headers
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Headers)]
     headers: Option<BTreeMap<String, String>>,
     /// `active`, `paused` or `disabled`
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = StateWord)]
     state: Option<WantedState>,
-    /// Kept in the subscription's audit trail; up to 500 characters
+    /// Kept in the subscription's audit trail
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Why)]
     reason: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum WantedState {
     Active,
@@ -101,9 +123,10 @@ impl PatchSubscription {
 #[utoipa::path(
     patch,
     path = "/v1/subscriptions/{id}",
+    operation_id = "updateSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     request_body = PatchSubscription,
     responses(
         (status = 200, description = "The changed subscription", body = SubscriptionDocument),
@@ -138,11 +161,12 @@ pub async fn patch(
 }
 
 /// Why it is deleted.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
-    /// Kept in the subscription's audit trail; up to 500 characters
+    /// Kept in the subscription's audit trail
+    #[param(value_type = Option<Why>)]
     reason: Option<String>,
 }
 
@@ -152,9 +176,10 @@ pub struct DeleteQuery {
 #[utoipa::path(
     delete,
     path = "/v1/subscriptions/{id}",
+    operation_id = "deleteSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name"), DeleteQuery),
     responses(
         (status = 204, description = "Deleted"),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),

@@ -7,18 +7,24 @@ use axum::response::{IntoResponse, Response};
 use messaging::webhook::Scheme;
 use runtime::Problem;
 use runtime::duration::HumanDuration;
-use runtime::http::described::{BodyProblems, ForeignMerchant, KeyedProblems, QueryProblems};
+use runtime::http::described::{
+    BodyProblems, Cursor, ForeignMerchant, KeyedProblems, Limit, MerchantName, QueryProblems,
+};
 use runtime::http::{Json, List, Page, Path, Query};
 use runtime::keys::{Caller, is_merchant_name};
-use runtime::validation::Invalid;
+use runtime::validation::{Invalid, text};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
+use super::described::{
+    Headers, InFlight, Ladder, Patterns, Rate, Signature, SubscriptionName, SubscriptionNote, Timeout, Url,
+};
+use super::described_ack::Ack;
 use super::documents::SubscriptionDocument;
 use super::signing_documents::CreatedSubscription;
 use super::subscription_ref::SubscriptionRef;
 use super::{State, narrowed, no_subscription};
-use crate::domain::subscription::Draft;
+use crate::domain::subscription::{Draft, MAX_NAME};
 use crate::domain::{AckRule, Schedule, Subscription};
 use crate::store::SubscriptionFilter;
 use crate::usecases::Tools;
@@ -27,36 +33,46 @@ use crate::usecases::subscribe::{SubscribeError, subscribe};
 /// A new subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "orders", "url": "https://shop.example/hooks", "event_types": ["recharge.*"], "ladder": "standard",
+    "ack": { "json": { "pointer": "/code", "equals": "SUCCESS" } }
+}))]
 pub struct CreateSubscription {
-    /// Unique per merchant, 1 to 64 characters
-    #[schema(example = "orders")]
+    /// Unique per merchant
+    #[schema(value_type = SubscriptionName)]
     name: String,
     /// An `http` or `https` URL of at most 2048 bytes, without user and fragment
-    #[schema(example = "https://shop.example/hooks")]
+    #[schema(value_type = Url)]
     url: String,
-    /// 1 to 50 of: a type such as `recharge.succeeded`, a family such as `recharge.*`, or `*`
-    #[schema(example = json!(["recharge.*"]))]
+    /// Which events are asked for
+    #[schema(value_type = Patterns)]
     event_types: Vec<String>,
-    /// A note for people, up to 500 characters
+    /// A note for people
+    #[schema(value_type = Option<SubscriptionNote>)]
     description: Option<String>,
-    /// 1 to 20 steps of 1s to 24h, or `standard`, `wechatpay` or `alipay`
-    #[schema(value_type = Option<Object>, example = "standard")]
+    /// `standard` if absent
+    #[schema(value_type = Option<Ladder>)]
     ladder: Option<Schedule>,
-    /// `"status"`, `{"body": "success"}` or `{"json": {"pointer": "/code", "equals": "SUCCESS"}}`
-    #[schema(value_type = Option<Object>, example = "status")]
+    /// `status` if absent
+    #[schema(value_type = Option<Ack>)]
     ack: Option<AckRule>,
     /// 1s to 30s; 10s if absent
+    #[schema(value_type = Option<Timeout>)]
     timeout: Option<HumanDuration>,
-    /// 1 to 1000; 32 if absent
+    /// 32 if absent
+    #[schema(value_type = Option<InFlight>)]
     max_in_flight: Option<u32>,
-    /// Attempts a second, 1 to 10000; any number if absent
+    /// Any number if absent
+    #[schema(value_type = Option<Rate>)]
     rate_limit: Option<u32>,
     /// Up to 20 headers to send with every webhook
+    #[schema(value_type = Option<Headers>)]
     headers: Option<BTreeMap<String, String>>,
     /// How webhooks are signed: `v1` (a shared secret, if absent) or `v1a` (a key pair)
-    #[schema(value_type = Option<String>, example = "v1")]
+    #[schema(value_type = Option<Signature>)]
     signature: Option<Scheme>,
-    /// Whose it is, with the operator key; absent: the operator's, which hears of every event
+    /// Whose it is, with the operator key; absent: the operator's, which receives every event
+    #[schema(value_type = Option<MerchantName>)]
     merchant: Option<String>,
 }
 
@@ -80,11 +96,12 @@ impl CreateSubscription {
 #[utoipa::path(
     post,
     path = "/v1/subscriptions",
+    operation_id = "createSubscription",
     tag = "subscriptions",
     security(("key" = [])),
     request_body = CreateSubscription,
     responses(
-        (status = 201, description = "Made; a secret is shown here and never again", body = CreatedSubscription),
+        (status = 201, description = "Made; a secret is shown here and never again", body = CreatedSubscription, headers(("Location" = String, description = "Where it can be read"))),
         (status = 403, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
         KeyedProblems,
@@ -131,9 +148,10 @@ fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Probl
 #[utoipa::path(
     get,
     path = "/v1/subscriptions/{id}",
+    operation_id = "getSubscription",
     tag = "subscriptions",
     security(("key" = [])),
-    params(("id" = inline(SubscriptionRef), Path, description = "The subscription: its id, or `name:` and its name")),
+    params(("id" = SubscriptionRef, Path, description = "The subscription: its id, or `name:` and its name")),
     responses(
         (status = 200, description = "The subscription", body = SubscriptionDocument),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
@@ -162,18 +180,21 @@ pub(super) async fn document(
 }
 
 /// Which subscriptions, and which page of them.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SubscriptionsQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
     /// Only those with this name
+    #[param(value_type = Option<SubscriptionName>)]
     name: Option<String>,
     /// Where the page starts: the `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// How many at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -181,8 +202,10 @@ pub struct SubscriptionsQuery {
 #[utoipa::path(
     get,
     path = "/v1/subscriptions",
+    operation_id = "listSubscriptions",
     tag = "subscriptions",
     security(("key" = [])),
+    params(SubscriptionsQuery),
     responses(
         (status = 200, description = "A page of subscriptions", body = List<SubscriptionDocument>),
         ForeignMerchant,
@@ -196,6 +219,8 @@ pub async fn list(
     Query(query): Query<SubscriptionsQuery>,
 ) -> Result<Json<List<SubscriptionDocument>>, Problem> {
     let page = Page::parse(query.limit, query.cursor.as_deref())?;
+    let named = query.name.as_deref().map_or(Ok(()), |name| text("name", name, MAX_NAME));
+    named.map_err(Problem::malformed_query)?;
     let filter = SubscriptionFilter { merchant: narrowed(&caller, query.merchant)?, name: query.name };
     let rows = state.tools.store.subscriptions(&filter, page).await?;
     let ids: Vec<_> = rows.iter().map(|subscription| subscription.id).collect();

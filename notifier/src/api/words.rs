@@ -15,29 +15,29 @@ pub(super) struct Words(pub(super) Vec<String>);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ReadWords)
+        deserializer.deserialize_any(ReadWords).map(Self)
     }
 }
 
 struct ReadWords;
 
 impl<'de> Visitor<'de> for ReadWords {
-    type Value = Words;
+    type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of words, or a text of words separated by commas")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Words, E> {
-        Ok(Words(split(text)))
+    fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(split(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
         let mut words = Vec::new();
         while let Some(word) = list.next_element()? {
             words.push(word);
         }
-        Ok(Words(words))
+        Ok(words)
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Outcome {
     Gone,
 }
 
+/// One outcome of each kind.
+pub const OUTCOMES: [Outcome; 3] = [Outcome::Delivered, Outcome::Failed(FailureClass::Status), Outcome::Gone];
+
 /// Why an attempt failed, in words that statistics can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureClass {

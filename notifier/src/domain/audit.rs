@@ -17,6 +17,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Resend, Self::Cancel, Self::Replay, Self::Cancellation];
+
     /// The action as it is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,8 +32,7 @@ impl Action {
 
     /// Reads what [`Action::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Resend, Self::Cancel, Self::Replay, Self::Cancellation];
-        all.into_iter().find(|action| action.as_str() == text)
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
     }
 }
 

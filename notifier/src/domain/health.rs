@@ -59,6 +59,9 @@ pub enum HealthState {
 }
 
 impl HealthState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Failing, Self::Unreachable, Self::PausedByReceiver];
+
     /// The word as it is shown.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,11 +20,16 @@ pub const MAX_EVENT_TYPES: usize = 50;
 pub const MAX_HEADERS: usize = 20;
 /// The longest name, in characters.
 pub const MAX_NAME: usize = 64;
-const MAX_DESCRIPTION: usize = 500;
-const MAX_HEADER_NAME: usize = 64;
-const MAX_HEADER_VALUE: usize = 1024;
-const MAX_IN_FLIGHT: u32 = 1000;
-const MAX_RATE: u32 = 10_000;
+/// The longest note, in characters.
+pub const MAX_DESCRIPTION: usize = 500;
+/// The longest name of a header.
+pub const MAX_HEADER_NAME: usize = 64;
+/// The longest value of a header.
+pub const MAX_HEADER_VALUE: usize = 1024;
+/// The most attempts that may be under way at once.
+pub const MAX_IN_FLIGHT: u32 = 1000;
+/// The most attempts that may start a second.
+pub const MAX_RATE: u32 = 10_000;
 
 /// Headers that are ours or the connection's to set. Those of the standard begin with `webhook-`.
 const RESERVED_HEADERS: [&str; 16] = [
@@ -71,6 +76,9 @@ pub enum SubscriptionState {
 }
 
 impl SubscriptionState {
+    /// What [`SubscriptionState::as_str`] says of each.
+    pub const WORDS: [&'static str; 3] = ["active", "paused", "disabled"];
+
     /// `active`, `paused` or `disabled`.
     pub fn as_str(&self) -> &'static str {
         match self {

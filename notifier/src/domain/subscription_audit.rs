@@ -29,7 +29,8 @@ pub enum SubscriptionAction {
 }
 
 impl SubscriptionAction {
-    const ALL: [Self; 7] = [
+    /// Every action.
+    pub const ALL: [Self; 7] = [
         Self::Create,
         Self::Change,
         Self::Activate,

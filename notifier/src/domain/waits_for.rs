@@ -20,6 +20,17 @@ pub enum WaitsFor {
 }
 
 impl WaitsFor {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Retry,
+        Self::Probe,
+        Self::Receiver,
+        Self::RateLimit,
+        Self::Concurrency,
+        Self::Paused,
+        Self::Disabled,
+    ];
+
     /// The word as it is shown.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,8 +6,8 @@
 use runtime::validation::Invalid;
 use url::Url;
 
-/// In bytes.
-const MAX_URL: usize = 2048;
+/// The longest URL, in bytes.
+pub const MAX_URL: usize = 2048;
 
 /// Refuses what is no `http` or `https` URL, and what no request could be sent to.
 pub fn parse_url(text: &str) -> Result<Url, Invalid> {

@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::webhook::SendWebhook;
 
 /// The longest reason a person may give, in characters.
-const MAX_REASON: usize = 500;
+pub const MAX_REASON: usize = 500;
 
 /// What the use cases work with.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::store::{CreateRefused, NameTaken, Rotation};
 
 /// The longest time that an old secret may be signed with beside the new one.
-const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
+pub const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
 
 /// Why no subscription was made.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ mod bad_input;
 mod bulks;
 mod clock;
 mod counts;
+mod described;
 mod events;
 mod feed;
 mod harness;

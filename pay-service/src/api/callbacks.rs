@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use messaging::webhook::{self, Claims, WebhookSecret};
 use runtime::Problem;
-use runtime::http::described::BodyProblems;
+use runtime::http::described::{BodyProblems, Failures, TxNo};
 use runtime::http::extract::{is_json, parse};
 use runtime::http::{Json, Path};
 use runtime::validation::{self, Invalid, Violations};
@@ -13,30 +13,36 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::State;
+use super::described::{CallbackResult, CurrencyCode, Failure, MinorUnits, RechargeStatus};
 use crate::domain::{Amount, Channel, Currency, Outcome, StatusName};
 use crate::usecases::settle_recharge::{NotSettled, Report, settle};
 
 /// The longest `failure`, in characters.
-const MAX_FAILURE: usize = 256;
+pub(super) const MAX_FAILURE: usize = 256;
 /// What a failed recharge shows when the channel gives no reason.
 const NO_REASON: &str = "the channel gave no reason";
 
 /// The sandbox channel's result of a recharge.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "tx_no": "019b76da-a800-7000-8000-000000000001", "amount": 1000, "currency": "CNY", "result": "succeeded"
+}))]
 pub struct SandboxCallback {
     /// Our number of the recharge
+    #[schema(value_type = TxNo)]
     tx_no: Uuid,
     /// The recharge's amount, in minor units
-    #[schema(example = 1000, minimum = 1, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = MinorUnits)]
     amount: i64,
     /// The recharge's currency
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: String,
-    /// `succeeded`, `failed` or `closed`
-    #[schema(example = "succeeded")]
+    /// What became of the payment
+    #[schema(value_type = CallbackResult)]
     result: String,
-    /// Why it failed, 1 to 256 characters; only with `failed`
+    /// Why it failed; only with the result `failed`
+    #[schema(value_type = Option<Failure>)]
     failure: Option<String>,
 }
 
@@ -46,6 +52,7 @@ pub struct Taken {
     /// Our number of the recharge
     tx_no: Uuid,
     /// The recharge's status now
+    #[schema(value_type = RechargeStatus)]
     status: &'static str,
 }
 
@@ -55,12 +62,13 @@ pub struct Taken {
 #[utoipa::path(
     post,
     path = "/v1/callbacks/{channel}",
+    operation_id = "receiveCallback",
     tag = "callbacks",
     params(
-        ("channel" = String, Path, description = "The channel", example = "sandbox"),
-        ("webhook-id" = String, Header, description = "The message's id"),
-        ("webhook-timestamp" = i64, Header, description = "When it was sent, in Unix seconds; at most 5 minutes off"),
-        ("webhook-signature" = String, Header, description = "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`"),
+        ("channel" = String, Path, description = "The channel", example = "sandbox", min_length = 1),
+        ("webhook-id" = String, Header, description = "The message's id", example = "msg_1"),
+        ("webhook-timestamp" = i64, Header, description = "When it was sent, in Unix seconds; at most 5 minutes off", example = 1_767_323_045),
+        ("webhook-signature" = String, Header, description = "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`", example = "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
     ),
     request_body = SandboxCallback,
     responses(
@@ -68,7 +76,7 @@ pub struct Taken {
         (status = 401, description = "No valid signature", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such channel takes callbacks here, or it has no such recharge", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The recharge is final with another result", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is down; call again", body = Problem, content_type = "application/problem+json"),
+        Failures,
         BodyProblems,
     )
 )]

@@ -1,6 +1,7 @@
 //! HTTP in and out, nothing else.
 
 mod callbacks;
+pub(crate) mod described;
 mod payresult;
 mod recharges;
 mod statement;
@@ -12,7 +13,7 @@ use axum::Router;
 use messaging::webhook::WebhookSecret;
 use runtime::Problem;
 use runtime::batcher::Batcher;
-use runtime::http::described::BearerKey;
+use runtime::http::described::{Cursor, Limit, MerchantName, TxNo};
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
 use utoipa::OpenApi;
@@ -39,7 +40,7 @@ type State = axum::extract::State<Arc<Api>>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Ringback pay-service", description = "Recharges: taken, settled, and answered for."),
-    modifiers(&BearerKey),
+    components(schemas(Cursor, Limit, MerchantName, TxNo)),
     tags(
         (name = "recharges", description = "Taking orders, and the statement of them"),
         (name = "payresult", description = "The check-back interface: answers from the database alone"),

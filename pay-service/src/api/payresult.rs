@@ -1,13 +1,14 @@
 //! `GET /v1/payresult`: the check-back interface (消息校对).
 
 use runtime::Problem;
-use runtime::http::described::{KeyedProblems, QueryProblems};
+use runtime::http::described::{KeyedProblems, MerchantName, QueryProblems, TxNo};
 use runtime::http::{Json, Path, Query};
 use runtime::keys::Caller;
 use runtime::validation::Invalid;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::described::OrderNumber;
 use super::{State, wrong_parameter};
 use crate::document::RechargeDocument;
 use crate::domain::{OrderNo, Recharge};
@@ -18,10 +19,10 @@ use crate::domain::{OrderNo, Recharge};
 #[into_params(parameter_in = Query)]
 pub struct OrderQuery {
     /// The merchant's own number of the order
-    #[param(example = "order-1")]
+    #[param(value_type = OrderNumber)]
     merchant_order_no: String,
     /// Whose order it is: required with the operator key
-    #[param(example = "shop")]
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
 }
 
@@ -29,9 +30,10 @@ pub struct OrderQuery {
 #[utoipa::path(
     get,
     path = "/v1/payresult/{tx_no}",
+    operation_id = "getPayResult",
     tag = "payresult",
     security(("key" = [])),
-    params(("tx_no" = Uuid, Path, description = "Our number of the recharge")),
+    params(("tx_no" = TxNo, Path, description = "Our number of the recharge")),
     responses(
         (status = 200, description = "The recharge", body = RechargeDocument),
         (status = 404, description = "No recharge of yours has this number", body = Problem, content_type = "application/problem+json"),
@@ -51,6 +53,7 @@ pub async fn of_number(
 #[utoipa::path(
     get,
     path = "/v1/payresult",
+    operation_id = "findPayResult",
     tag = "payresult",
     security(("key" = [])),
     params(OrderQuery),

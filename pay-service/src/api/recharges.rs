@@ -4,13 +4,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runtime::Problem;
 use runtime::http::Json;
-use runtime::http::described::{BodyProblems, KeyedProblems};
+use runtime::http::described::{BodyProblems, KeyedProblems, MerchantName};
 use runtime::keys::{Caller, is_merchant_name};
 use runtime::validation::Invalid;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::described::{AccountNumber, Attachment, ChannelName, CurrencyCode, MinorUnits, OrderNumber};
 use crate::document::RechargeDocument;
 use crate::domain::{Order, OrderDraft};
 use crate::usecases::create_recharge::Created;
@@ -18,27 +19,29 @@ use crate::usecases::create_recharge::Created;
 /// An order to recharge an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "merchant_order_no": "order-1001", "account_no": "6222021001", "amount": 1000 }))]
 pub struct CreateRecharge {
-    /// Your own number of the order, 1 to 64 visible ASCII characters: the same number with the same
-    /// content is the same order, however often it is sent
-    #[schema(example = "order-1", min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$")]
+    /// Your own number of the order: the same number with the same content is the same order, however
+    /// often it is sent
+    #[schema(value_type = OrderNumber)]
     merchant_order_no: String,
-    /// The account to recharge, 1 to 64 characters
-    #[schema(example = "6222021001", min_length = 1, max_length = 64)]
+    /// The account to recharge
+    #[schema(value_type = AccountNumber)]
     account_no: String,
     /// In minor units (fen, cents)
-    #[schema(example = 1000, minimum = 1, maximum = 1_000_000_000_000_i64)]
+    #[schema(value_type = MinorUnits)]
     amount: i64,
-    /// An active ISO 4217 code
-    #[schema(example = "CNY", default = "CNY")]
+    /// `CNY` if absent
+    #[schema(value_type = Option<CurrencyCode>)]
     currency: Option<String>,
-    /// `instant`, `sandbox`, `alipay` or `wechatpay`
-    #[schema(example = "instant", default = "instant")]
+    /// `instant` if absent
+    #[schema(value_type = Option<ChannelName>)]
     channel: Option<String>,
-    /// Any text of at most 1024 bytes without the NUL character; comes back untouched
+    /// Your own text, at most 1024 bytes without the NUL character; comes back untouched
+    #[schema(value_type = Option<Attachment>)]
     attach: Option<String>,
     /// Whose recharge it is: required with the operator key; with a merchant's key, its own name or absent
-    #[schema(example = "shop")]
+    #[schema(value_type = Option<MerchantName>)]
     merchant: Option<String>,
 }
 
@@ -48,11 +51,12 @@ pub struct CreateRecharge {
 #[utoipa::path(
     post,
     path = "/v1/recharges",
+    operation_id = "createRecharge",
     tag = "recharges",
     security(("key" = [])),
     request_body = CreateRecharge,
     responses(
-        (status = 201, description = "Taken", body = RechargeDocument),
+        (status = 201, description = "Taken", body = RechargeDocument, headers(("Location" = String, description = "Where its result can be asked for"))),
         (status = 200, description = "Taken before, as this recharge", body = RechargeDocument),
         (status = 403, description = "`merchant` names another merchant", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The order number was used for another order", body = Problem, content_type = "application/problem+json"),

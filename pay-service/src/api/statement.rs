@@ -1,13 +1,16 @@
 //! `GET /v1/recharges`: the statement that receivers reconcile against.
 
 use runtime::Problem;
-use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
+use runtime::http::described::{
+    Cursor, ForeignMerchant, KeyedProblems, Limit, MerchantName, QueryProblems, TxNo,
+};
 use runtime::http::{Json, List, Page, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::{Invalid, Violations};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::described::{AccountNumber, RechargeStatus};
 use super::{State, wrong_parameter};
 use crate::document::RechargeDocument;
 use crate::domain::order::account_no;
@@ -19,10 +22,13 @@ use crate::domain::{Statement, StatusName};
 #[into_params(parameter_in = Query)]
 pub struct StatementQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
-    /// Only those that are `pending`, `succeeded`, `failed` or `closed`
+    /// Only those with this status
+    #[param(value_type = Option<RechargeStatus>)]
     status: Option<String>,
     /// Only those for this account
+    #[param(value_type = Option<AccountNumber>)]
     account_no: Option<String>,
     /// Only those created then or later
     #[param(value_type = Option<String>, format = DateTime)]
@@ -31,11 +37,13 @@ pub struct StatementQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     created_to: Option<Timestamp>,
     /// Where the page starts: the `next_cursor` of the page before
+    #[param(value_type = Option<Cursor>)]
     cursor: Option<String>,
     /// Where the page starts, instead of a cursor: after the recharge of this `tx_no`, which need not be there
+    #[param(value_type = Option<TxNo>)]
     after: Option<Uuid>,
     /// How many at most, 1 to 200; 50 if absent
-    #[param(minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<Limit>)]
     limit: Option<u16>,
 }
 
@@ -45,6 +53,7 @@ pub struct StatementQuery {
 #[utoipa::path(
     get,
     path = "/v1/recharges",
+    operation_id = "listRecharges",
     tag = "recharges",
     security(("key" = [])),
     params(StatementQuery),

@@ -1,13 +1,14 @@
 //! `GET /v1/recharges/totals`: what a statement comes to.
 
 use runtime::Problem;
-use runtime::http::described::{ForeignMerchant, KeyedProblems, QueryProblems};
+use runtime::http::described::{ForeignMerchant, KeyedProblems, MerchantName, QueryProblems};
 use runtime::http::{Json, List, Query, Timestamp};
 use runtime::keys::Caller;
 use runtime::validation::Invalid;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::described::{AccountNumber, CurrencyCode, RechargeStatus};
 use super::statement::{narrowed, statement};
 use super::{State, wrong_parameter};
 use crate::domain::Total;
@@ -18,10 +19,13 @@ use crate::domain::Total;
 #[into_params(parameter_in = Query)]
 pub struct TotalsQuery {
     /// Only this merchant's; with a merchant's key, its own name or absent
+    #[param(value_type = Option<MerchantName>)]
     merchant: Option<String>,
-    /// Only those that are `pending`, `succeeded`, `failed` or `closed`
+    /// Only those with this status
+    #[param(value_type = Option<RechargeStatus>)]
     status: Option<String>,
     /// Only those for this account
+    #[param(value_type = Option<AccountNumber>)]
     account_no: Option<String>,
     /// Only those created then or later
     #[param(value_type = Option<String>, format = DateTime)]
@@ -36,13 +40,13 @@ pub struct TotalsQuery {
 #[schema(as = Total)]
 pub struct TotalDocument {
     /// Whose recharges.
-    #[schema(example = "shop")]
+    #[schema(value_type = MerchantName)]
     merchant: String,
     /// ISO 4217.
-    #[schema(example = "CNY")]
+    #[schema(value_type = CurrencyCode)]
     currency: &'static str,
     /// `pending`, `succeeded`, `failed` or `closed`.
-    #[schema(example = "succeeded")]
+    #[schema(value_type = RechargeStatus)]
     status: &'static str,
     /// How many.
     #[schema(example = 3, minimum = 1)]
@@ -73,7 +77,7 @@ impl From<Total> for TotalDocument {
     path = "/v1/recharges/totals",
     tag = "recharges",
     security(("key" = [])),
-    operation_id = "sum_recharges",
+    operation_id = "sumRecharges",
     params(TotalsQuery),
     responses(
         (status = 200, description = "The totals", body = List<TotalDocument>),

@@ -59,7 +59,7 @@ impl fmt::Display for Currency {
 
 /// ISO 4217 list one, 2026: the codes of circulating currencies; funds, metals and test codes are
 /// left out, since nobody recharges an account in them.
-const ACTIVE: &str = "
+pub const ACTIVE: &str = "
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
     CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS
     GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW

@@ -6,7 +6,10 @@ use super::{Amount, Channel, Currency};
 
 /// The longest `attach`, in bytes.
 pub const MAX_ATTACH_BYTES: usize = 1024;
-const MAX_ACCOUNT_NO: usize = 64;
+/// The longest account number, in characters.
+pub const MAX_ACCOUNT_NO: usize = 64;
+/// The longest order number, in characters.
+pub const MAX_ORDER_NO: usize = 64;
 
 /// The merchant's own number of an order, unique per merchant: 1 to 64 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +19,7 @@ impl OrderNo {
     /// Refuses what is empty, too long, or not visible ASCII.
     pub fn new(text: impl Into<String>) -> Result<Self, Invalid> {
         let text = text.into();
-        if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if (1..=MAX_ORDER_NO).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(text));
         }
         Err(Invalid::field("merchant_order_no", "must have 1 to 64 visible ASCII characters, no spaces"))

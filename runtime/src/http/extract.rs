@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -131,15 +131,51 @@ pub struct Query<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        without_nul(parts.uri.query().unwrap_or_default()).map_err(Problem::malformed_query)?;
-        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
-            let text = rejection.body_text();
-            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            Problem::malformed_query(wrong_parameter(text))
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read_query(&parts.uri).map(Self)
     }
+}
+
+/// Names the parameters of a query that hold several words.
+pub trait Lists {
+    /// Their names.
+    const LISTS: &'static [&'static str];
+}
+
+/// The query string, where those parameters may come several times: `state=pending&state=held` is
+/// `state=pending,held`, which is what clients that are made from the interface description send.
+#[derive(Debug, Clone, Copy)]
+pub struct ListQuery<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Lists> FromRequestParts<S> for ListQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let joined = format!("/?{}", join(parts.uri.query().unwrap_or_default(), T::LISTS));
+        read_query(&joined.parse().expect("parts of a URI in another order")).map(Self)
+    }
+}
+
+fn join(query: &str, lists: &[&str]) -> String {
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match pairs.iter_mut().find(|(known, _)| *known == name && lists.contains(&name)) {
+            Some((_, earlier)) => *earlier = format!("{earlier},{value}"),
+            None => pairs.push((name, pair.to_owned())),
+        }
+    }
+    pairs.into_iter().map(|(_, pair)| pair).collect::<Vec<_>>().join("&")
+}
+
+fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    without_nul(uri.query().unwrap_or_default()).map_err(Problem::malformed_query)?;
+    let query = axum::extract::Query::<T>::try_from_uri(uri);
+    query.map(|axum::extract::Query(value)| value).map_err(|rejection| {
+        let text = rejection.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        Problem::malformed_query(wrong_parameter(text))
+    })
 }
 
 /// NUL is the one character that a Postgres text can't hold, so nothing stored has it.
@@ -249,6 +285,26 @@ mod tests {
         let problem = serde_json::to_value(read.await.expect_err("refused")).expect("serializable");
         assert_eq!(problem["status"], 400);
         assert_eq!(problem["errors"][0]["field"], "subject");
+    }
+
+    #[test]
+    fn a_list_may_come_in_one_parameter_or_in_several() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Filter {
+            state: String,
+            limit: Option<u16>,
+        }
+        let read = |query: &str| {
+            let joined = join(query, &["state"]);
+            read_query::<Filter>(&format!("/?{joined}").parse().expect("a URI"))
+        };
+        for query in ["state=a,b&limit=1", "state=a&limit=1&state=b", "limit=1&state=a&state=b"] {
+            let filter = read(query).expect(query);
+            assert_eq!((filter.state.as_str(), filter.limit), ("a,b", Some(1)), "{query}");
+        }
+        assert_eq!(read("state=&state=a").expect("read").state, ",a");
+        assert!(read("state=a&limit=1&limit=2").is_err(), "only lists may come several times");
     }
 
     fn problem(text: &str) -> serde_json::Value {

@@ -8,6 +8,7 @@ mod connections;
 pub mod described;
 pub mod extract;
 pub mod healthcheck;
+mod operations;
 pub mod page;
 mod probes;
 pub mod readiness;

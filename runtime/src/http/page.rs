@@ -6,11 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::described::Cursor;
 use crate::problem::Problem;
 use crate::validation::{Invalid, Violations};
 
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 200;
+pub(super) const DEFAULT_LIMIT: u16 = 50;
+pub(super) const MAX_LIMIT: u16 = 200;
 /// Changes when the meaning of a cursor does, so that an old one is refused instead of misread.
 const CURSOR_VERSION: u8 = 1;
 
@@ -46,6 +47,7 @@ pub struct List<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
     /// Where the next page starts; `null` on the last one.
+    #[schema(value_type = Option<Cursor>)]
     pub next_cursor: Option<String>,
 }
 

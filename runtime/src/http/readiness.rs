@@ -1,13 +1,14 @@
 //! `GET /readyz`: whether what the service depends on answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
 
 use super::Json;
+use super::operations::Ready;
 use crate::database::outage_class;
 use crate::problem::{Chain, Problem};
 use crate::recurring::Recurring;
@@ -45,9 +46,11 @@ struct Part {
 }
 
 /// What a caller of `/readyz` asks for.
-#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Strictness {
-    /// Whether a part that the service serves without is to be answered like any other.
+    /// Whether a part that the service serves without counts like any other
     #[serde(default)]
     strict: bool,
 }
@@ -83,25 +86,22 @@ impl Readiness {
     /// 503 naming those that don't. Strictly, 503 for either.
     pub async fn answer(&self, Strictness { strict }: Strictness) -> Response {
         let mut failures = Vec::new();
-        let mut parts = Map::new();
+        let mut parts = BTreeMap::new();
         let mut status = "ready";
         for Part { name, check, optional } in &self.checks {
             match self.probe(name, check.as_ref()).await {
                 Ok(()) => {
-                    parts.insert((*name).to_owned(), Value::from("ok"));
+                    parts.insert(*name, "ok".to_owned());
                 }
                 Err(message) if *optional && !strict => {
                     status = "degraded";
-                    parts.insert((*name).to_owned(), Value::from(message));
+                    parts.insert(*name, message);
                 }
                 Err(message) => failures.push(FieldError { field: (*name).to_owned(), message }),
             }
         }
         if failures.is_empty() {
-            let mut answer = json!({ "status": status, "checks": parts });
-            if !self.warnings.is_empty() {
-                answer["warnings"] = json!(self.warnings);
-            }
+            let answer = Ready { status, checks: parts, warnings: self.warnings.clone() };
             return Json(answer).into_response();
         }
         let names: Vec<&str> = failures.iter().map(|failure| failure.field.as_str()).collect();

@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use prometheus::Registry;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::readiness::Strictness;
-use super::{BODY_LIMIT, Query, Readiness, access, connections};
+use super::described::complete;
+use super::{BODY_LIMIT, Readiness, access, connections, operations};
 use crate::keys::{Keyring, KeysCheck, register_key_metrics};
 use crate::problem::Problem;
-use crate::telemetry;
 
 /// How long a request may take before it is answered 503: longer than one statement may take (20 s),
 /// and so short that connections that went silent under requests are replaced within 25 s.
@@ -61,13 +59,9 @@ impl Shell {
         register_key_metrics(&metrics, keyring.clone()).expect("the registry holds other names");
         let requests = access::RequestSeconds::new(&metrics);
         connections::register_metrics(&metrics);
-        let openapi: Arc<str> = openapi.to_json().expect("the document has only text keys").into();
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let openapi: Arc<str> = complete(openapi).to_json().expect("the document has only text keys").into();
         endpoints
-            .route("/healthz", get(async || axum::Json(serde_json::json!({ "status": "alive" }))))
-            .route("/readyz", get(async move |Query(asked): Query<Strictness>| readiness.answer(asked).await))
-            .route("/metrics", get(async move || telemetry::exposition(&metrics)))
-            .route("/openapi.json", get(async move || (json, openapi.to_string())))
+            .merge(operations::routes(readiness, metrics, openapi))
             .fallback(async || Problem::not_found("there is no such path"))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
             .layer(RequestBodyLimitLayer::new(BODY_LIMIT))

@@ -1,8 +1,6 @@
-//! Problems and keys in the interface description, the same for every service.
+//! Problems in the interface description.
 
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoResponses, Modify};
+use utoipa::IntoResponses;
 
 use crate::problem::Problem;
 
@@ -11,10 +9,24 @@ use crate::problem::Problem;
 pub enum KeyedProblems {
     /// No key, or none that is known
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] Problem),
+    Unauthorized(Problem),
+    /// A defect of the service; it has been logged
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
     /// A dependency is down: nothing is known, ask again after `Retry-After`
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
+}
+
+/// Problems of every endpoint that is signed for instead of having a key.
+#[derive(IntoResponses)]
+pub enum Failures {
+    /// A defect of the service; it has been logged
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// The database is down; call again after `Retry-After`
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
 }
 
 /// Problems that every endpoint that takes a JSON body can answer.
@@ -22,16 +34,19 @@ pub enum KeyedProblems {
 pub enum BodyProblems {
     /// The body is not well-formed JSON
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] Problem),
+    Malformed(Problem),
+    /// The body did not arrive in time; nothing was changed
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(Problem),
     /// The body is over 64 KiB
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] Problem),
-    /// The body is not said to be JSON
+    TooLarge(Problem),
+    /// The content type of the body is not JSON
     #[response(status = 415, content_type = "application/problem+json")]
-    UnsupportedMediaType(#[to_schema] Problem),
+    UnsupportedMediaType(Problem),
     /// Well-formed, but a field is missing, unknown or invalid; `errors` names each
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] Problem),
+    Invalid(Problem),
 }
 
 /// The problem of every endpoint that takes a query string.
@@ -39,7 +54,7 @@ pub enum BodyProblems {
 pub enum QueryProblems {
     /// A parameter is missing, unknown or invalid; `errors` names each
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] Problem),
+    Malformed(Problem),
 }
 
 /// The problem of every endpoint that answers for one merchant and lets it be named.
@@ -48,14 +63,4 @@ pub enum ForeignMerchant {
     /// `merchant` names another merchant
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
-}
-
-/// Describes `Authorization: Bearer <key>` as the security scheme `key`.
-pub struct BearerKey;
-
-impl Modify for BearerKey {
-    fn modify(&self, openapi: &mut OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
-    }
 }
