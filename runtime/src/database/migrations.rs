@@ -2,8 +2,11 @@
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::{PgPool, SqlitePool, session};
+use super::SqlitePool;
+#[cfg(feature = "postgres")]
+use super::{PgPool, session};
 
+#[cfg(feature = "postgres")]
 impl PgPool {
     /// Brings the schema up to date. It may take as long as it takes, and waits for another process that
     /// does the same, so its session has no limits; it serves nothing else afterwards.
