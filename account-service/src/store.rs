@@ -96,7 +96,10 @@ pub async fn open(url: &DatabaseUrl, max_connections: u32) -> anyhow::Result<Arc
         }
         DatabaseUrl::Sqlite(file) => Ok(Arc::new(SqliteStore::migrated(open_sqlite(file).await?).await?)),
         #[cfg(not(feature = "postgres"))]
-        #[allow(unreachable_patterns, reason = "Postgres' addresses are known where another crate asks for them")]
+        #[allow(
+            unreachable_patterns,
+            reason = "Postgres' addresses are known where another crate asks for them"
+        )]
         _ => anyhow::bail!("DATABASE_URL: this program was built without Postgres"),
     }
 }

@@ -428,7 +428,10 @@ pub async fn open(
             Arc::new(store.with_vault(vault).with_retention(retention))
         }
         #[cfg(not(feature = "postgres"))]
-        #[allow(unreachable_patterns, reason = "Postgres' addresses are known where another crate asks for them")]
+        #[allow(
+            unreachable_patterns,
+            reason = "Postgres' addresses are known where another crate asks for them"
+        )]
         _ => anyhow::bail!("DATABASE_URL: this program was built without Postgres"),
     };
     let today = Day::of(now);

@@ -151,13 +151,18 @@ fn operating(scene: &Scene) -> Vec<Case> {
 /// Replays and cancellations.
 fn bulks(scene: &Scene) -> Vec<Case> {
     let mut cases = Vec::new();
-    for path in ["/v1/replays", "/v1/cancellations"] {
+    // The operator may replay every subscription; a merchant and a cancellation name one.
+    let named: &[&str] = &["subscription_id"];
+    for (path, required, key) in
+        [("/v1/replays", &[][..], SHOP_KEY), ("/v1/cancellations", named, OPERATOR_KEY)]
+    {
+        cases.push(Case::send_text(Method::POST, path, Some(key), "{}", 422));
         let endpoint = Endpoint {
             method: Method::POST,
             path: path.to_owned(),
             key: OPERATOR_KEY,
             valid: json!({ "subscription_id": scene.subscriber.id }),
-            required: &["subscription_id"],
+            required,
         };
         cases.extend(endpoint.usual_cases());
         cases.extend(endpoint.wrong_values("subscription_id", [json!("7"), json!(7)]));

@@ -86,6 +86,6 @@ mod tests {
         let plan = explained.bind("[]").fetch_all(&database.reader).await.expect("a plan");
         let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         let of_table: Vec<_> = steps.iter().filter(|step| step.contains("identities")).collect();
-        assert_eq!(of_table, ["SEARCH identities USING INDEX identities_key (key=?)"], "{steps:?}");
+        assert_eq!(of_table, ["SEARCH identities USING COVERING INDEX identities_key (key=?)"], "{steps:?}");
     }
 }
