@@ -3,7 +3,13 @@
 
 #![cfg_attr(
     not(feature = "postgres"),
-    allow(dead_code, unused_imports, unused_variables, reason = "lints look at the build with all features")
+    allow(
+        dead_code,
+        irrefutable_let_patterns,
+        unused_imports,
+        unused_variables,
+        reason = "lints look at the build with all features"
+    )
 )]
 
 pub mod api;

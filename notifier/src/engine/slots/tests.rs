@@ -291,7 +291,7 @@ fn before_a_pause_is_over_nothing_begins_though_its_result_is_lost_and_a_test_en
     let (slots, endpoint) = (slots(64), endpoint(1, 2));
     let mut claimed = slots.take_fresh(&endpoint, DateTime::UNIX_EPOCH).expect("room");
     let mut asked = sent(&slots, &endpoint);
-    let retry_after = Some(std::time::Duration::from_secs(3600));
+    let retry_after = Some(std::time::Duration::from_hours(1));
     let asking = Exchange { http_status: Some(503), retry_after, ..exchange(5, Some(FailureClass::Status)) };
     asked.end(&asking, DateTime::UNIX_EPOCH);
     drop(asked);
