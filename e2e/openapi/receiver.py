@@ -1,6 +1,7 @@
 """A subscriber's receiver that keeps what it gets."""
 
 import http.server
+import json
 import threading
 
 
@@ -23,3 +24,7 @@ class Receiver:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
+
+    def first(self, wanted):
+        """Headers and body of the first webhook whose event is `wanted`; a broker may bring events of earlier tests as well."""
+        return next((headers, body) for headers, body in self.received if wanted(json.loads(body)))
