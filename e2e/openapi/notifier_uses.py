@@ -76,8 +76,7 @@ def send(world, receiver, subscription):
     assert json.loads(body)["data"] == one.event.data and headers["webhook-id"] == one.event_id
     reason = models.Reason(reason="once more")
     assert notifier.call(world.shop, "resendNotification", one.id, body=reason).attempt_count == 1
-    again = until("it is sent again", lambda: len(receiver.received) == 3)
-    assert again and receiver.received[2][1] == body
+    until("it is sent again, byte for byte", lambda: [sent for _, sent in receiver.received].count(body) == 2)
     assert notifier.call(world.shop, "listNotifications", subject="", answers=400).errors[0].field == "subject"
 
 
