@@ -17,7 +17,7 @@ async fn emptying(pool: &PgPool) -> String {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition
-         AND relname NOT IN ('_sqlx_migrations', 'subscriptions_version', 'retention', 'subscriptions')",
+         AND relname NOT IN ('_sqlx_migrations', 'subscriptions_version', 'retention', 'subscriptions', 'feed')",
     )
     .fetch_all(pool)
     .await
